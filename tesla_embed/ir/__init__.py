@@ -1,0 +1,1 @@
+"""The intermediate representation: graphs, regions, their verifier, interpreter and store."""

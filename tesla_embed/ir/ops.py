@@ -1,0 +1,91 @@
+"""The operations of the intermediate representation, one frozen class each.
+
+Every class says what its attributes mean. Whoever treats operations one by one ends its `match`
+in `assert_never`, so that the type checker names each place a new operation must be added to.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from tesla_embed.ir.types import Weights
+
+
+class Activation(enum.StrEnum):
+    """Activation fused into an operation; in integers it is a clamp."""
+
+    NONE = "none"
+    RELU = "relu"
+    RELU6 = "relu6"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A sliding window over an image: sizes, strides and zero padding in pixels."""
+
+    height: int
+    width: int
+    stride_height: int = 1
+    stride_width: int = 1
+    pad_top: int = 0
+    pad_bottom: int = 0
+    pad_left: int = 0
+    pad_right: int = 0
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width that come out of an image of `height` by `width` pixels."""
+        rows = (height + self.pad_top + self.pad_bottom - self.height) // self.stride_height + 1
+        columns = (width + self.pad_left + self.pad_right - self.width) // self.stride_width + 1
+        return rows, columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpBase:
+    """What all operations share: a unique name, one input and one output tensor (indices)."""
+
+    name: str
+    input: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullyConnected(OpBase):
+    """`y = activation(W x + b)`; weights `[out, in]`, the input `(in,)`, the output `(out,)`."""
+
+    weights: Weights
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conv2D(OpBase):
+    """Cross-correlation; weights `[out, height, width, in]`, images `(height, width, channels)`."""
+
+    weights: Weights
+    window: Window
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxPool2D(OpBase):
+    """Largest value in each window; padding never wins. Quantisation passes through."""
+
+    window: Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AveragePool2D(OpBase):
+    """Mean over the part of each window that lies inside the image; halves round away from zero.
+
+    Quantisation passes through.
+    """
+
+    window: Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reshape(OpBase):
+    """The same elements in the same order under another shape; costs nothing at run time."""
+
+
+Op = FullyConnected | Conv2D | MaxPool2D | AveragePool2D | Reshape
+Weighted = FullyConnected | Conv2D
+"""Operations that carry weights, and a `Table` in every region."""
