@@ -1,0 +1,1 @@
+"""Networks that run at several dot-product percentages: profiles, layers, networks, export."""

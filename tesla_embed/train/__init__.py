@@ -1,0 +1,1 @@
+"""Training: recipes, algorithms, the resumable loop, checkpoints and evaluation."""

@@ -1,0 +1,159 @@
+"""Recipes: everything that decides how a network is trained, except the data.
+
+In: the name of a recipe that ships with the package or the path of a .toml file, and overrides
+`key=value`. Out: a validated, immutable `Recipe`. Refuses, with `ConfigError`, unknown recipes and
+keys, values of the wrong type or out of range; the message lists the keys that exist.
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from tesla_embed.errors import ConfigError
+from tesla_embed.nn.networks import NetworkConfig
+
+Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Natural = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Adam(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Optimiser Adam: `learning_rate` per step, over batches of `batch` examples."""
+
+    learning_rate: Positive = 1e-3
+    batch: Natural = 128
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.learning_rate):
+            raise ValueError("learning_rate must be finite")
+
+
+class Stopping(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Task-wise early stopping (the paper, section 3.1), judged on a validation split.
+
+    A stage ends when the objective on the validation split has not fallen below its best by more
+    than `min_gain` for `patience` epochs, or after `max_epochs`. `validation` is the share of each
+    class of the training data that is held back for this.
+    """
+
+    patience: Natural = 4
+    min_gain: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1e-4
+    max_epochs: Natural = 100
+    validation: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.1
+
+
+class Tesla(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """TESLA: `tasks` in decreasing DP percent, and the aggregation coefficient `alpha` (Eq. 3)."""
+
+    tasks: Annotated[tuple[Percent, ...], msgspec.Meta(min_length=1)] = (100, 70, 40, 10)
+    alpha: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
+
+    def __post_init__(self) -> None:
+        if any(a <= b for a, b in zip(self.tasks, self.tasks[1:], strict=False)):
+            raise ValueError("tasks must decrease, as in 100, 70, 40, 10")
+
+
+class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How to train one network; `profile` and `algorithm` are names from their registries."""
+
+    name: str
+    network: NetworkConfig
+    algorithm: str = "tesla"
+    profile: str = "linear"
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
+    optimizer: Adam = Adam()
+    stopping: Stopping = Stopping()
+    tesla: Tesla = Tesla()
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the recipes that ship with the package."""
+    folder = files("tesla_embed") / "recipes"
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+
+
+def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Load a recipe by name or .toml path and apply overrides `key=value` in order.
+
+    Keys are dotted paths or, where that is unique, their last part; values are TOML, anything that
+    is no TOML counts as a string. Raises `ConfigError`.
+    """
+    table = _read(source)
+    recipe = _convert(table, f"recipe {source}", ())
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        known = _keys(msgspec.to_builtins(recipe))
+        if not equals:
+            raise ConfigError(f"{override!r} has no '='; write --set key=value")
+        path = _find(key.strip(), known)
+        table = _replaced(msgspec.to_builtins(recipe), path.split("."), _value(text.strip()))
+        recipe = _convert(table, f"--set {override}", known)
+    return recipe
+
+
+def recipe_bytes(recipe: Recipe) -> bytes:
+    """The recipe as JSON; equal bytes mean equal recipes."""
+    return msgspec.json.encode(recipe)
+
+
+def _read(source: str) -> dict[str, Any]:
+    if source.endswith(".toml"):
+        try:
+            content = Path(source).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"recipe {source} cannot be read: {error}") from error
+    elif source in recipe_names():
+        content = (files("tesla_embed") / "recipes" / f"{source}.toml").read_text(encoding="utf-8")
+    else:
+        names = ", ".join(recipe_names())
+        raise ConfigError(f"recipe {source!r} is not known; use {names} or a path ending in .toml")
+    try:
+        return tomllib.loads(content)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"recipe {source} is no valid TOML: {error}") from error
+
+
+def _convert(table: Mapping[str, Any], where: str, known: Sequence[str]) -> Recipe:
+    try:
+        return msgspec.convert(table, Recipe)
+    except msgspec.ValidationError as error:
+        hint = f"; keys are {', '.join(known)}" if known else ""
+        raise ConfigError(f"{where}: {error}{hint}") from error
+
+
+def _keys(table: Mapping[str, Any], prefix: str = "") -> tuple[str, ...]:
+    """Dotted paths of all values of a nested table."""
+    keys: list[str] = []
+    for key, value in table.items():
+        keys += _keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+    return tuple(keys)
+
+
+def _find(key: str, known: Sequence[str]) -> str:
+    matches = [path for path in known if key in (path, path.rpartition(".")[2])]
+    if key in matches:
+        return key
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ConfigError(f"--set {key} is ambiguous; use one of {', '.join(matches)}")
+    raise ConfigError(f"--set {key}: no such key; keys are {', '.join(known)}")
+
+
+def _value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _replaced(table: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    head, *rest = path
+    return {**table, head: _replaced(table[head], rest, value) if rest else value}
