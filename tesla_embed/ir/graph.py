@@ -60,6 +60,15 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FloatAccuracy:
+    """Share of test samples that the float network got right at a DP percentage."""
+
+    dp: int
+    accuracy: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """How a model was made. Shown in reports; no part of the digest."""
 
@@ -69,6 +78,7 @@ class Provenance:
     profile: str = ""
     seed: int | None = None
     data: str = ""
+    float_accuracy: tuple[FloatAccuracy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,289 @@
+"""Lower a quantised model to the final, named values that the templates print.
+
+Everything that could go wrong or needs arithmetic happens here: buffers get addresses, operations
+become kernel calls, regions become rows of constants. Templates only put the pieces in place.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+
+from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
+from tesla_codegen.regions import region_arrays, table_bytes
+from tesla_codegen.tables import CArray, Initializer, c_array
+from tesla_embed import __version__
+from tesla_embed.errors import CodegenError
+from tesla_embed.ir.graph import Model, Region, full_macs, region_macs
+from tesla_embed.ir.ops import (
+    AveragePool2D,
+    Conv2D,
+    FullyConnected,
+    MaxPool2D,
+    Op,
+    Reshape,
+    Weighted,
+    Window,
+)
+from tesla_embed.ir.requantization import quantization
+from tesla_embed.ir.store import digest
+from tesla_embed.ir.types import TensorType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One kernel call. `op` is the index of its operation in the graph."""
+
+    op: int
+    name: str
+    comment: str
+    kernel: str
+    arguments: tuple[str, ...]
+    output: str
+    output_bytes: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionRow:
+    """What the generated documentation and the input/output helpers tell about a region."""
+
+    dp: int
+    macs: int
+    percent_of_macs: str
+    input_scale: str
+    input_zero_point: int
+    output_scale: str
+    output_zero_point: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """All that the templates of a model's C project need, as final values."""
+
+    model: str
+    prefix: str
+    macro: str
+    digest: str
+    digest_bytes: str
+    tool_version: str
+    input_shape: str
+    output_shape: str
+    input_bytes: int
+    output_bytes: int
+    alignment: int
+    plan: Plan
+    arena_bytes: int
+    weights: tuple[CArray, ...]
+    tables: tuple[CArray, ...]
+    layers: tuple[Initializer, ...]
+    region_arrays: tuple[Initializer, ...]
+    region_of_percent: CArray
+    regions: tuple[RegionRow, ...]
+    steps: tuple[Step, ...]
+    kernels: tuple[str, ...]
+
+    @property
+    def weights_bytes(self) -> int:
+        """Flash that the one copy of the weights takes."""
+        return sum(array.bytes for array in self.weights)
+
+    @property
+    def region_table_bytes(self) -> int:
+        """Flash that all operating regions together add to the weights (32-bit pointers)."""
+        arrays = (*self.tables, self.region_of_percent)
+        return sum(array.bytes for array in arrays) + table_bytes(self.region_arrays)
+
+
+def lower(model: Model) -> Project:
+    """Lower a verified, quantised model. Raises `CodegenError` if there is nothing to compute."""
+    homes = _buffer_homes(model)
+    memory = _plan(model, homes)
+    address = _addresses(model, homes, memory)
+    indices = [i for i, op in enumerate(model.graph.ops) if not isinstance(op, Reshape)]
+    if not indices:
+        raise CodegenError(f"{model.name} computes nothing: it only reshapes its input")
+    arrays, tables = region_arrays(model)
+    weighted = [op for op in model.graph.ops if isinstance(op, Weighted)]
+    ops = [model.graph.ops[i] for i in indices]
+    input_type, output_type = (model.regions[-1].types[i] for i in _ends(model))
+    identity = digest(model)
+    return Project(
+        model=model.name,
+        prefix=f"tesla_{model.name}",
+        macro=f"TESLA_{model.name.upper()}",
+        digest=identity,
+        digest_bytes=", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(identity)),
+        tool_version=__version__,
+        input_shape=_shape(input_type),
+        output_shape=_shape(output_type),
+        input_bytes=input_type.bytes,
+        output_bytes=output_type.bytes,
+        alignment=ALIGNMENT,
+        plan=memory,
+        arena_bytes=max(memory.arena_bytes, ALIGNMENT),
+        weights=tuple(c_array(f"{op.name}_weights", op.weights.data) for op in weighted),
+        tables=tables,
+        layers=tuple(_layer(model, op) for op in ops),
+        region_arrays=arrays,
+        region_of_percent=c_array("region_of_percent", _region_of_percent(model)),
+        regions=tuple(_region_row(model, region) for region in model.regions),
+        steps=tuple(_step(model, i, address) for i in indices),
+        kernels=tuple(sorted({_kernel(op) for op in ops})),
+    )
+
+
+def float_literal(value: float) -> str:
+    """The shortest C literal that gives this float32 back."""
+    text = np.format_float_scientific(np.float32(value), unique=True, trim="0", exp_digits=1)
+    return f"{text}f"
+
+
+def _ends(model: Model) -> tuple[int, int]:
+    return model.graph.input, model.graph.output
+
+
+def _shape(type_: TensorType) -> str:
+    return " x ".join(map(str, type_.shape))
+
+
+def _buffer_homes(model: Model) -> list[int]:
+    """For every tensor the one whose buffer it uses: reshaping moves nothing."""
+    homes = list(range(len(model.graph.tensors)))
+    for op in model.graph.ops:
+        if isinstance(op, Reshape):
+            homes[op.output] = homes[op.input]
+    return homes
+
+
+def _plan(model: Model, homes: list[int]) -> Plan:
+    """Buffers of everything between input and output, at full width."""
+    graph = model.graph
+    outside = {homes[graph.input], homes[graph.output]}
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for step, op in enumerate(graph.ops):
+        first.setdefault(homes[op.output], step)
+        last[homes[op.input]] = last[homes[op.output]] = step
+    buffers = [
+        Lifetime(
+            name=graph.tensors[home].name,
+            size=graph.tensors[home].type.bytes,
+            first=first[home],
+            last=last[home],
+        )
+        for home in sorted(first.keys() - outside)
+    ]
+    return plan(buffers)
+
+
+def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
+    """For every tensor, the C expression of its address."""
+    offsets = {
+        buffer.name: offset for buffer, offset in zip(memory.buffers, memory.offsets, strict=True)
+    }
+
+    def address(home: int) -> str:
+        if home == homes[model.graph.input]:
+            return "input"
+        if home == homes[model.graph.output]:
+            return "output"
+        return f"&arena[{offsets[model.graph.tensors[home].name]}]"
+
+    return [address(home) for home in homes]
+
+
+def _kernel(op: Op) -> str:
+    match op:
+        case FullyConnected():
+            return "tesla_fully_connected_s8"
+        case Conv2D():
+            return "tesla_conv2d_s8"
+        case MaxPool2D():
+            return "tesla_max_pool2d_s8"
+        case AveragePool2D():
+            return "tesla_average_pool2d_s8"
+        case Reshape():
+            raise CodegenError(f"{op.name}: reshaping has no kernel")
+        case _:
+            assert_never(op)
+
+
+def _step(model: Model, index: int, address: list[str]) -> Step:
+    op = model.graph.ops[index]
+    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
+    if isinstance(op, Weighted):
+        channels = f"{op.name}_regions[region].output_channels"
+        arguments = [f"&{op.name}_layer", f"&{op.name}_regions[region]", f"{op.name}_weights"]
+    else:
+        channels = f"{op.name}_channels[region]"
+        arguments = [f"&{op.name}_layer", channels]
+    macs = region_macs(model.graph, model.regions[-1])[index]
+    cost = f", {macs:,} MACs" if isinstance(op, Weighted) else ""
+    return Step(
+        op=index,
+        name=op.name,
+        comment=f"{op.name}: {_shape(source)} -> {_shape(target)}{cost} at full width",
+        kernel=_kernel(op),
+        arguments=(*arguments, address[op.input], address[op.output]),
+        output=address[op.output],
+        output_bytes=f"{target.positions}u * {channels}",
+    )
+
+
+def _layer(model: Model, op: Op) -> Initializer:
+    """The part of a kernel's parameters that no region changes."""
+    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
+    name = f"{op.name}_layer"
+    match op:
+        case FullyConnected():
+            groups = (f".groups = {source.positions}", f".group_channels = {source.channels}")
+            return Initializer(c_type="tesla_fully_connected_t", name=name, fields=groups)
+        case Conv2D():
+            window = ", ".join(_window(op.window, source, target))
+            conv = (f".window = {{{window}}}", f".full_channels = {source.channels}")
+            return Initializer(c_type="tesla_conv2d_t", name=name, fields=conv)
+        case MaxPool2D() | AveragePool2D():
+            pool = _window(op.window, source, target)
+            return Initializer(c_type="tesla_window_t", name=name, fields=pool)
+        case Reshape():
+            raise CodegenError(f"{op.name}: reshaping has no parameters")
+        case _:
+            assert_never(op)
+
+
+def _window(window: Window, source: TensorType, target: TensorType) -> tuple[str, ...]:
+    return (
+        f".input_height = {source.shape[0]}",
+        f".input_width = {source.shape[1]}",
+        f".output_height = {target.shape[0]}",
+        f".output_width = {target.shape[1]}",
+        f".height = {window.height}",
+        f".width = {window.width}",
+        f".stride_height = {window.stride_height}",
+        f".stride_width = {window.stride_width}",
+        f".pad_top = {window.pad_top}",
+        f".pad_left = {window.pad_left}",
+    )
+
+
+def _region_of_percent(model: Model) -> np.ndarray:
+    """101 bytes: the index of the region of each percentage, -1 where there is none."""
+    lookup = np.full(101, -1, np.int8)
+    for index, region in enumerate(model.regions):
+        lookup[region.dp] = index
+    return lookup
+
+
+def _region_row(model: Model, region: Region) -> RegionRow:
+    entry, exit_ = (quantization(region.types[i]) for i in _ends(model))
+    total = sum(region_macs(model.graph, region))
+    full = full_macs(model.graph)
+    return RegionRow(
+        dp=region.dp,
+        macs=total,
+        percent_of_macs=f"{100 * total / full:.1f}" if full else "100.0",
+        input_scale=float_literal(entry.scale),
+        input_zero_point=entry.zero_point,
+        output_scale=float_literal(exit_.scale),
+        output_zero_point=exit_.zero_point,
+    )

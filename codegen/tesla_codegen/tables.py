@@ -1,0 +1,85 @@
+"""Constant tables of a C project, each distinct content stored once.
+
+Most of what regions bring along repeats: the biases of a first layer at 10 % DP are the leading
+biases at 100 % DP. A table that is a prefix of a longer one therefore shares its storage.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+_PER_LINE = {"int8": 20, "int32": 8}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CArray:
+    """A constant C array, ready to print: element type, name, length, and lines of initialisers."""
+
+    c_type: str
+    name: str
+    length: int
+    lines: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in flash."""
+        return self.length * {"int8_t": 1, "int32_t": 4}[self.c_type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Initializer:
+    """A constant C object of type `c_type`; `fields` are `.name = value` texts, one per row."""
+
+    c_type: str
+    name: str
+    fields: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class TablePool:
+    """Collects tables; tells, once all are known, which array holds each."""
+
+    _wanted: list[tuple[str, npt.NDArray[np.generic]]] = field(default_factory=list)
+
+    def add(self, name: str, values: npt.NDArray[np.generic]) -> None:
+        """Ask for a table; `name` must be unique."""
+        self._wanted.append((name, values))
+
+    def resolve(self) -> tuple[list[CArray], dict[str, str]]:
+        """The arrays to print, and for every table asked for the name of its array."""
+        kept: dict[bytes, list[tuple[str, npt.NDArray[np.generic]]]] = {}
+        where: dict[str, str] = {}
+        for name, values in sorted(self._wanted, key=lambda entry: -len(entry[1])):
+            alike = kept.setdefault(values.dtype.str.encode() + values[:1].tobytes(), [])
+            home = next((other for other, longer in alike if _starts_with(longer, values)), None)
+            if home is None:
+                alike.append((name, values))
+            where[name] = home or name
+        names = set(where.values())
+        arrays = [c_array(name, values) for name, values in self._wanted if name in names]
+        return arrays, where
+
+
+def c_array(name: str, values: npt.NDArray[np.generic]) -> CArray:
+    """A flat C array of an int8 or int32 NumPy array."""
+    flat = values.reshape(-1)
+    return CArray(
+        c_type=f"{flat.dtype.name}_t", name=name, length=len(flat), lines=tuple(_lines(flat))
+    )
+
+
+def _starts_with(longer: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> bool:
+    return bool(np.array_equal(longer[: len(values)], values))
+
+
+def _lines(flat: npt.NDArray[np.generic]) -> Iterable[str]:
+    texts = [_literal(value) for value in flat.tolist()]
+    count = _PER_LINE[flat.dtype.name]
+    for start in range(0, len(texts), count):
+        yield ", ".join(texts[start : start + count]) + ","
+
+
+def _literal(value: int) -> str:
+    return "INT32_MIN" if value == -(2**31) else str(value)

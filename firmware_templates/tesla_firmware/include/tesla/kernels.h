@@ -1,0 +1,49 @@
+/* The integer kernels. All are exact, re-entrant and free of allocation; none checks its arguments:
+ * the generated code that calls them has been verified before it was written. */
+#ifndef TESLA_KERNELS_H
+#define TESLA_KERNELS_H
+
+#include "tesla/layers.h"
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* y = activation(W x + b). No scratch.
+ *
+ * weights  [full outputs][layer->groups][layer->group_channels]
+ * input    [layer->groups][region->input_channels]
+ * output   [region->output_channels] */
+void tesla_fully_connected_s8(const tesla_fully_connected_t *layer,
+                              const tesla_layer_region_t *region, const int8_t *weights,
+                              const int8_t *input, int8_t *output);
+
+/* Cross-correlation with zero padding and a fused activation. No scratch.
+ *
+ * weights  [full outputs][window height][window width][layer->full_channels]
+ * input    [input height][input width][region->input_channels]
+ * output   [output height][output width][region->output_channels] */
+void tesla_conv2d_s8(const tesla_conv2d_t *layer, const tesla_layer_region_t *region,
+                     const int8_t *weights, const int8_t *input, int8_t *output);
+
+/* The largest value in each window; taps outside the image never win. No scratch.
+ *
+ * input   [input height][input width][channels]
+ * output  [output height][output width][channels] */
+void tesla_max_pool2d_s8(const tesla_window_t *window, uint16_t channels, const int8_t *input,
+                         int8_t *output);
+
+/* The mean of the taps inside the image, halves rounded away from zero. No scratch.
+ *
+ * input   [input height][input width][channels]
+ * output  [output height][output width][channels] */
+void tesla_average_pool2d_s8(const tesla_window_t *window, uint16_t channels, const int8_t *input,
+                             int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TESLA_KERNELS_H */

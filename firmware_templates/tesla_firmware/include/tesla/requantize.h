@@ -1,0 +1,40 @@
+/* From int32 accumulators to int8 outputs, bit for bit as TensorFlow Lite and CMSIS-NN do it. */
+#ifndef TESLA_REQUANTIZE_H
+#define TESLA_REQUANTIZE_H
+
+#include "tesla/layers.h"
+
+#include <stdint.h>
+
+/* Shifting a negative number right must keep its sign; C99 leaves that to the compiler. */
+typedef char tesla_needs_arithmetic_shift_right[((int32_t)-1 >> 1) == -1 ? 1 : -1];
+
+/* round(value * multiplier / 2^31 * 2^shift): first the doubling high product, ties towards plus
+ * infinity, then the shift to the right, ties away from zero.
+ * Ranges: multiplier 0 .. 2^31 - 1; shift -31 .. 30; value << max(shift, 0) must fit int32. */
+static inline int32_t tesla_requantize(int32_t value, int32_t multiplier, int8_t shift) {
+    const int32_t left = shift > 0 ? (int32_t)(value * ((int32_t)1 << shift)) : value;
+    const int64_t product = (int64_t)left * multiplier + ((int64_t)1 << 30);
+    const int32_t high = (int32_t)(product >> 31);
+    if (shift >= 0) {
+        return high;
+    }
+    const int32_t right = -shift;
+    const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1u);
+    const int32_t remainder = high & mask;
+    const int32_t threshold = (int32_t)((uint32_t)mask >> 1) + (high < 0 ? 1 : 0);
+    return (high >> right) + (remainder > threshold ? 1 : 0);
+}
+
+/* The output of channel `channel` for a finished accumulator. */
+static inline int8_t tesla_finish(const tesla_layer_region_t *region, uint32_t channel,
+                                  int32_t accumulator) {
+    int32_t value =
+        tesla_requantize(accumulator, region->multiplier[channel], region->shift[channel]) +
+        region->output_offset;
+    value = value < region->activation_min ? region->activation_min : value;
+    value = value > region->activation_max ? region->activation_max : value;
+    return (int8_t)value;
+}
+
+#endif /* TESLA_REQUANTIZE_H */

@@ -1,0 +1,30 @@
+/* Max pooling, int8. */
+#include "tesla/kernels.h"
+#include "tesla/window.h"
+
+void tesla_max_pool2d_s8(const tesla_window_t *window, uint16_t channels, const int8_t *input,
+                         int8_t *output) {
+    for (uint32_t y = 0; y < window->output_height; ++y) {
+        const tesla_taps_t rows = tesla_taps(y, window->stride_height, window->pad_top,
+                                             window->height, window->input_height);
+        for (uint32_t x = 0; x < window->output_width; ++x) {
+            const tesla_taps_t columns = tesla_taps(x, window->stride_width, window->pad_left,
+                                                    window->width, window->input_width);
+            const int8_t *corner =
+                &input[(rows.position * window->input_width + columns.position) * channels];
+            for (uint32_t c = 0; c < channels; ++c) {
+                const int8_t *row = &corner[c];
+                int8_t largest = INT8_MIN;
+                for (uint32_t i = rows.first; i < rows.end; ++i) {
+                    const int8_t *tap = row;
+                    for (uint32_t j = columns.first; j < columns.end; ++j) {
+                        largest = *tap > largest ? *tap : largest;
+                        tap += channels;
+                    }
+                    row += (uint32_t)window->input_width * channels;
+                }
+                *output++ = largest;
+            }
+        }
+    }
+}

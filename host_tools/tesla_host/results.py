@@ -1,0 +1,176 @@
+"""The JSON that `profile` and `verify` write and that reports and scripts read.
+
+Accuracies are fractions 0 to 1; a value that was not or cannot be measured is `null`.
+Field names are a promise to users' scripts: add, never rename.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from tesla_embed.atomic import write_bytes
+from tesla_embed.errors import ConfigError
+
+PROFILE_SCHEMA = "tesla-embed/profile/1"
+VERIFY_SCHEMA = "tesla-embed/verify/1"
+
+
+class Tool(msgspec.Struct, kw_only=True):
+    """What measured: versions of this tool and of the compiler."""
+
+    version: str
+    compiler: str
+    host_compiler: str
+
+
+class ModelInfo(msgspec.Struct, kw_only=True):
+    """What was measured, and how it was made."""
+
+    name: str
+    digest: str
+    weights_bytes: int
+    input_shape: list[int]
+    output_shape: list[int]
+    recipe: str
+    algorithm: str
+    profile: str
+    seed: int | None
+    data: str
+
+
+class TargetInfo(msgspec.Struct, kw_only=True):
+    """What it was measured on. `clock_hz` turns cycles into microseconds."""
+
+    name: str
+    cpu: str
+    clock_hz: int
+    status: str
+
+
+class ArenaBuffer(msgspec.Struct, kw_only=True):
+    """One activation in the arena; alive from step `first` to step `last`, both included."""
+
+    name: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+
+
+class Memory(msgspec.Struct, kw_only=True):
+    """Bytes. `flash_bytes` and `ram_bytes` are the whole firmware's, stack apart.
+
+    `ram_bytes` contains the arena; `stack_bytes` is the high-water mark that was measured.
+    `region_table_bytes` is the part of the flash that the operating regions cost.
+    """
+
+    flash_bytes: int
+    ram_bytes: int
+    arena_bytes: int
+    stack_bytes: int | None
+    region_table_bytes: int
+    buffers: list[ArenaBuffer] = []
+
+
+class Spread(msgspec.Struct, kw_only=True):
+    """Smallest, middle and largest of several runs."""
+
+    min: int
+    median: int
+    max: int
+
+
+class LayerCost(msgspec.Struct, kw_only=True):
+    """One layer in one region. `instructions` is null where the target cannot count them."""
+
+    name: str
+    op: str
+    macs: int
+    instructions: int | None
+    cycles_estimate: int | None = None
+
+
+class RegionResult(msgspec.Struct, kw_only=True):
+    """One operating region.
+
+    `accuracy` is over all `samples` by the bit-identical host build; `device_samples` of them also
+    went through the link, and `agreement` is the share of those whose output was identical.
+    `accuracy_float` is the float network's, over `accuracy_float_samples` test samples.
+    `switch_instructions` is what selecting this region cost.
+    """
+
+    dp: int
+    macs: int
+    macs_fraction: float
+    samples: int
+    accuracy: float
+    accuracy_float: float | None
+    accuracy_float_samples: int
+    device_samples: int
+    agreement: float
+    bit_exact: bool
+    instructions: Spread | None
+    cycles_estimate: int | None
+    latency_us: float | None
+    switch_instructions: int | None
+    layers: list[LayerCost]
+
+
+class Profile(msgspec.Struct, kw_only=True):
+    """What `tesla-embed profile` measures."""
+
+    schema: str = PROFILE_SCHEMA
+    tool: Tool
+    model: ModelInfo
+    target: TargetInfo
+    data: str
+    memory: Memory
+    regions: list[RegionResult]
+
+
+class Divergence(msgspec.Struct, kw_only=True):
+    """The first place where two implementations differ."""
+
+    sample: int
+    layer: str
+    index: int
+    expected: int
+    found: int
+
+
+class Check(msgspec.Struct, kw_only=True):
+    """One region, one implementation, compared with the integer interpreter."""
+
+    dp: int
+    against: str
+    samples: int
+    mismatches: int
+    first: Divergence | None = None
+
+
+class Verification(msgspec.Struct, kw_only=True):
+    """What `tesla-embed verify` finds."""
+
+    schema: str = VERIFY_SCHEMA
+    bit_exact: bool
+    checks: list[Check]
+
+
+def write_json(path: Path, result: Profile | Verification) -> None:
+    """Write a result, indented, in one step."""
+    write_bytes(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+
+
+def read_profile(path: Path) -> Profile:
+    """Read a profile. Raises `ConfigError` that names the file and the field at fault."""
+    try:
+        profile = msgspec.json.decode(path.read_bytes(), type=Profile)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path}: no profile of ours ({error}); make it with `profile`"
+        ) from error
+    if profile.schema != PROFILE_SCHEMA:
+        raise ConfigError(f"{path}: schema {profile.schema!r}, not {PROFILE_SCHEMA!r}")
+    return profile

@@ -1,0 +1,108 @@
+"""The integer interpreter: it defines what every other implementation must compute.
+
+NumPy, batched: activations are `[N, *shape]` int8. Sums are formed by float64 matrix products,
+which are exact here (every partial sum is an integer below 2**53) and fast.
+"""
+
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+
+from tesla_embed.errors import ConfigError, GraphError
+from tesla_embed.ir.fixedpoint import requantize
+from tesla_embed.ir.graph import Model, Region, Table
+from tesla_embed.ir.ops import (
+    AveragePool2D,
+    Conv2D,
+    FullyConnected,
+    MaxPool2D,
+    Op,
+    Reshape,
+    Weighted,
+    Window,
+)
+from tesla_embed.ir.requantization import quantization, requantization
+from tesla_embed.ir.specialize import specialize
+from tesla_embed.ir.types import TensorType
+from tesla_embed.ir.windows import patches
+
+Int8 = npt.NDArray[np.int8]
+_BATCH = 256
+"""Samples computed at a time; bounds the memory of unfolded convolutions."""
+
+
+def interpret(model: Model, region: Region, inputs: Int8) -> Int8:
+    """Outputs `[N, *output shape]` for `inputs` `[N, *input shape]` in one region."""
+    dense = specialize(model, region)
+    parts = [
+        _run(dense, inputs[start : start + _BATCH])[-1] for start in range(0, len(inputs), _BATCH)
+    ]
+    shape = dense.graph.tensors[dense.graph.output].type.shape
+    return np.concatenate(parts) if parts else np.empty((0, *shape), np.int8)
+
+
+def interpret_layers(model: Model, region: Region, inputs: Int8) -> list[Int8]:
+    """The output of every operation, in order, for a (small) batch of inputs."""
+    return _run(specialize(model, region), inputs)
+
+
+def _run(dense: Model, inputs: Int8) -> list[Int8]:
+    graph, region = dense.graph, dense.regions[0]
+    type_ = graph.tensors[graph.input].type
+    if inputs.dtype != np.int8 or inputs.shape[1:] != type_.shape:
+        raise ConfigError(
+            f"{dense.name} takes int8 inputs of shape (N, {', '.join(map(str, type_.shape))}), "
+            f"not {inputs.dtype} {inputs.shape}"
+        )
+    values = {graph.input: inputs}
+    outputs = []
+    for op, table in zip(graph.ops, region.tables, strict=True):
+        source, target = graph.tensors[op.input].type, graph.tensors[op.output].type
+        values[op.output] = _apply(op, table, source, target, values[op.input])
+        outputs.append(values[op.output])
+    return outputs
+
+
+def _apply(op: Op, table: Table | None, source: TensorType, target: TensorType, x: Int8) -> Int8:
+    match op:
+        case FullyConnected():
+            return _weighted(op, table, source, target, x)
+        case Conv2D():
+            fill = quantization(source).zero_point
+            return _weighted(op, table, source, target, patches(x, op.window, fill))
+        case MaxPool2D():
+            lowest = np.iinfo(np.int8).min
+            largest: Int8 = patches(x, op.window, lowest).max(axis=(3, 4))
+            return largest
+        case AveragePool2D():
+            return _average(x, op.window)
+        case Reshape():
+            return x.reshape(len(x), *target.shape)
+        case _:
+            assert_never(op)
+
+
+def _weighted(
+    op: Weighted, table: Table | None, source: TensorType, target: TensorType, x: Int8
+) -> Int8:
+    """The rows of `x` (patches or whole vectors) against every filter, requantised."""
+    if table is None:
+        raise GraphError(f"{op.name}: has weights but no table")
+    q = requantization(op, table, source, target)
+    weights = op.weights.data.reshape(len(op.weights.data), -1).astype(np.float64)
+    rows = x.reshape(-1, weights.shape[1]).astype(np.float64) + q.input_offset
+    accumulator = (rows @ weights.T).astype(np.int64) + q.bias
+    scaled = requantize(accumulator, q.factors) + q.output_offset
+    clamped = np.clip(scaled, q.activation_min, q.activation_max).astype(np.int8)
+    return clamped.reshape(len(x), *target.shape)
+
+
+def _average(x: Int8, window: Window) -> Int8:
+    """Sum over count, halves away from zero, as TensorFlow Lite's reference kernel."""
+    total = patches(x, window, 0).sum(axis=(3, 4), dtype=np.int64)
+    inside = np.ones((1, *x.shape[1:3], 1), np.int8)
+    count = patches(inside, window, 0).sum(axis=(3, 4), dtype=np.int64)
+    half = np.where(total > 0, count // 2, -(count // 2))
+    rounded: Int8 = np.trunc((total + half) / count).astype(np.int8)
+    return rounded

@@ -1,0 +1,85 @@
+"""The float interpreter: what a model computes before it is quantised.
+
+NumPy, batched like the integer one. Calibration looks at every activation through it.
+"""
+
+from collections.abc import Iterator
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+
+from tesla_embed.errors import GraphError
+from tesla_embed.ir.graph import Model, Region, Table
+from tesla_embed.ir.ops import (
+    Activation,
+    AveragePool2D,
+    Conv2D,
+    FullyConnected,
+    MaxPool2D,
+    Op,
+    Reshape,
+    Weighted,
+)
+from tesla_embed.ir.specialize import specialize
+from tesla_embed.ir.types import TensorType
+from tesla_embed.ir.windows import patches
+
+Float32 = npt.NDArray[np.float32]
+_BATCH = 128
+"""Samples computed at a time; bounds the memory of unfolded convolutions."""
+
+
+def interpret_float(model: Model, region: Region, inputs: Float32) -> Float32:
+    """Outputs `[N, *output shape]` of a float model in one region."""
+    return np.concatenate([values[-1] for values in float_activations(model, region, inputs)])
+
+
+def float_activations(
+    model: Model, region: Region, inputs: Float32
+) -> Iterator[tuple[Float32, ...]]:
+    """Per batch of inputs, the value of every tensor of the graph, in the tensors' order."""
+    dense = specialize(model, region)
+    graph, tables = dense.graph, dense.regions[0].tables
+    for start in range(0, len(inputs), _BATCH):
+        values = {graph.input: inputs[start : start + _BATCH].astype(np.float32)}
+        for op, table in zip(graph.ops, tables, strict=True):
+            target = graph.tensors[op.output].type
+            values[op.output] = _apply(op, table, target, values[op.input])
+        yield tuple(values[index] for index in range(len(graph.tensors)))
+
+
+def _apply(op: Op, table: Table | None, target: TensorType, x: Float32) -> Float32:
+    match op:
+        case FullyConnected():
+            return _weighted(op, table, target, x)
+        case Conv2D():
+            return _weighted(op, table, target, patches(x, op.window, 0.0))
+        case MaxPool2D():
+            largest: Float32 = patches(x, op.window, -np.inf).max(axis=(3, 4))
+            return largest
+        case AveragePool2D():
+            inside = patches(np.ones((1, *x.shape[1:3], 1), np.float32), op.window, 0.0)
+            mean: Float32 = patches(x, op.window, 0.0).sum(axis=(3, 4)) / inside.sum(axis=(3, 4))
+            return mean
+        case Reshape():
+            return x.reshape(len(x), *target.shape)
+        case _:
+            assert_never(op)
+
+
+def _weighted(op: Weighted, table: Table | None, target: TensorType, x: Float32) -> Float32:
+    if table is None:
+        raise GraphError(f"{op.name}: has weights but no table")
+    weights = op.weights.data.reshape(len(op.weights.data), -1).astype(np.float32)
+    y = x.reshape(-1, weights.shape[1]) @ weights.T + table.bias.astype(np.float32)
+    match op.activation:
+        case Activation.NONE:
+            pass
+        case Activation.RELU:
+            y = np.maximum(y, 0)
+        case Activation.RELU6:
+            y = np.clip(y, 0, 6)
+        case _:
+            assert_never(op.activation)
+    return y.reshape(len(x), *target.shape)

@@ -1,0 +1,32 @@
+"""Sliding windows over batches of images."""
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tesla_embed.ir.ops import Window
+
+Element = TypeVar("Element", bound=np.generic)
+
+
+def patches(x: npt.NDArray[Element], window: Window, fill: float) -> npt.NDArray[Element]:
+    """What each position of the window sees: `[N, rows, columns, height, width, channels]`.
+
+    `x` is `[N, H, W, C]`; padding is filled with `fill`.
+    """
+    padded = np.pad(
+        x,
+        (
+            (0, 0),
+            (window.pad_top, window.pad_bottom),
+            (window.pad_left, window.pad_right),
+            (0, 0),
+        ),
+        constant_values=fill,
+    )
+    view = np.lib.stride_tricks.sliding_window_view(
+        padded, (window.height, window.width), axis=(1, 2)
+    )
+    strided: npt.NDArray[Element] = view[:, :: window.stride_height, :: window.stride_width]
+    return np.moveaxis(strided, 3, 5)

@@ -1,0 +1,1 @@
+"""TensorFlow Lite flatbuffers: write one operating region as a stand-alone int8 model."""
