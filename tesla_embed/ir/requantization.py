@@ -1,7 +1,7 @@
 """From scales to the integers a kernel works with: multipliers, shifts, offsets and clamps."""
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,20 @@ def quantization(type_: TensorType) -> Quantization:
     if type_.quantization is None:
         raise GraphError("a float activation has no quantisation; quantise the model first")
     return type_.quantization
+
+
+def quantize_input(
+    type_: TensorType, real: npt.NDArray[np.floating[Any]]
+) -> npt.NDArray[np.int8]:
+    """Real inputs `[N, ...]` as the int8 `[N, *shape]` that a model takes; halves away from zero.
+
+    The generated C helper computes the same, in float32. Values out of range saturate.
+    """
+    q = quantization(type_)
+    scaled = real.astype(np.float32) / np.float32(q.scale)
+    rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
+    integers = np.clip(np.nan_to_num(rounded, nan=-256.0) + q.zero_point, -128, 127)
+    return integers.astype(np.int8).reshape(len(real), *type_.shape)
 
 
 def activation_range(activation: Activation, output: Quantization) -> tuple[int, int]:

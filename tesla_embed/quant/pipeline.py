@@ -1,0 +1,54 @@
+"""From a trained checkpoint and data to the integer model, in one call."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tesla_embed import __version__
+from tesla_embed.data import DataSet
+from tesla_embed.errors import ConfigError
+from tesla_embed.ir.graph import FloatAccuracy, Model
+from tesla_embed.nn.export import to_model
+from tesla_embed.quant.calibrate import calibrate
+from tesla_embed.quant.quantize import quantize
+from tesla_embed.train.checkpoint import Checkpoint
+from tesla_embed.train.evaluate import evaluate
+
+
+def quantize_checkpoint(
+    checkpoint: Checkpoint, data: DataSet, dps: Sequence[int], samples: int = 1000
+) -> Model:
+    """Quantise a trained network for the regions `dps`, calibrated on `samples` training examples.
+
+    The float network's accuracy on the whole test split goes into the model's provenance, so that
+    whoever measures the integers later can compare. Raises `ConfigError` when the data do not fit
+    the network, `QuantizationError` when integers cannot represent it.
+    """
+    info = checkpoint.info
+    if data.input_shape != tuple(info.input_shape):
+        raise ConfigError(
+            f"the network takes examples of shape {tuple(info.input_shape)}, the data have "
+            f"{data.input_shape}; use the data set it was trained on"
+        )
+    scores = evaluate(checkpoint.network, data.test, dps)
+    provenance = dataclasses.replace(
+        info.provenance(),
+        tool_version=__version__,
+        float_accuracy=tuple(
+            FloatAccuracy(dp=dp, accuracy=accuracy, samples=len(data.test))
+            for dp, accuracy in sorted(scores.accuracy.items())
+        ),
+    )
+    name = info.recipe.name.replace("-", "_")
+    model = to_model(checkpoint.network, name, dps, provenance)
+    chosen = _spread(len(data.train), samples)
+    shape = model.graph.tensors[model.graph.input].type.shape
+    inputs = data.train.floats(chosen).reshape(len(chosen), *shape)
+    image_range = (0.0, 1.0) if data.train.x.dtype == np.uint8 else None
+    return quantize(model, calibrate(model, inputs, image_range))
+
+
+def _spread(available: int, wanted: int) -> np.ndarray:
+    """Indices of `wanted` examples, evenly spread over all that are available."""
+    return np.linspace(0, available - 1, min(available, wanted)).astype(np.int64)
