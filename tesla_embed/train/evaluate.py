@@ -4,7 +4,7 @@ In: a network and labelled examples. Out: accuracies and true multiply-accumulat
 `ConfigError`, examples of another shape than the network's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from tesla_embed.data import Split
 from tesla_embed.errors import ConfigError
-from tesla_embed.ir.graph import region_macs
+from tesla_embed.ir.graph import full_macs, region_macs
 from tesla_embed.nn.export import to_model
 from tesla_embed.nn.layers import set_dp
 from tesla_embed.nn.networks import Network
@@ -30,10 +30,14 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """By DP percentage: accuracy (0 to 1), and multiply-accumulates of one inference."""
+    """By DP percentage: accuracy (0 to 1), and multiply-accumulates of one inference.
+
+    `full_macs` is the cost of the complete network, for comparison.
+    """
 
     accuracy: dict[int, float]
     macs: dict[int, int]
+    full_macs: int
 
     @property
     def mean_accuracy(self) -> float:
@@ -66,10 +70,21 @@ def measure(network: Network, split: Split, dp: int) -> Measure:
     return Measure(loss / len(split), correct / len(split))
 
 
-def evaluate(network: Network, split: Split, dps: Sequence[int]) -> Evaluation:
-    """Accuracy and true multiply-accumulates of `network` at every one of `dps` (percent)."""
+def evaluate(
+    network: Network,
+    split: Split,
+    dps: Sequence[int],
+    observer: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Accuracy and true multiply-accumulates of `network` at every one of `dps` (percent).
+
+    `observer` is told how many of the percentages are done. Raises `ConfigError`.
+    """
     model = to_model(network, "network", dps)
-    return Evaluation(
-        accuracy={r.dp: measure(network, split, r.dp).accuracy for r in model.regions},
-        macs={r.dp: sum(region_macs(model.graph, r)) for r in model.regions},
-    )
+    accuracy = {}
+    for done, region in enumerate(model.regions, 1):
+        accuracy[region.dp] = measure(network, split, region.dp).accuracy
+        if observer:
+            observer(done)
+    macs = {region.dp: sum(region_macs(model.graph, region)) for region in model.regions}
+    return Evaluation(accuracy, macs, full_macs(model.graph))

@@ -6,7 +6,9 @@ with `ConfigError`, data that do not fit the recipe, folders with another run's 
 that stops being finite.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -80,16 +82,28 @@ def train(
     if path.exists():
         state.load(path, data)
     fingerprint = data.fingerprint()
-    while stage := _next_stage(algorithm, state):
-        event = _epoch(algorithm, stage, state, splits)
-        state.save(path, fingerprint)
-        if observer:
-            observer(event)
+    with _threads(recipe.threads):
+        while stage := _next_stage(algorithm, state):
+            event = _epoch(algorithm, stage, state, splits)
+            state.save(path, fingerprint)
+            if observer:
+                observer(event)
     info = CheckpointInfo(
         recipe=recipe, input_shape=data.input_shape, classes=data.classes, data=data.name
     )
     save_checkpoint(folder / MODEL_NAME, network, info)
     return TrainResult(network, folder / MODEL_NAME, state.counters.epochs)
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let PyTorch use `count` CPU threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _next_stage(algorithm: Algorithm, state: RunState) -> Stage | None:

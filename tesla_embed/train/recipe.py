@@ -59,13 +59,18 @@ class Tesla(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """How to train one network; `profile` and `algorithm` are names from their registries."""
+    """How to train one network; `profile` and `algorithm` are names from their registries.
 
-    name: str
+    `threads` counts CPU threads. It belongs to the recipe because the order of sums, and with it
+    the last bit of every weight, depends on it; one is also the fastest for small networks.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*\Z")]
     network: NetworkConfig
     algorithm: str = "tesla"
     profile: str = "linear"
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
     optimizer: Adam = Adam()
     stopping: Stopping = Stopping()
     tesla: Tesla = Tesla()

@@ -1,0 +1,149 @@
+"""The verbs `train` and `evaluate`.
+
+PyTorch is imported when a verb runs, never before, so that help stays instant and the other verbs
+work without it.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tesla_embed import atomic
+from tesla_embed.errors import ToolchainError
+from tesla_host.cli.options import DataOption, parse_dp_list
+
+if TYPE_CHECKING:
+    from tesla_embed.train.evaluate import Evaluation
+    from tesla_embed.train.loop import EpochDone
+
+EVALUATE_SCHEMA = "tesla-embed/evaluate/1"
+
+REGIONS = "10,20,...,100"
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="name of a recipe, or path of a .toml file")],
+    data: DataOption,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for the results")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="change a key of the recipe; repeatable"),
+    ] = None,
+    algorithm: Annotated[
+        str | None, typer.Option("--algorithm", help="short for --set algorithm=...")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", help="short for --set profile=...")
+    ] = None,
+) -> None:
+    """Train a network that runs at several dot-product percentages.
+
+    Writes DIR/model.safetensors. Started again after an interruption, it continues.
+
+    Example: tesla-embed train mnist-mlp --data idx:mnist --out runs/m --profile linear
+    """
+    _need_torch()
+    from tesla_embed.data import load_data
+    from tesla_embed.train import loop
+    from tesla_embed.train.evaluate import evaluate as run_evaluation
+    from tesla_embed.train.recipe import load_recipe
+
+    overrides = list(set_ or [])
+    overrides += [f"algorithm={algorithm}"] if algorithm else []
+    overrides += [f"profile={profile}"] if profile else []
+    chosen = load_recipe(recipe, overrides)
+    dataset = load_data(data)
+    with _bar() as bar:
+        task = bar.add_task(f"training {chosen.name}", total=1.0, status="")
+
+        def show(event: "EpochDone") -> None:
+            bar.update(task, completed=event.fraction, status=_status(event))
+
+        result = loop.train(chosen, dataset, out, show)
+        bar.update(task, completed=1.0)
+    _print_table(run_evaluation(result.network, dataset.test, parse_dp_list(REGIONS)))
+    print(f"{result.path}: {chosen.name} after {result.epochs} epochs")
+
+
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors that train wrote")],
+    data: DataOption,
+    dp: Annotated[
+        str, typer.Option("--dp", metavar="LIST", help="10,25,100 or 10,20,...,100 or 10-100/5")
+    ] = REGIONS,
+    json_: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
+    ] = None,
+) -> None:
+    """Measure test accuracy and true multiply-accumulates at several DP percentages."""
+    dps = parse_dp_list(dp)
+    _need_torch()
+    from tesla_embed.data import load_data
+    from tesla_embed.train.checkpoint import load_checkpoint
+    from tesla_embed.train.evaluate import evaluate as run_evaluation
+
+    loaded = load_checkpoint(checkpoint)
+    dataset = load_data(data)
+    with _bar() as bar:
+        task = bar.add_task("evaluating", total=len(dps), status="")
+
+        def show(done: int) -> None:
+            bar.update(task, completed=done, status=f"{dps[done - 1]} % DP")
+
+        evaluation = run_evaluation(loaded.network, dataset.test, dps, show)
+    if json_ is not None:
+        atomic.write_text(json_, json.dumps(_as_json(evaluation, dataset.name), indent=2) + "\n")
+    _print_table(evaluation)
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ToolchainError(
+            'training and evaluation need PyTorch; run pip install "tesla-embed[train]"'
+        ) from error
+
+
+def _bar() -> Progress:
+    """A progress bar on stderr."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[status]}"),
+        console=Console(stderr=True),
+    )
+
+
+def _status(event: "EpochDone") -> str:
+    return (
+        f"{event.stage} (stage {event.stage_index + 1} of {event.stage_count}), "
+        f"epoch {event.epoch}, validation accuracy {event.accuracy:.2%}"
+    )
+
+
+def _as_json(evaluation: "Evaluation", data: str) -> dict[str, object]:
+    return {
+        "schema": EVALUATE_SCHEMA,
+        "accuracy": {str(dp): value for dp, value in evaluation.accuracy.items()},
+        "macs": {str(dp): value for dp, value in evaluation.macs.items()},
+        "mean_accuracy": evaluation.mean_accuracy,
+        "data": data,
+    }
+
+
+def _print_table(evaluation: "Evaluation") -> None:
+    full = evaluation.full_macs
+    table = Table(caption=f"mean accuracy {evaluation.mean_accuracy:.2%}")
+    for heading in ("DP %", "accuracy", "MACs", "of full"):
+        table.add_column(heading, justify="right")
+    for dp, accuracy in evaluation.accuracy.items():
+        macs = evaluation.macs[dp]
+        table.add_row(str(dp), f"{accuracy:.2%}", f"{macs:,}", f"{macs / full:.1%}")
+    Console().print(table)
