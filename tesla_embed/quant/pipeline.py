@@ -11,6 +11,7 @@ from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import FloatAccuracy, Model
 from tesla_embed.nn.export import to_model
 from tesla_embed.quant.calibrate import calibrate
+from tesla_embed.quant.equalize import equalize
 from tesla_embed.quant.quantize import quantize
 from tesla_embed.train.checkpoint import Checkpoint
 from tesla_embed.train.evaluate import evaluate
@@ -46,7 +47,8 @@ def quantize_checkpoint(
     shape = model.graph.tensors[model.graph.input].type.shape
     inputs = data.train.floats(chosen).reshape(len(chosen), *shape)
     image_range = (0.0, 1.0) if data.train.x.dtype == np.uint8 else None
-    return quantize(model, calibrate(model, inputs, image_range))
+    balanced = equalize(model, inputs)
+    return quantize(balanced, calibrate(balanced, inputs, image_range))
 
 
 def _spread(available: int, wanted: int) -> np.ndarray:
