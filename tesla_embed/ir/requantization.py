@@ -66,9 +66,7 @@ def quantization(type_: TensorType) -> Quantization:
     return type_.quantization
 
 
-def quantize_input(
-    type_: TensorType, real: npt.NDArray[np.floating[Any]]
-) -> npt.NDArray[np.int8]:
+def quantize_input(type_: TensorType, real: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int8]:
     """Real inputs `[N, ...]` as the int8 `[N, *shape]` that a model takes; halves away from zero.
 
     The generated C helper computes the same, in float32. Values out of range saturate.
@@ -88,7 +86,9 @@ def activation_range(activation: Activation, output: Quantization) -> tuple[int,
         case Activation.RELU:
             return max(-128, output.zero_point), 127
         case Activation.RELU6:
-            six = output.zero_point + int(np.float32(6.0) / np.float32(output.scale) + 0.5)
-            return max(-128, output.zero_point), min(127, six)
+            with np.errstate(over="ignore"):  # a tiny scale: six is far outside
+                six = float(np.float32(6.0) / np.float32(output.scale))
+            above = int(min(six, 255.0) + 0.5)
+            return max(-128, output.zero_point), min(127, output.zero_point + above)
         case _:
             assert_never(activation)

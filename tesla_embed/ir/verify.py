@@ -107,10 +107,12 @@ def _tensor_type(name: str, type_: TensorType) -> None:
 
 def _operation(op: Op, source: TensorType, target: TensorType) -> None:
     """Shapes of an operation between full-width types."""
+    _require(source.dtype is target.dtype, op.name, "cannot change the element type")
     expected: tuple[int, ...]
     match op:
         case FullyConnected():
             _weights(op, op.weights, 2)
+            _require(len(source.shape) == 1, op.name, f"needs a vector, gets shape {source.shape}")
             out, columns = op.weights.data.shape
             _require(columns == source.size, op.name, f"needs {columns} inputs, gets {source.size}")
             expected = (out,)
@@ -211,7 +213,8 @@ def _table(where: str, op: Weighted, table: Table, graph: Graph, region: Region)
     _require(table.bias.shape == (count,), where, f"needs {count} biases")
     if source.dtype is DType.FLOAT32:
         float_ok = table.bias.dtype == np.float32 and table.weight_scale is None
-        _require(float_ok, where, "a float model needs float biases and no scales")
+        float_ok = float_ok and op.weights.data.dtype == np.float32
+        _require(float_ok, where, "a float model needs float weights and biases, and no scales")
         return
     _require(op.weights.data.dtype == np.int8, where, "int8 activations need int8 weights")
     _require(table.bias.dtype == np.int32, where, "biases must be int32")
@@ -222,7 +225,7 @@ def _table(where: str, op: Weighted, table: Table, graph: Graph, region: Region)
 
 
 def _accumulator(where: str, op: Weighted, table: Table, graph: Graph, region: Region) -> None:
-    """No input can overflow the int32 accumulator, nor its left shift."""
+    """No input can overflow the int32 accumulator, nor its left shift, nor the offset after it."""
     source, target = region.types[op.input], region.types[op.output]
     data = active_weights(op, graph.tensors[op.input].type, source, target)
     sums = np.abs(data.reshape(len(data), -1).astype(np.int64)).sum(axis=1)
@@ -233,4 +236,6 @@ def _accumulator(where: str, op: Weighted, table: Table, graph: Graph, region: R
         fits = bool((factors < 2.0**30).all()) and bool(np.isfinite(factors).all())
     _require(fits, where, "the ratio of input, weight and output scales is out of range")
     shift = np.maximum(quantize_multiplier(factors).shift.astype(np.int64), 0)
-    _require(bool(((worst << shift) <= INT32_MAX).all()), where, "requantisation can overflow")
+    _require(bool((shift <= 30).all()), where, "the ratio of scales rounds up out of range")
+    room = INT32_MAX - 128  # the output's zero point is added last
+    _require(bool(((worst << shift) <= room).all()), where, "requantisation can overflow")
