@@ -99,7 +99,7 @@ def read_safetensors(path: Path) -> tuple[Arrays, dict[str, str]]:
     try:
         arrays = load(content)
         length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise GraphError(
             f"{path}: no valid safetensors file (truncated or damaged); make it again"
