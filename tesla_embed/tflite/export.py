@@ -41,7 +41,8 @@ def to_tflite(model: Model, region: Region, *, batch: int = 1, all_layers: bool 
     """
     dense = specialize(model, region)
     builder = _Builder(batch)
-    index = {dense.graph.input: builder.activation("input", dense.graph.tensors[0].type)}
+    entry = dense.graph.tensors[dense.graph.input].type
+    index = {dense.graph.input: builder.activation("input", entry)}
     for op, table in zip(dense.graph.ops, dense.regions[0].tables, strict=True):
         source = dense.graph.tensors[op.input].type
         target = dense.graph.tensors[op.output].type
