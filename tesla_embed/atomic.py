@@ -48,9 +48,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         fresh, old = workplace / "new", workplace / "old"
         fresh.mkdir()
         yield fresh
-        if path.exists():
-            path.rename(old)
-        fresh.rename(path)
+        try:
+            if path.exists():
+                path.rename(old)
+            fresh.rename(path)
+        except BaseException:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            raise
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}; choose another place") from error
     finally:
