@@ -30,6 +30,13 @@ from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import TensorType
 
 
+RESERVED = frozenset(
+    "app board callback command commands conv2d exchange fully_connected hello kernels "
+    "layer_callback layer_region layers link measure requantize status string taps window".split()
+)
+"""Model names whose `tesla_<name>` the static C uses itself, for a header, type or function."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One kernel call. `op` is the index of its operation in the graph."""
@@ -95,7 +102,11 @@ class Project:
 
 
 def lower(model: Model) -> Project:
-    """Lower a verified, quantised model. Raises `CodegenError` if there is nothing to compute."""
+    """Lower a verified, quantised model.
+
+    Raises `CodegenError` if there is nothing to compute, or if a name is taken.
+    """
+    _check_names(model)
     homes = _buffer_homes(model)
     memory = _plan(model, homes)
     address = _addresses(model, homes, memory)
@@ -130,6 +141,15 @@ def lower(model: Model) -> Project:
         steps=tuple(_step(model, i, address) for i in indices),
         kernels=tuple(sorted({_kernel(op) for op in ops})),
     )
+
+
+def _check_names(model: Model) -> None:
+    """Nothing generated may be called like something else that is compiled with it."""
+    if model.name.lower() in RESERVED:
+        raise CodegenError(f"a model cannot be called {model.name}: the C library uses that name")
+    for op in model.graph.ops:
+        if op.name == f"tesla_{model.name}":
+            raise CodegenError(f"{op.name}: the library itself has that name; rename the layer")
 
 
 def float_literal(value: float) -> str:

@@ -22,6 +22,8 @@ def generate(model: Model, folder: Path) -> Project:
     `CodegenError` if it exists and was not generated, `ConfigError` if it cannot be written.
     """
     project = lower(model)
+    if folder.exists() and not folder.is_dir():
+        raise CodegenError(f"{folder} is a file; choose an empty or a new --out")
     if folder.exists() and not (folder / MARKER).exists() and any(folder.iterdir()):
         raise CodegenError(
             f"{folder} holds files that were not generated; choose an empty or a new --out"
