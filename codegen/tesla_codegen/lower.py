@@ -31,8 +31,28 @@ from tesla_embed.ir.types import TensorType
 
 
 RESERVED = frozenset(
-    "app board callback command commands conv2d exchange fully_connected hello kernels "
-    "layer_callback layer_region layers link measure requantize status string taps window".split()
+    {
+        "app",
+        "board",
+        "callback",
+        "command",
+        "commands",
+        "conv2d",
+        "exchange",
+        "fully_connected",
+        "hello",
+        "kernels",
+        "layer_callback",
+        "layer_region",
+        "layers",
+        "link",
+        "measure",
+        "requantize",
+        "status",
+        "string",
+        "taps",
+        "window",
+    }
 )
 """Model names whose `tesla_<name>` the static C uses itself, for a header, type or function."""
 
