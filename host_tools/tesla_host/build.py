@@ -1,0 +1,138 @@
+"""Build a generated project into firmware.
+
+In: a project folder (`include/`, `src/`, `firmware/app_model.c`) and a target. Out: `firmware.elf`
+in the output folder and what it needs of flash and RAM. Refuses a folder that is no project
+(`ConfigError`), sources that do not compile (`ToolchainError`) and firmware that does not fit the
+target (`CodegenError`); a previous `firmware.elf` survives every failure.
+"""
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from tesla_embed import __version__
+from tesla_embed.atomic import write_bytes
+from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
+from tesla_host.elf import read_image
+from tesla_host.targets import Target, find_target
+from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
+
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wmissing-prototypes")
+_COMMON = (
+    "-std=c99",
+    *WARNINGS,
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fno-unwind-tables",
+    "-fno-asynchronous-unwind-tables",
+)
+_ZIG = ("-fno-sanitize=undefined", "-fno-stack-protector", "-g1")
+"""zig's own defaults are a debugger's, and without -g it leaves no function names in the ELF."""
+_OVERFLOW = re.compile(r"region [`'](\w+)'[^\n]*?overflowed by (\d+) bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack."""
+
+    elf: Path
+    compiler: str
+    flash_bytes: int
+    ram_bytes: int
+    stack_bytes: int
+    sections: dict[str, int]
+
+
+def build_firmware(
+    project: Path,
+    target: str | Target,
+    out: Path,
+    *,
+    extra_flags: tuple[str, ...] = (),
+) -> BuildResult:
+    """Compile and link `project` with the application and the target's board.
+
+    The library's sources in `src/` are compiled with -O3, everything else with -Os (-O2 on the
+    host). `extra_flags` go to every compilation and to the link (for instance -Werror).
+    """
+    row = find_target(target) if isinstance(target, str) else target
+    model = project / "firmware" / "app_model.c"
+    library = sorted(path for path in (project / "src").rglob("*") if path.suffix in (".c", ".S"))
+    if not model.is_file() or not library:
+        raise ConfigError(
+            f"{project} is no generated project: firmware/app_model.c or src/ is missing"
+        )
+    compiler = find_compiler(row.compiler)
+    static = out / "static"
+    sources = _copy_static(row, static)
+    small = "-Os" if row.linker_script else "-O2"
+    common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *row.compile_flags)
+    common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
+    units = [Unit(source=path, flags=("-O3", *common)) for path in library]
+    units += [Unit(source=path, flags=(small, *common)) for path in (*sources, model)]
+    include = [project / "include", *(static / name for name in ("include", "app", "board"))]
+    elf = out / "firmware.elf"
+    try:
+        build_elf(
+            compiler,
+            units,
+            [*_link_flags(row, compiler, static), *extra_flags],
+            [path for path in include if path.is_dir()],
+            out / "objects",
+            elf,
+        )
+    except ToolchainError as error:
+        raise _does_not_fit(row, str(error)) or error from error
+    image = read_image(elf)
+    return BuildResult(
+        elf=elf,
+        compiler=compiler.version,
+        flash_bytes=image.flash_bytes,
+        ram_bytes=image.ram_bytes,
+        stack_bytes=image.stack_bytes,
+        sections=image.sections,
+    )
+
+
+def _link_flags(target: Target, compiler: Compiler, static: Path) -> tuple[str, ...]:
+    if target.linker_script is None:
+        return ("-g1",) if compiler.name == "zig" else ()
+    script = static / "boards" / target.board / target.linker_script
+    return (
+        *target.link_flags,
+        "-g1",
+        "-Os",
+        "-Wl,--gc-sections",
+        f"-Wl,-T,{script}",
+        "-Wl,--entry=Reset_Handler",
+    )
+
+
+def _copy_static(target: Target, folder: Path) -> list[Path]:
+    """Lay the package's application and board beside the objects; returns the sources."""
+    package = files("tesla_firmware")
+    for name in ("include", "app", "board", f"boards/{target.board}"):
+        _copy(package.joinpath(name), folder / name)
+    wanted = [*(folder / "app").glob("*"), *(folder / "boards" / target.board).glob("*")]
+    return sorted(path for path in wanted if path.suffix in (".c", ".S"))
+
+
+def _copy(source: Traversable, target: Path) -> None:
+    if source.is_dir():
+        for entry in source.iterdir():
+            _copy(entry, target / entry.name)
+    elif not target.is_file() or target.read_bytes() != source.read_bytes():
+        write_bytes(target, source.read_bytes())
+
+
+def _does_not_fit(target: Target, message: str) -> CodegenError | None:
+    overflows = {region: int(count) for region, count in _OVERFLOW.findall(message)}
+    if not overflows:
+        return None
+    missing = " and ".join(f"{count:,} bytes of {name}" for name, count in overflows.items())
+    return CodegenError(
+        f"the firmware does not fit {target.name}: {missing} too many; choose a larger target or "
+        "a smaller network"
+    )

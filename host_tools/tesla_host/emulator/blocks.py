@@ -1,0 +1,70 @@
+"""Counts of executed basic blocks, from which instructions and cycles follow.
+
+In: the emulator's block events (address and size of each block that begins). Out: the exact number
+of instructions, the estimated cycles and the number per instruction class. Counting is cheap
+because a block is decoded once; sums are formed when someone asks.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tesla_host.emulator.timing import BlockTiming, block_timing
+
+
+@dataclass(slots=True)
+class _Block:
+    size: int
+    instructions: int
+    following: int
+    timing: BlockTiming
+    count: int = 0
+    taken: int = 0
+
+
+class BlockCounter:
+    """Counts what a CPU executes; `read_code(address, size)` gives the block's machine code."""
+
+    def __init__(self, read_code: Callable[[int, int], bytes]) -> None:
+        self.instructions = 0
+        self.limit = 0
+        self._read_code = read_code
+        self._current: dict[int, _Block] = {}
+        self._all: list[_Block] = []
+        self._previous: _Block | None = None
+
+    def enter(self, address: int, size: int) -> bool:
+        """A block begins. False when `instructions` has passed `limit`."""
+        block = self._current.get(address)
+        if block is None or block.size != size:
+            block = self._decode(address, size)
+        previous = self._previous
+        if previous is not None and previous.following != address:
+            previous.taken += 1
+        block.count += 1
+        self.instructions += block.instructions
+        self._previous = block
+        return self.instructions <= self.limit
+
+    def cycles(self) -> int:
+        """Estimated cycles so far (see `timing`)."""
+        return sum(
+            block.count * block.timing.cycles + block.taken * block.timing.taken_penalty
+            for block in self._all
+        )
+
+    def classes(self) -> dict[str, int]:
+        """Executed instructions of each class so far; they add up to `instructions`."""
+        total: Counter[str] = Counter()
+        for block in self._all:
+            for name, number in block.timing.classes:
+                total[name] += number * block.count
+        return dict(total)
+
+    def _decode(self, address: int, size: int) -> _Block:
+        timing = block_timing(self._read_code(address, size), address)
+        instructions = sum(number for _, number in timing.classes)
+        block = _Block(size, instructions, address + size, timing)
+        self._current[address] = block
+        self._all.append(block)
+        return block

@@ -1,0 +1,1 @@
+"""The serial link: byte pipes, frames, typed replies, the client."""

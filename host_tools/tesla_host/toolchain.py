@@ -1,0 +1,158 @@
+"""C compilers: find one, name it, turn sources into an ELF.
+
+In: which kind of compiler (`zig` for bare metal, `host` for this machine) and translation units.
+Out: a linked ELF. Refuses with `ToolchainError`: a missing compiler (the message is the install
+command) and a failing one (its first errors).
+
+Objects are kept in the build folder under a hash of the compiler, the flags, the source and all
+headers, so that building again compiles only what changed.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from tesla_embed.atomic import replacing
+from tesla_embed.errors import ToolchainError
+
+_JOBS = 2
+_ERROR_LINES = 6
+_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiler:
+    """A C compiler that can also link: `command` begins every call."""
+
+    name: str
+    command: tuple[str, ...]
+    version: str
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One source file (.c or .S) and the flags it is compiled with."""
+
+    source: Path
+    flags: tuple[str, ...]
+
+
+@cache
+def find_compiler(kind: str) -> Compiler:
+    """The compiler of a kind: "zig" or "host". Raises `ToolchainError` when it is missing."""
+    return {"zig": _find_zig, "host": _find_host}[kind]()
+
+
+def _find_zig() -> Compiler:
+    if find_spec("ziglang") is None:
+        raise ToolchainError("no compiler for microcontrollers: pip install 'tesla-embed[zig]'")
+    command = (sys.executable, "-m", "ziglang")
+    environment = (("ZIG_GLOBAL_CACHE_DIR", str(_cache_folder() / "zig")),)
+    version = _first_line((*command, "version"), dict(environment))
+    return Compiler(
+        name="zig",
+        command=(*command, "cc"),
+        version=f"zig {version}",
+        environment=environment,
+    )
+
+
+def _find_host() -> Compiler:
+    chosen = os.environ.get("CC")
+    for name in (chosen,) if chosen else ("cc", "gcc", "clang"):
+        path = shutil.which(name)
+        if path is not None:
+            return Compiler(name=name, command=(path,), version=_first_line((path, "--version")))
+    if chosen:
+        raise ToolchainError(f"CC names {chosen}, which does not exist; unset CC or correct it")
+    if find_spec("ziglang") is not None:
+        return _find_zig()
+    raise ToolchainError(
+        "no C compiler for this machine: install gcc or clang, or pip install 'tesla-embed[zig]'"
+    )
+
+
+def build_elf(
+    compiler: Compiler,
+    units: Sequence[Unit],
+    link_flags: Sequence[str],
+    include: Sequence[Path],
+    objects: Path,
+    elf: Path,
+) -> None:
+    """Compile `units` into the folder `objects` and link them to `elf` (written in one step).
+
+    Raises `ToolchainError` with the compiler's first errors.
+    """
+    objects.mkdir(parents=True, exist_ok=True)
+    flags = tuple(f"-I{folder}" for folder in include)
+    context = hashlib.sha256(repr((compiler, flags, platform.machine())).encode())
+    for header in sorted(path for folder in include for path in folder.rglob("*.h")):
+        context.update(header.read_bytes())
+
+    def compile_unit(unit: Unit) -> Path:
+        key = context.copy()
+        key.update(repr(unit).encode() + unit.source.read_bytes())
+        target = objects / f"{unit.source.stem}-{key.hexdigest()[:24]}.o"
+        if not target.exists():
+            with replacing(target) as temporary:
+                _call(compiler, ["-c", str(unit.source), *unit.flags, *flags, "-o", str(temporary)])
+        return target
+
+    with ThreadPoolExecutor(_JOBS) as pool:
+        compiled = list(pool.map(compile_unit, units))
+    with replacing(elf) as temporary:
+        _call(compiler, [*map(str, compiled), *link_flags, "-o", str(temporary)])
+
+
+def _call(compiler: Compiler, arguments: Sequence[str]) -> None:
+    try:
+        done = subprocess.run(
+            [*compiler.command, *arguments],
+            env={**os.environ, **dict(compiler.environment)},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolchainError(f"{compiler.name} did not finish: {error}; run it again") from error
+    if done.returncode != 0:
+        raise ToolchainError(f"{compiler.version} failed:\n{_errors(done.stderr)}")
+
+
+def _errors(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if "error" in line or "undefined" in line] or lines
+    return "\n".join(f"  {line.strip()}" for line in telling[:_ERROR_LINES]) or "  (no message)"
+
+
+def _first_line(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ToolchainError(f"{command[0]} does not start: {error}; install it again") from error
+    return (done.stdout.splitlines() or ["?"])[0].strip()
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "tesla-embed"

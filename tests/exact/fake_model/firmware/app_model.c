@@ -1,0 +1,82 @@
+/* A stand-in for a generated model: two layers whose results a test can compute in one line.
+ *
+ * Layer 0 adds the region's percentage to each input byte, layer 1 folds the sum into the output;
+ * a run leaves a count of all runs in the last output byte. Input byte 0 asks for trouble:
+ * 99 reads an address that does not exist, 98 uses 1 KB of stack, 97 fails. */
+#include "fake_layers.h"
+#include "tesla_app.h"
+
+#include <stddef.h>
+
+static const uint8_t digest[32] = {0xFA, 0xCE, 3, 4, 5, 6, 7, 8, 9, 10};
+static const uint8_t regions[] = {25, 50, 100};
+static const tesla_app_io_t io[] = {
+    {0.5f, -3, 0.125f, 7}, {0.25f, -2, 0.0625f, 8}, {0.0039215688f, -128, 1.5f, 0}};
+
+int8_t tesla_app_input[FAKE_INPUT];
+int8_t tesla_app_output[FAKE_OUTPUT];
+uint32_t tesla_app_layer_ticks[2 * TESLA_MAX_COUNTERS];
+static int8_t arena[FAKE_INPUT];
+static struct {
+    uint8_t percent;
+    int8_t runs;
+    tesla_layer_callback_t callback;
+    void *user;
+} fake;
+
+static tesla_status_t set_dp(uint8_t percent) {
+    for (size_t i = 0; i < sizeof regions; i++) {
+        if (regions[i] == percent) {
+            fake.percent = percent;
+            return TESLA_OK;
+        }
+    }
+    return TESLA_ERROR_REGION;
+}
+
+static tesla_status_t init(void) {
+    return set_dp(regions[sizeof regions - 1]);
+}
+
+static tesla_status_t run(const int8_t *input, int8_t *output) {
+    if (input[0] == 99) {
+        (void)*(const volatile uint8_t *)(uintptr_t)0x70000000u;
+    } else if (input[0] == 98) {
+        fake_use_stack();
+    } else if (input[0] == 97) {
+        return TESLA_ERROR_STATE;
+    }
+    const uint32_t size = (uint32_t)FAKE_INPUT * fake.percent / 100u;
+    fake_add(input, arena, size, fake.percent);
+    if (fake.callback != NULL) {
+        fake.callback(fake.user, 0, arena, size);
+    }
+    fake_fold(arena, size, output);
+    fake.runs++;
+    output[FAKE_OUTPUT - 1] = fake.runs;
+    if (fake.callback != NULL) {
+        fake.callback(fake.user, 1, output, FAKE_OUTPUT);
+    }
+    return TESLA_OK;
+}
+
+static void set_callback(tesla_layer_callback_t callback, void *user) {
+    fake.callback = callback;
+    fake.user = user;
+}
+
+const tesla_app_model_t tesla_app_model = {
+    .name = "fake",
+    .digest = digest,
+    .regions = regions,
+    .region_count = sizeof regions,
+    .io = io,
+    .layer_count = 2,
+    .input_bytes = FAKE_INPUT,
+    .output_bytes = FAKE_OUTPUT,
+    .arena_bytes = sizeof arena,
+    .init = init,
+    .set_dp = set_dp,
+    .run = run,
+    .set_callback = set_callback,
+};
