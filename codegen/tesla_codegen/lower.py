@@ -29,7 +29,6 @@ from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import TensorType
 
-
 RESERVED = frozenset(
     {
         "app",
