@@ -270,16 +270,16 @@ def _checked(name: str, train: Split, test: Split) -> DataSet:
     """Check that two splits are whole and belong together."""
     for part, split in (("train", train), ("test", test)):
         where = f"{part} part of {name}"
+        if split.x.ndim not in (2, 4):
+            raise ConfigError(
+                f"{where}: x has shape {split.x.shape}; use [N, H, W, C] or [N, features]"
+            )
         if len(split.x) != len(split.y):
             raise ConfigError(
                 f"{where}: {len(split.x)} examples but {len(split.y)} labels; use matching files"
             )
         if not split.x.size:
             raise ConfigError(f"{where} is empty, x has shape {split.x.shape}; use other files")
-        if split.x.ndim not in (2, 4):
-            raise ConfigError(
-                f"{where}: x has shape {split.x.shape}; use [N, H, W, C] or [N, features]"
-            )
     if train.x.shape[1:] != test.x.shape[1:] or train.x.dtype != test.x.dtype:
         raise ConfigError(
             f"{name}: train examples are {train.x.dtype} {train.x.shape[1:]}, test examples "

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from tesla_embed import atomic
 from tesla_embed.errors import ConfigError
-
-_KEY = "tesla"
+from tesla_embed.ir.store import METADATA_KEY
 
 
 class _Schema(msgspec.Struct):
@@ -26,7 +25,7 @@ class _Schema(msgspec.Struct):
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: msgspec.Struct) -> None:
     """Write tensors and header to `path` in one step; equal contents give equal bytes."""
     # One metadata key only: safetensors does not keep the order of several.
-    metadata = {_KEY: msgspec.json.encode(header).decode()}
+    metadata = {METADATA_KEY: msgspec.json.encode(header).decode()}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     atomic.write_bytes(path, safetensors.torch.save(whole, metadata))
 
@@ -40,7 +39,7 @@ def read_tensors(path: Path, schema: str, advice: str) -> tuple[dict[str, Tensor
         raise ConfigError(f"{path} does not exist; {advice}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            header: str = (file.metadata() or {}).get(_KEY, "{}")
+            header: str = (file.metadata() or {}).get(METADATA_KEY, "{}")
             found = msgspec.json.decode(header, type=_Schema).schema
             if found != schema:
                 raise ConfigError(
