@@ -1,0 +1,51 @@
+"""What all tests share: asking for a tool, and firmware around a model that is easy to predict."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tesla_embed.errors import ToolchainError
+from tesla_host.build import BuildResult, build_firmware
+from tesla_host.targets import find_target
+from tesla_host.toolchain import find_compiler
+
+T = TypeVar("T")
+
+FAKE_MODEL = Path(__file__).parent / "exact" / "fake_model"
+
+
+def require(find: Callable[[], T]) -> T:
+    """The tool that `find` returns; without it the test is skipped, or fails where CI is set.
+
+    `find` raises `ToolchainError` or `ImportError` when the tool is missing.
+    """
+    try:
+        return find()
+    except (ToolchainError, ImportError) as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"in CI every tool must be there: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[Callable[[], T]], T]:
+    """The function `require`."""
+    return require
+
+
+@pytest.fixture(scope="session")
+def fake_firmware(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], BuildResult]:
+    """Builds the fake model for a target, with warnings as errors; once per test session."""
+    built: dict[str, BuildResult] = {}
+
+    def build(target: str) -> BuildResult:
+        if target not in built:
+            require(lambda: find_compiler(find_target(target).compiler))
+            out = tmp_path_factory.mktemp(target)
+            built[target] = build_firmware(FAKE_MODEL, target, out, extra_flags=("-Werror",))
+        return built[target]
+
+    return build
