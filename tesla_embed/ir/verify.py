@@ -231,8 +231,8 @@ def _accumulator(where: str, op: Weighted, table: Table, graph: Graph, region: R
     sums = np.abs(data.reshape(len(data), -1).astype(np.int64)).sum(axis=1)
     worst = sums * 255 + np.abs(table.bias.astype(np.int64))
     _require(bool((worst <= INT32_MAX).all()), where, "the accumulator can overflow int32")
-    factors = rescale_factors(source, target, table)
     with np.errstate(over="ignore"):
+        factors = rescale_factors(source, target, table)
         fits = bool((factors < 2.0**30).all()) and bool(np.isfinite(factors).all())
     _require(fits, where, "the ratio of input, weight and output scales is out of range")
     shift = np.maximum(quantize_multiplier(factors).shift.astype(np.int64), 0)
