@@ -84,7 +84,7 @@ def digest(model: Model) -> str:
     sha = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name, array in sorted(_arrays(model).items()):
         sha.update(f"{name} {array.dtype} {array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
+        sha.update(array.tobytes())
     return sha.hexdigest()
 
 
@@ -149,7 +149,8 @@ def _arrays(model: Model) -> Arrays:
             arrays[f"region{region.dp}.{op.name}.bias"] = table.bias
             if table.weight_scale is not None:
                 arrays[f"region{region.dp}.{op.name}.weight_scale"] = table.weight_scale
-    return arrays
+    # safetensors writes an array as it lies in memory, whatever its strides.
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def _build(record: _ModelRecord, arrays: Arrays) -> Model:
