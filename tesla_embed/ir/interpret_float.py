@@ -32,7 +32,8 @@ _BATCH = 128
 
 def interpret_float(model: Model, region: Region, inputs: Float32) -> Float32:
     """Outputs `[N, *output shape]` of a float model in one region."""
-    return np.concatenate([values[-1] for values in float_activations(model, region, inputs)])
+    batches = float_activations(model, region, inputs)
+    return np.concatenate([values[model.graph.output] for values in batches])
 
 
 def float_activations(
