@@ -27,6 +27,7 @@ _COMMON = (
     "-fdata-sections",
     "-fno-unwind-tables",
     "-fno-asynchronous-unwind-tables",
+    "-fomit-frame-pointer",
 )
 _ZIG = ("-fno-sanitize=undefined", "-fno-stack-protector", "-g1")
 """zig's own defaults are a debugger's, and without -g it leaves no function names in the ELF."""

@@ -58,14 +58,15 @@ class ArenaBuffer(msgspec.Struct, kw_only=True):
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """Bytes. `flash_bytes` and `ram_bytes` are the whole firmware's, stack apart.
+    """Bytes. `flash_bytes` and `ram_bytes` are the whole firmware's, stack apart; `null` for a
+    board that was connected and not built for.
 
     `ram_bytes` contains the arena; `stack_bytes` is the high-water mark that was measured.
     `region_table_bytes` is the part of the flash that the operating regions cost.
     """
 
-    flash_bytes: int
-    ram_bytes: int
+    flash_bytes: int | None
+    ram_bytes: int | None
     arena_bytes: int
     stack_bytes: int | None
     region_table_bytes: int

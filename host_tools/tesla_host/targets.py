@@ -87,16 +87,19 @@ def find_target(name: str) -> Target:
     )
 
 
+def is_connection(name: str) -> bool:
+    """Whether a target names a way to a firmware that runs already, not a row to build for."""
+    return name.startswith(("serial:", "socket://"))
+
+
 def open_target(name: str, elf: Path | None = None, *, baud: int = 115_200) -> Pipe:
     """Start `elf` on a target, or connect to a board where it runs already.
 
     Raises `ConfigError` for an unknown name, `DeviceError` when it does not start or connect,
     `ToolchainError` when the emulator is not installed.
     """
-    if name.startswith("serial:"):
+    if is_connection(name):
         return SerialPipe(name.removeprefix("serial:"), baud)
-    if name.startswith("socket://"):
-        return SerialPipe(name, baud)
     target = find_target(name)
     if elf is None:
         raise ConfigError(f"target {name} needs a firmware: give its ELF file")

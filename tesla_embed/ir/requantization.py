@@ -75,7 +75,8 @@ def quantize_input(type_: TensorType, real: npt.NDArray[np.floating[Any]]) -> np
     scaled = real.astype(np.float32) / np.float32(q.scale)
     rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
     integers = np.clip(np.nan_to_num(rounded, nan=-256.0) + q.zero_point, -128, 127)
-    return integers.astype(np.int8).reshape(len(real), *type_.shape)
+    shaped: npt.NDArray[np.int8] = integers.astype(np.int8).reshape(len(real), *type_.shape)
+    return shaped
 
 
 def activation_range(activation: Activation, output: Quantization) -> tuple[int, int]:

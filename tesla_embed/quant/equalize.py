@@ -80,8 +80,8 @@ def _rescale(model: Model, producer: int, consumer: int, factors: Float64) -> Mo
     made, used = ops[producer], ops[consumer]
     assert isinstance(made, Weighted)
     assert isinstance(used, Weighted)
-    rows = made.weights.data.reshape(len(factors), -1) * factors[:, None]
-    columns = used.weights.data.reshape(-1, len(factors)) / factors
+    rows = made.weights.data.astype(np.float64).reshape(len(factors), -1) * factors[:, None]
+    columns = used.weights.data.astype(np.float64).reshape(-1, len(factors)) / factors
     ops[producer] = dataclasses.replace(made, weights=_weights(rows, made))
     ops[consumer] = dataclasses.replace(used, weights=_weights(columns, used))
     graph = dataclasses.replace(model.graph, ops=tuple(ops))
@@ -89,7 +89,7 @@ def _rescale(model: Model, producer: int, consumer: int, factors: Float64) -> Mo
     return dataclasses.replace(model, graph=graph, regions=regions)
 
 
-def _weights(values: npt.NDArray[np.floating], like: Weighted) -> Weights:
+def _weights(values: Float64, like: Weighted) -> Weights:
     return Weights(data=values.astype(np.float32).reshape(like.weights.data.shape))
 
 
@@ -97,6 +97,6 @@ def _rescale_bias(region: Region, producer: int, factors: Float64) -> Region:
     tables = list(region.tables)
     table = tables[producer]
     assert table is not None
-    bias = (table.bias * factors[: len(table.bias)]).astype(np.float32)
+    bias = (table.bias.astype(np.float64) * factors[: len(table.bias)]).astype(np.float32)
     tables[producer] = Table(bias=bias)
     return dataclasses.replace(region, tables=tuple(tables))

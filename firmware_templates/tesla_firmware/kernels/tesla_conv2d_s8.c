@@ -1,72 +1,68 @@
 /* Convolution, int8: straight from the image, four output channels at a time. */
+#include "tesla/dot.h"
 #include "tesla/kernels.h"
 #include "tesla/requantize.h"
 #include "tesla/window.h"
 
-#define FILTERS 4u
+#include <stdbool.h>
 
-/* The taps of one output pixel that lie inside the image, and the channels of each. */
+/* The taps of one output pixel that lie inside the image, and the steps from one to the next. */
 typedef struct {
-    tesla_taps_t rows;
-    tesla_taps_t columns;
-    const int8_t *pixel;   /* of the first tap */
-    uint32_t image_row;    /* input elements from one image row to the next */
-    uint32_t filter;       /* weights from one filter to the next */
-    uint32_t filter_row;   /* weights from one window row to the next */
-    uint32_t filter_pixel; /* weights from one tap to the next: the full input width */
+    uint32_t rows;
+    uint32_t columns;
+    uint32_t channels;  /* active, of one tap */
+    uint32_t image_row; /* input elements from one image row to the next */
+    uint32_t filter;    /* weights from one filter to the next */
+    uint32_t filter_row;
+    uint32_t full_channels; /* weights from one tap to the next */
 } patch_t;
 
 static void four_outputs(const patch_t *patch, const tesla_layer_region_t *region,
-                         const int8_t *weights, uint32_t channel, int8_t *output) {
-    const uint32_t channels = region->input_channels;
-    const int32_t offset = region->input_offset;
-    int32_t sum0 = region->bias[channel];
-    int32_t sum1 = region->bias[channel + 1u];
-    int32_t sum2 = region->bias[channel + 2u];
-    int32_t sum3 = region->bias[channel + 3u];
-    const int8_t *filter = &weights[channel * patch->filter];
-    const int8_t *row = patch->pixel;
-    for (uint32_t y = patch->rows.first; y < patch->rows.end; ++y) {
-        const int8_t *input = row;
-        for (uint32_t x = patch->columns.first; x < patch->columns.end; ++x) {
-            const int8_t *tap0 = &filter[y * patch->filter_row + x * patch->filter_pixel];
-            const int8_t *tap1 = tap0 + patch->filter;
-            const int8_t *tap2 = tap1 + patch->filter;
-            const int8_t *tap3 = tap2 + patch->filter;
-            for (uint32_t i = 0; i < channels; ++i) {
-                const int32_t value = *input++ + offset;
-                sum0 += value * *tap0++;
-                sum1 += value * *tap1++;
-                sum2 += value * *tap2++;
-                sum3 += value * *tap3++;
-            }
+                         const int8_t *weights, const int8_t *input, int32_t sums[4]) {
+    for (uint32_t y = patch->rows; y != 0u; --y) {
+        const int8_t *pixel = input;
+        const int8_t *tap = weights;
+        for (uint32_t x = patch->columns; x != 0u; --x) {
+            tesla_dot4(sums, pixel, tap, patch->filter, patch->channels, region->input_offset);
+            pixel += patch->channels;
+            tap += patch->full_channels;
         }
-        row += patch->image_row;
+        input += patch->image_row;
+        weights += patch->filter_row;
     }
-    output[0] = tesla_finish(region, channel, sum0);
-    output[1] = tesla_finish(region, channel + 1u, sum1);
-    output[2] = tesla_finish(region, channel + 2u, sum2);
-    output[3] = tesla_finish(region, channel + 3u, sum3);
 }
 
-static int8_t one_output(const patch_t *patch, const tesla_layer_region_t *region,
-                         const int8_t *weights, uint32_t channel) {
-    const uint32_t channels = region->input_channels;
-    const int32_t offset = region->input_offset;
-    int32_t sum = region->bias[channel];
-    const int8_t *filter = &weights[channel * patch->filter];
-    const int8_t *row = patch->pixel;
-    for (uint32_t y = patch->rows.first; y < patch->rows.end; ++y) {
-        const int8_t *input = row;
-        for (uint32_t x = patch->columns.first; x < patch->columns.end; ++x) {
-            const int8_t *tap = &filter[y * patch->filter_row + x * patch->filter_pixel];
-            for (uint32_t i = 0; i < channels; ++i) {
-                sum += (*input++ + offset) * tap[i];
-            }
+static int32_t one_output(const patch_t *patch, const tesla_layer_region_t *region,
+                          const int8_t *weights, const int8_t *input, int32_t sum) {
+    for (uint32_t y = patch->rows; y != 0u; --y) {
+        const int8_t *pixel = input;
+        const int8_t *tap = weights;
+        for (uint32_t x = patch->columns; x != 0u; --x) {
+            sum = tesla_dot1(sum, pixel, tap, patch->channels, region->input_offset);
+            pixel += patch->channels;
+            tap += patch->full_channels;
         }
-        row += patch->image_row;
+        input += patch->image_row;
+        weights += patch->filter_row;
     }
-    return tesla_finish(region, channel, sum);
+    return sum;
+}
+
+/* One pixel of the output; `weights` is the first filter's first tap inside the image. */
+static void one_pixel(const patch_t *patch, const tesla_layer_region_t *region,
+                      const int8_t *weights, const int8_t *input, int8_t *output) {
+    uint32_t out = 0;
+    for (; out + 4u <= region->output_channels; out += 4u) {
+        int32_t sums[4] = {region->bias[out], region->bias[out + 1u], region->bias[out + 2u],
+                           region->bias[out + 3u]};
+        four_outputs(patch, region, &weights[out * patch->filter], input, sums);
+        tesla_finish4(region, out, sums, &output[out]);
+    }
+    for (; out < region->output_channels; ++out) {
+        const int32_t sum =
+            one_output(patch, region, &weights[out * patch->filter], input, region->bias[out]);
+        output[out] = tesla_finish(region, out, sum);
+    }
 }
 
 void tesla_conv2d_s8(const tesla_conv2d_t *layer, const tesla_layer_region_t *region,
@@ -74,24 +70,26 @@ void tesla_conv2d_s8(const tesla_conv2d_t *layer, const tesla_layer_region_t *re
     const tesla_window_t *window = &layer->window;
     patch_t patch;
     patch.image_row = (uint32_t)window->input_width * region->input_channels;
-    patch.filter_pixel = layer->full_channels;
-    patch.filter_row = window->width * patch.filter_pixel;
+    patch.full_channels = layer->full_channels;
+    patch.filter_row = window->width * patch.full_channels;
     patch.filter = window->height * patch.filter_row;
     for (uint32_t y = 0; y < window->output_height; ++y) {
-        patch.rows = tesla_taps(y, window->stride_height, window->pad_top, window->height,
-                                window->input_height);
+        const tesla_taps_t rows = tesla_taps(y, window->stride_height, window->pad_top,
+                                             window->height, window->input_height);
         for (uint32_t x = 0; x < window->output_width; ++x) {
-            patch.columns = tesla_taps(x, window->stride_width, window->pad_left, window->width,
-                                       window->input_width);
-            patch.pixel = &input[patch.rows.position * patch.image_row +
-                                 patch.columns.position * region->input_channels];
-            uint32_t channel = 0;
-            for (; channel + FILTERS <= region->output_channels; channel += FILTERS) {
-                four_outputs(&patch, region, weights, channel, &output[channel]);
-            }
-            for (; channel < region->output_channels; ++channel) {
-                output[channel] = one_output(&patch, region, weights, channel);
-            }
+            const tesla_taps_t columns = tesla_taps(x, window->stride_width, window->pad_left,
+                                                    window->width, window->input_width);
+            patch.rows = rows.end - rows.first;
+            /* Taps at full width lie one after the other: then a row of them is one. */
+            const uint32_t taps = columns.end - columns.first;
+            const bool whole = region->input_channels == layer->full_channels;
+            patch.columns = whole ? 1u : taps;
+            patch.channels = whole ? taps * region->input_channels : region->input_channels;
+            one_pixel(
+                &patch, region,
+                &weights[rows.first * patch.filter_row + columns.first * patch.full_channels],
+                &input[rows.position * patch.image_row + columns.position * region->input_channels],
+                output);
             output += region->output_channels;
         }
     }

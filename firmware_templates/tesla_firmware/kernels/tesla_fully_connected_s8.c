@@ -1,62 +1,41 @@
 /* Fully connected, int8: four outputs at a time share every input that is loaded. */
+#include "tesla/dot.h"
 #include "tesla/kernels.h"
 #include "tesla/requantize.h"
 
-#define ROWS 4u
-
-static void four_outputs(const tesla_fully_connected_t *layer, const tesla_layer_region_t *region,
-                         const int8_t *weights, const int8_t *input, uint32_t channel,
-                         int8_t *output) {
-    const uint32_t row = (uint32_t)layer->groups * layer->group_channels;
-    const int32_t offset = region->input_offset;
-    int32_t sum0 = region->bias[channel];
-    int32_t sum1 = region->bias[channel + 1u];
-    int32_t sum2 = region->bias[channel + 2u];
-    int32_t sum3 = region->bias[channel + 3u];
-    const int8_t *group = &weights[channel * row];
-    for (uint32_t g = 0; g < layer->groups; ++g) {
-        const int8_t *row0 = group;
-        const int8_t *row1 = row0 + row;
-        const int8_t *row2 = row1 + row;
-        const int8_t *row3 = row2 + row;
-        for (uint32_t i = 0; i < region->input_channels; ++i) {
-            const int32_t value = *input++ + offset;
-            sum0 += value * *row0++;
-            sum1 += value * *row1++;
-            sum2 += value * *row2++;
-            sum3 += value * *row3++;
-        }
-        group += layer->group_channels;
-    }
-    output[0] = tesla_finish(region, channel, sum0);
-    output[1] = tesla_finish(region, channel + 1u, sum1);
-    output[2] = tesla_finish(region, channel + 2u, sum2);
-    output[3] = tesla_finish(region, channel + 3u, sum3);
-}
-
-static int8_t one_output(const tesla_fully_connected_t *layer, const tesla_layer_region_t *region,
-                         const int8_t *weights, const int8_t *input, uint32_t channel) {
-    const uint32_t row = (uint32_t)layer->groups * layer->group_channels;
-    const int32_t offset = region->input_offset;
-    int32_t sum = region->bias[channel];
-    const int8_t *group = &weights[channel * row];
-    for (uint32_t g = 0; g < layer->groups; ++g) {
-        for (uint32_t i = 0; i < region->input_channels; ++i) {
-            sum += (*input++ + offset) * group[i];
-        }
-        group += layer->group_channels;
-    }
-    return tesla_finish(region, channel, sum);
-}
+#include <stdbool.h>
 
 void tesla_fully_connected_s8(const tesla_fully_connected_t *layer,
                               const tesla_layer_region_t *region, const int8_t *weights,
                               const int8_t *input, int8_t *output) {
-    uint32_t channel = 0;
-    for (; channel + ROWS <= region->output_channels; channel += ROWS) {
-        four_outputs(layer, region, weights, input, channel, &output[channel]);
+    /* Groups at full width lie one after the other: then they are one. */
+    const bool whole = region->input_channels == layer->group_channels;
+    const uint32_t groups = whole ? 1u : layer->groups;
+    const uint32_t channels = (uint32_t)region->input_channels * (layer->groups / groups);
+    const uint32_t row = (uint32_t)layer->groups * layer->group_channels;
+    const int32_t offset = region->input_offset;
+    uint32_t out = 0;
+    for (; out + 4u <= region->output_channels; out += 4u) {
+        int32_t sums[4] = {region->bias[out], region->bias[out + 1u], region->bias[out + 2u],
+                           region->bias[out + 3u]};
+        const int8_t *group = &weights[out * row];
+        const int8_t *values = input;
+        for (uint32_t g = groups; g != 0u; --g) {
+            tesla_dot4(sums, values, group, row, channels, offset);
+            values += channels;
+            group += layer->group_channels;
+        }
+        tesla_finish4(region, out, sums, &output[out]);
     }
-    for (; channel < region->output_channels; ++channel) {
-        output[channel] = one_output(layer, region, weights, input, channel);
+    for (; out < region->output_channels; ++out) {
+        int32_t sum = region->bias[out];
+        const int8_t *group = &weights[out * row];
+        const int8_t *values = input;
+        for (uint32_t g = groups; g != 0u; --g) {
+            sum = tesla_dot1(sum, values, group, channels, offset);
+            values += channels;
+            group += layer->group_channels;
+        }
+        output[out] = tesla_finish(region, out, sum);
     }
 }

@@ -5,22 +5,23 @@ from typing import Annotated
 
 import typer
 
-from tesla_host.cli.options import DataOption, ModelArgument, parse_dp_list
-
-REGIONS = "10,20,…,100"
+from tesla_host.cli.options import ALL_REGIONS, DataOption, ModelArgument, parse_dp_list
 
 
 def quantize(
     checkpoint: Annotated[Path, typer.Argument(help="model.safetensors that train wrote")],
     data: DataOption,
     out: Annotated[Path, typer.Option(help="where the integer model goes")],
-    regions: Annotated[str, typer.Option(help="DP percentages to support")] = REGIONS,
+    regions: Annotated[str, typer.Option(help="DP percentages to support")] = ALL_REGIONS,
     samples: Annotated[int, typer.Option(min=1, help="training examples to calibrate on")] = 1000,
 ) -> None:
     """Quantise a trained network to int8, calibrated for each operating region.
 
     Example: tesla-embed quantize runs/m/model.safetensors --data digits --out m.safetensors
     """
+    from tesla_host.cli.terminal import need_torch
+
+    need_torch()
     from tesla_embed.data import load_data
     from tesla_embed.ir.store import digest, save_model
     from tesla_embed.quant import quantize_checkpoint

@@ -15,6 +15,7 @@ DataOption = Annotated[
     str, typer.Option("--data", metavar="SPEC", help="data set: digits, idx:DIR or npz:DIR")
 ]
 ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize wrote")]
+ALL_REGIONS = "10,20,...,100"
 
 _DP_FORMS = "write 10,25,100 or 10,20,...,100 or 10-100/10"
 

@@ -9,21 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tesla_embed import atomic
-from tesla_embed.errors import ToolchainError
-from tesla_host.cli.options import DataOption, parse_dp_list
+from tesla_host.cli.options import ALL_REGIONS, DataOption, parse_dp_list
+from tesla_host.cli.terminal import console, need_torch, progress
 
 if TYPE_CHECKING:
     from tesla_embed.train.evaluate import Evaluation
     from tesla_embed.train.loop import EpochDone
 
 EVALUATE_SCHEMA = "tesla-embed/evaluate/1"
-
-REGIONS = "10,20,...,100"
 
 
 def train(
@@ -47,7 +43,7 @@ def train(
 
     Example: tesla-embed train mnist-mlp --data idx:mnist --out runs/m --profile linear
     """
-    _need_torch()
+    need_torch()
     from tesla_embed.data import load_data
     from tesla_embed.train import loop
     from tesla_embed.train.evaluate import evaluate as run_evaluation
@@ -58,15 +54,11 @@ def train(
     overrides += [f"profile={profile}"] if profile else []
     chosen = load_recipe(recipe, overrides)
     dataset = load_data(data)
-    with _bar() as bar:
-        task = bar.add_task(f"training {chosen.name}", total=1.0, status="")
-
-        def show(event: "EpochDone") -> None:
-            bar.update(task, completed=event.fraction, status=_status(event))
-
-        result = loop.train(chosen, dataset, out, show)
-        bar.update(task, completed=1.0)
-    _print_table(run_evaluation(result.network, dataset.test, parse_dp_list(REGIONS)))
+    with progress(f"training {chosen.name}") as observer:
+        result = loop.train(
+            chosen, dataset, out, lambda event: observer(_status(event), event.fraction)
+        )
+    _print_table(run_evaluation(result.network, dataset.test, parse_dp_list(ALL_REGIONS)))
     print(f"{result.path}: {chosen.name} after {result.epochs} epochs")
 
 
@@ -75,50 +67,30 @@ def evaluate(
     data: DataOption,
     dp: Annotated[
         str, typer.Option("--dp", metavar="LIST", help="10,25,100 or 10,20,...,100 or 10-100/5")
-    ] = REGIONS,
+    ] = ALL_REGIONS,
     json_: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
     ] = None,
 ) -> None:
     """Measure test accuracy and true multiply-accumulates at several DP percentages."""
     dps = parse_dp_list(dp)
-    _need_torch()
+    need_torch()
     from tesla_embed.data import load_data
     from tesla_embed.train.checkpoint import load_checkpoint
     from tesla_embed.train.evaluate import evaluate as run_evaluation
 
     loaded = load_checkpoint(checkpoint)
     dataset = load_data(data)
-    with _bar() as bar:
-        task = bar.add_task("evaluating", total=len(dps), status="")
-
-        def show(done: int) -> None:
-            bar.update(task, completed=done, status=f"{dps[done - 1]} % DP")
-
-        evaluation = run_evaluation(loaded.network, dataset.test, dps, show)
+    with progress("evaluating") as observer:
+        evaluation = run_evaluation(
+            loaded.network,
+            dataset.test,
+            dps,
+            lambda done: observer(f"{dps[done - 1]} % DP", done / len(dps)),
+        )
     if json_ is not None:
         atomic.write_text(json_, json.dumps(_as_json(evaluation, dataset.name), indent=2) + "\n")
     _print_table(evaluation)
-
-
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise ToolchainError(
-            'training and evaluation need PyTorch; run pip install "tesla-embed[train]"'
-        ) from error
-
-
-def _bar() -> Progress:
-    """A progress bar on stderr."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[status]}"),
-        console=Console(stderr=True),
-    )
 
 
 def _status(event: "EpochDone") -> str:
@@ -146,4 +118,4 @@ def _print_table(evaluation: "Evaluation") -> None:
     for dp, accuracy in evaluation.accuracy.items():
         macs = evaluation.macs[dp]
         table.add_row(str(dp), f"{accuracy:.2%}", f"{macs:,}", f"{macs / full:.1%}")
-    Console().print(table)
+    console().print(table)

@@ -37,4 +37,13 @@ static inline int8_t tesla_finish(const tesla_layer_region_t *region, uint32_t c
     return (int8_t)value;
 }
 
+/* The outputs of channels `channel` .. `channel + 3` for finished accumulators. */
+static inline void tesla_finish4(const tesla_layer_region_t *region, uint32_t channel,
+                                 const int32_t sums[4], int8_t *output) {
+#pragma GCC unroll 1
+    for (uint32_t i = 0; i < 4u; ++i) {
+        output[i] = tesla_finish(region, channel + i, sums[i]);
+    }
+}
+
 #endif /* TESLA_REQUANTIZE_H */

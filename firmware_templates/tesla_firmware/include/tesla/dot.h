@@ -1,0 +1,50 @@
+/* The inner loop that fully connected layers and convolutions share. */
+#ifndef TESLA_DOT_H
+#define TESLA_DOT_H
+
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define TESLA_NOINLINE __attribute__((noinline))
+#else
+#define TESLA_NOINLINE
+#endif
+
+/* Adds sum((input[i] + offset) * weights[r * stride + i]) over i < count to sums[r], r = 0 .. 3.
+ *
+ * Four outputs share every input that is loaded. A function of its own, and not unrolled: all its
+ * values then fit the registers of a Cortex-M, while inlined into a kernel it spills. */
+static TESLA_NOINLINE void tesla_dot4(int32_t sums[4], const int8_t *input, const int8_t *weights,
+                                      uint32_t stride, uint32_t count, int32_t offset) {
+    const int8_t *weights1 = weights + stride;
+    const int8_t *weights2 = weights1 + stride;
+    const int8_t *weights3 = weights2 + stride;
+    int32_t sum0 = sums[0];
+    int32_t sum1 = sums[1];
+    int32_t sum2 = sums[2];
+    int32_t sum3 = sums[3];
+    const int8_t *const end = input + count;
+#pragma GCC unroll 1
+    while (input != end) {
+        const int32_t value = *input++ + offset;
+        sum0 += value * *weights++;
+        sum1 += value * *weights1++;
+        sum2 += value * *weights2++;
+        sum3 += value * *weights3++;
+    }
+    sums[0] = sum0;
+    sums[1] = sum1;
+    sums[2] = sum2;
+    sums[3] = sum3;
+}
+
+/* The same for a single output; returns the sum. */
+static inline int32_t tesla_dot1(int32_t sum, const int8_t *input, const int8_t *weights,
+                                 uint32_t count, int32_t offset) {
+    for (uint32_t i = 0; i < count; ++i) {
+        sum += (input[i] + offset) * weights[i];
+    }
+    return sum;
+}
+
+#endif /* TESLA_DOT_H */

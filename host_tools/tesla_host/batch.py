@@ -1,0 +1,63 @@
+"""Run the host build over many samples at once, outside the serial protocol.
+
+In: the native executable of a model and int8 inputs `[N, *input shape]`. Out: outputs, or every
+layer's output. Raises `DeviceError` when the executable fails or returns too little.
+"""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tesla_embed.errors import DeviceError
+from tesla_embed.ir.graph import Model, Region
+from tesla_embed.ir.ops import Reshape
+
+Int8 = npt.NDArray[np.int8]
+_SIZE_BYTES = 4
+
+
+def run_batch(executable: Path, model: Model, region: Region, inputs: Int8) -> Int8:
+    """Outputs `[N, *output shape]` of the generated C, in one region."""
+    output = region.types[model.graph.output]
+    raw = _call(executable, region, inputs, layers=False)
+    if len(raw) != len(inputs) * output.bytes:
+        raise DeviceError(f"{executable}: returned {len(raw)} bytes for {len(inputs)} samples")
+    return np.frombuffer(raw, np.int8).reshape(len(inputs), *output.shape)
+
+
+def run_batch_layers(
+    executable: Path, model: Model, region: Region, inputs: Int8
+) -> dict[int, Int8]:
+    """By index of the operation, every layer's output `[N, *shape]`; reshapes run no code."""
+    steps = [i for i, op in enumerate(model.graph.ops) if not isinstance(op, Reshape)]
+    types = [region.types[model.graph.ops[i].output] for i in steps]
+    output = region.types[model.graph.output]
+    per_sample = sum(_SIZE_BYTES + type_.bytes for type_ in types) + output.bytes
+    raw = _call(executable, region, inputs, layers=True)
+    if len(raw) != len(inputs) * per_sample:
+        raise DeviceError(f"{executable}: returned {len(raw)} bytes for {len(inputs)} samples")
+    rows = np.frombuffer(raw, np.int8).reshape(len(inputs), per_sample)
+    found: dict[int, Int8] = {}
+    position = 0
+    for step, type_ in zip(steps, types, strict=True):
+        position += _SIZE_BYTES
+        found[step] = rows[:, position : position + type_.bytes].reshape(-1, *type_.shape)
+        position += type_.bytes
+    return found
+
+
+def _call(executable: Path, region: Region, inputs: Int8, *, layers: bool) -> bytes:
+    command = [str(executable), "batch", str(region.dp), str(len(inputs))]
+    command += ["--layers"] if layers else []
+    try:
+        done = subprocess.run(
+            command, input=np.ascontiguousarray(inputs).tobytes(), capture_output=True, check=False
+        )
+    except OSError as error:
+        raise DeviceError(f"cannot run {executable}: {error.strerror}; build it again") from error
+    if done.returncode != 0:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()
+        raise DeviceError(f"{executable} failed: {reason[-1] if reason else done.returncode}")
+    return done.stdout

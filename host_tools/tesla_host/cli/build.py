@@ -1,0 +1,65 @@
+"""Verbs around toolchains: `build`, `targets` and `doctor`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tesla_host.cli.measure import TargetOption
+from tesla_host.cli.options import ModelArgument
+
+
+def build(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option(help="folder for the C project and firmware.elf")],
+    target: TargetOption = "emulator",
+) -> None:
+    """Generate the C project of a model and compile the firmware of a target.
+
+    Example: tesla-embed build m.safetensors --target emulator --out build/m
+    """
+    from tesla_codegen.project import generate
+    from tesla_embed.ir.store import load_model
+    from tesla_host.build import build_firmware
+    from tesla_host.cli.terminal import progress
+    from tesla_host.targets import find_target
+
+    loaded, chosen = load_model(model), find_target(target)
+    with progress("building") as observer:
+        generate(loaded, out / "project")
+        observer(f"for {chosen.name}", 0.2)
+        result = build_firmware(out / "project", chosen, out)
+    print(
+        f"{result.elf}: flash {result.flash_bytes:,} B, RAM {result.ram_bytes:,} B, "
+        f"{result.compiler}"
+    )
+
+
+def targets() -> None:
+    """List where firmware can run, and how far each target has been tried."""
+    from rich.table import Table
+
+    from tesla_host.cli.terminal import console
+    from tesla_host.targets import TARGETS
+
+    table = Table()
+    for heading in ("target", "cpu", "clock", "compiler", "status"):
+        table.add_column(heading)
+    for target in TARGETS:
+        clock = f"{target.clock_hz / 1e6:g} MHz" if target.clock_hz else ""
+        table.add_row(target.name, target.cpu, clock, target.compiler, target.status)
+    console().print(table)
+
+
+def doctor() -> None:
+    """Tell what is installed, what is missing, and the command that mends it."""
+    from tesla_host.doctor import examine
+
+    findings = examine()
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        state = finding.version or "MISSING"
+        mend = "" if finding.version else f"; {finding.mend}"
+        print(f"{finding.name:<{width}}  {state}  ({finding.purpose}){mend}")
+    if any(finding.version is None for finding in findings):
+        raise typer.Exit(3)

@@ -1,0 +1,71 @@
+"""The whole pipeline in one verb, from real data to a report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tesla_host.cli.options import ALL_REGIONS, parse_dp_list
+
+if TYPE_CHECKING:
+    from tesla_embed.train.loop import EpochDone
+
+RECIPE = "digits-cnn"
+
+
+def demo(
+    data: Annotated[str, typer.Option(metavar="SPEC", help="data set")] = "digits",
+    out: Annotated[Path, typer.Option(help="folder for everything")] = Path("build/demo"),
+    recipe: Annotated[str, typer.Option(help="what to train")] = RECIPE,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change the recipe")
+    ] = None,
+    regions: Annotated[str, typer.Option(help="DP percentages")] = ALL_REGIONS,
+    target: Annotated[str, typer.Option(help="where it runs")] = "emulator",
+    device_samples: Annotated[int, typer.Option(min=1, help="samples through the link")] = 20,
+) -> None:
+    """Train, quantise, compile, emulate, measure and report, with one command.
+
+    Example: tesla-embed demo --data idx:mnist --recipe mnist-mlp --out build/mnist
+    """
+    from tesla_host.cli.terminal import need_torch, print_profile, print_verification, progress
+
+    need_torch()
+    from tesla_embed.data import load_data
+    from tesla_embed.ir.store import save_model
+    from tesla_embed.quant import quantize_checkpoint
+    from tesla_embed.train.checkpoint import load_checkpoint
+    from tesla_embed.train.loop import train
+    from tesla_embed.train.recipe import load_recipe
+    from tesla_host.profiler import load_samples, profile_bench
+    from tesla_host.report import write_report
+    from tesla_host.results import write_json
+    from tesla_host.verifier import random_inputs, verify_bench
+    from tesla_host.workbench import set_up
+
+    dps = parse_dp_list(regions)
+    chosen, dataset = load_recipe(recipe, set_ or []), load_data(data)
+    with progress("training") as observer:
+
+        def show(event: "EpochDone") -> None:
+            observer(f"{event.stage}, validation {event.accuracy:.2%}", event.fraction)
+
+        trained = train(chosen, dataset, out / "train", show)
+    with progress("quantising"):
+        model = quantize_checkpoint(load_checkpoint(trained.path), dataset, dps)
+        save_model(out / "model.safetensors", model)
+    with progress("compiling"):
+        bench = set_up(model, target, out)
+    with progress("verifying") as observer:
+        verification = verify_bench(bench, random_inputs(model, 16), 2, observer)
+    with progress("profiling") as observer:
+        tests = load_samples(model, dataset)
+        profile = profile_bench(bench, dataset, tests, device_samples, model.regions, observer)
+    write_json(out / "verify.json", verification)
+    write_json(out / "profile.json", profile)
+    write_report(profile, out / "report.html")
+    print_verification(verification)
+    print_profile(profile)
+    print(f"open {out / 'report.html'}")
+    if not verification.bit_exact or not all(region.bit_exact for region in profile.regions):
+        raise typer.Exit(1)

@@ -1,0 +1,109 @@
+"""What verbs show: progress on stderr, tables on stdout."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tesla_embed.errors import ToolchainError
+from tesla_host.results import Profile, Verification
+
+TIMING_NOTE = "an estimate: published Cortex-M4 timings, zero wait states"
+_PIPE_WIDTH = 120
+"""Columns of a table that goes to a file or another program."""
+
+
+def console() -> Console:
+    """Standard output, wide enough for every table where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Callable[[str, float], None]]:
+    """A bar on stderr; yields a function that takes a status and the share done, 0 to 1."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[status]}"),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task(what, total=1.0, status="")
+        yield lambda status, fraction: bar.update(task, completed=fraction, status=status)
+        bar.update(task, completed=1.0, status="")
+
+
+def need_torch() -> None:
+    """Raise `ToolchainError` if PyTorch is not installed."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ToolchainError("this needs PyTorch; run: pip install 'tesla-embed[train]'") from error
+
+
+def print_profile(profile: Profile) -> None:
+    """The regions' table, and below it what is said once."""
+    table = Table(title=f"{profile.model.name} on {profile.target.name}", box=box.SIMPLE_HEAD)
+    for heading in (
+        "DP %", "MACs", "of full", "float", "device", "instructions", "cycles*", "ms", "exact"
+    ):  # fmt: skip
+        table.add_column(heading, justify="right", no_wrap=True)
+    for region in profile.regions:
+        table.add_row(
+            str(region.dp),
+            f"{region.macs:,}",
+            f"{region.macs_fraction:.1%}",
+            "" if region.accuracy_float is None else f"{region.accuracy_float:.2%}",
+            f"{region.accuracy:.2%}",
+            _number(region.instructions.median if region.instructions else None),
+            _number(region.cycles_estimate),
+            "" if region.latency_us is None else f"{region.latency_us / 1e3:.3f}",
+            "yes" if region.bit_exact else "NO",
+        )
+    console().print(table)
+    memory, first = profile.memory, profile.regions[0]
+    mean = sum(region.accuracy for region in profile.regions) / len(profile.regions)
+    clock = f" at {profile.target.clock_hz / 1e6:g} MHz" if profile.target.clock_hz else ""
+    lines = (
+        f"accuracy: mean {mean:.2%} over {first.samples:,} samples; {first.device_samples} of them "
+        f"through the link{clock}",
+        f"flash: {_bytes(memory.flash_bytes)} (weights {_bytes(profile.model.weights_bytes)}, "
+        f"region tables {_bytes(memory.region_table_bytes)})",
+        f"RAM: {_bytes(memory.ram_bytes)} (arena {_bytes(memory.arena_bytes)}) "
+        f"and {_bytes(memory.stack_bytes)} of stack",
+    )
+    print("\n".join(lines))
+    if any(region.cycles_estimate for region in profile.regions):
+        print(f"* {TIMING_NOTE}")
+
+
+def print_verification(verification: Verification) -> None:
+    """One row for each implementation, and every mismatch with its place."""
+    table = Table(title="compared with the integer interpreter")
+    for heading in ("against", "regions", "samples per region", "mismatches"):
+        table.add_column(heading, justify="left" if heading == "against" else "right")
+    for against in dict.fromkeys(check.against for check in verification.checks):
+        checks = [check for check in verification.checks if check.against == against]
+        wrong = sum(check.mismatches for check in checks)
+        table.add_row(against, str(len(checks)), str(checks[0].samples), str(wrong))
+    console().print(table)
+    for check in verification.checks:
+        if check.first is not None:
+            first = check.first
+            print(
+                f"{check.against} at {check.dp} % DP: sample {first.sample}, layer {first.layer}, "
+                f"element {first.index}: expected {first.expected}, found {first.found}"
+            )
+    print("bit-exact" if verification.bit_exact else "NOT bit-exact")
+
+
+def _bytes(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,} B"
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"

@@ -1,0 +1,220 @@
+"""Measure a model on a target: accuracy, cost and memory of every operating region.
+
+Accuracy over all samples comes from the host build; a part of the samples also goes through the
+link, where the target counts, and must come back bit for bit the same.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tesla_embed import __version__
+from tesla_embed.data import DataSet
+from tesla_embed.errors import ConfigError
+from tesla_embed.ir.graph import Model, Region, full_macs, region_macs
+from tesla_embed.ir.interpret import interpret
+from tesla_embed.ir.ops import Reshape
+from tesla_embed.ir.requantization import quantize_input
+from tesla_embed.ir.store import digest
+from tesla_host.batch import run_batch
+from tesla_host.link.client import LinkClient
+from tesla_host.link.replies import Hello
+from tesla_host.results import (
+    ArenaBuffer,
+    LayerCost,
+    Memory,
+    ModelInfo,
+    Profile,
+    RegionResult,
+    Spread,
+    TargetInfo,
+    Tool,
+)
+from tesla_host.targets import find_target, is_connection
+from tesla_host.workbench import Observer, Workbench, ignore
+
+Int8 = npt.NDArray[np.int8]
+Ticks = dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Labelled test samples as the network takes them: `x` `[N, *input shape]` int8, `y` `[N]`."""
+
+    x: Int8
+    y: npt.NDArray[np.int64]
+
+
+def load_samples(model: Model, data: DataSet, limit: int | None = None) -> Samples:
+    """The first `limit` test samples (all by default), quantised for `model`.
+
+    Raises `ConfigError` if they do not have the shape that the model takes.
+    """
+    type_ = model.regions[0].types[model.graph.input]
+    if int(np.prod(data.input_shape)) != type_.size:
+        raise ConfigError(
+            f"{model.name} takes inputs of shape {type_.shape}, {data.name} has "
+            f"{data.input_shape}; use the data set it was trained on"
+        )
+    chosen = slice(0, limit)
+    return Samples(quantize_input(type_, data.test.floats(chosen)), data.test.y[chosen])
+
+
+def profile_bench(
+    bench: Workbench,
+    data: DataSet,
+    samples: Samples,
+    device_samples: int,
+    regions: Sequence[Region],
+    observer: Observer = ignore,
+) -> Profile:
+    """Profile the given regions; `device_samples` of the samples go through the link."""
+    results: list[RegionResult] = []
+    with bench.connect() as client:
+        for number, region in enumerate(regions):
+            observer(f"{region.dp} % DP", number / len(regions))
+            results.append(_region(bench, client, region, samples, device_samples))
+        stack, hello = client.stack(), client.hello()
+    return Profile(
+        tool=Tool(
+            version=__version__,
+            compiler=bench.device.compiler if bench.device else "unknown",
+            host_compiler=bench.host.compiler,
+        ),
+        model=_model_info(bench),
+        target=_target_info(bench, hello),
+        data=data.name,
+        memory=_memory(bench, stack.used or None),
+        regions=results,
+    )
+
+
+def _region(
+    bench: Workbench, client: LinkClient, region: Region, samples: Samples, device_samples: int
+) -> RegionResult:
+    model = bench.model
+    outputs = run_batch(bench.host.elf, model, region, samples.x)
+    sent = samples.x[:device_samples]
+    switch = client.set_dp(region.dp)
+    ticks: list[Ticks] = []
+    same = 0
+    truth = interpret(model, region, sent)
+    for x, expected, host in zip(sent, truth, outputs, strict=False):
+        client.load_input(x.tobytes())
+        ticks += client.run()
+        got = client.read_output()
+        same += got == expected.tobytes() == host.tobytes()
+    costs = region_macs(model.graph, region)
+    cycles = _median(ticks, "cycles")
+    reference = _float_accuracy(model, region)
+    return RegionResult(
+        dp=region.dp,
+        macs=sum(costs),
+        macs_fraction=sum(costs) / full_macs(model.graph),
+        samples=len(samples.y),
+        accuracy=float((_classes(outputs) == samples.y).mean()),
+        accuracy_float=reference[0],
+        accuracy_float_samples=reference[1],
+        device_samples=len(sent),
+        agreement=same / len(sent),
+        bit_exact=same == len(sent),
+        instructions=_spread(ticks, "instructions"),
+        cycles_estimate=cycles,
+        latency_us=_latency_us(client.hello(), ticks),
+        switch_instructions=switch.get("instructions"),
+        layers=_layers(client, model, costs),
+    )
+
+
+def _classes(outputs: Int8) -> npt.NDArray[np.int64]:
+    classes: npt.NDArray[np.int64] = outputs.reshape(len(outputs), -1).argmax(axis=1)
+    return classes
+
+
+def _layers(client: LinkClient, model: Model, costs: Sequence[int]) -> list[LayerCost]:
+    """Cost of every layer for the sample that was loaded last."""
+    steps = [i for i, op in enumerate(model.graph.ops) if not isinstance(op, Reshape)]
+    return [
+        LayerCost(
+            name=model.graph.ops[step].name,
+            op=type(model.graph.ops[step]).__name__,
+            macs=costs[step],
+            instructions=ticks.get("instructions"),
+            cycles_estimate=ticks.get("cycles"),
+        )
+        for step, ticks in zip(steps, client.layer_ticks(), strict=True)
+    ]
+
+
+def _spread(ticks: Sequence[Ticks], counter: str) -> Spread | None:
+    values = [entry[counter] for entry in ticks if counter in entry]
+    if not values:
+        return None
+    return Spread(min=min(values), median=round(statistics.median(values)), max=max(values))
+
+
+def _median(ticks: Sequence[Ticks], counter: str) -> int | None:
+    spread = _spread(ticks, counter)
+    return None if spread is None else spread.median
+
+
+def _latency_us(hello: Hello, ticks: Sequence[Ticks]) -> float | None:
+    """Median microseconds by the first counter of the target that is a clock."""
+    for counter in hello.counters:
+        if counter.hz:
+            median = _median(ticks, counter.name)
+            return None if median is None else 1e6 * median / counter.hz
+    return None
+
+
+def _float_accuracy(model: Model, region: Region) -> tuple[float | None, int]:
+    for entry in model.provenance.float_accuracy:
+        if entry.dp == region.dp:
+            return entry.accuracy, entry.samples
+    return None, 0
+
+
+def _target_info(bench: Workbench, hello: Hello) -> TargetInfo:
+    status = "connected" if is_connection(bench.target) else find_target(bench.target).status
+    return TargetInfo(name=bench.target, cpu=hello.cpu, clock_hz=hello.clock_hz, status=status)
+
+
+def _model_info(bench: Workbench) -> ModelInfo:
+    model = bench.model
+    ends = [model.regions[-1].types[i].shape for i in (model.graph.input, model.graph.output)]
+    return ModelInfo(
+        name=model.name,
+        digest=digest(model),
+        weights_bytes=bench.project.weights_bytes,
+        input_shape=list(ends[0]),
+        output_shape=list(ends[1]),
+        recipe=model.provenance.recipe,
+        algorithm=model.provenance.algorithm,
+        profile=model.provenance.profile,
+        seed=model.provenance.seed,
+        data=model.provenance.data,
+    )
+
+
+def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
+    plan = bench.project.plan
+    return Memory(
+        flash_bytes=bench.device.flash_bytes if bench.device else None,
+        ram_bytes=bench.device.ram_bytes if bench.device else None,
+        arena_bytes=bench.project.arena_bytes,
+        stack_bytes=stack_bytes,
+        region_table_bytes=bench.project.region_table_bytes,
+        buffers=[
+            ArenaBuffer(
+                name=buffer.name,
+                offset=offset,
+                bytes=buffer.size,
+                first=buffer.first,
+                last=buffer.last,
+            )
+            for buffer, offset in zip(plan.buffers, plan.offsets, strict=True)
+        ],
+    )

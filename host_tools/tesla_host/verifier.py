@@ -1,0 +1,115 @@
+"""The exactness contract: everything that runs a model agrees with the integer interpreter.
+
+In: a workbench and int8 inputs. Out: a `Verification`, one `Check` per region and implementation.
+A mismatch is located: the first sample, layer and element that differ, with both values.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from tesla_embed.ir.graph import Model, Region
+from tesla_embed.ir.interpret import interpret_layers
+from tesla_embed.ir.ops import Reshape
+from tesla_host.batch import run_batch_layers
+from tesla_host.judge import judge_layers
+from tesla_host.link.client import LinkClient
+from tesla_host.results import Check, Divergence, Verification
+from tesla_host.workbench import Observer, Workbench, ignore
+
+Int8 = npt.NDArray[np.int8]
+Layers = dict[int, Int8]
+_SEED = 20170
+
+
+def random_inputs(model: Model, count: int) -> Int8:
+    """Seeded int8 inputs over the whole range: half of them uniform, half of them extreme."""
+    rng = np.random.default_rng(_SEED)
+    shape = (count, *model.graph.tensors[model.graph.input].type.shape)
+    uniform = rng.integers(-128, 128, shape)
+    extreme = rng.choice(np.array([-128, 127]), shape)
+    half = np.arange(count).reshape(-1, *[1] * (len(shape) - 1)) % 2
+    return np.where(half == 0, uniform, extreme).astype(np.int8)
+
+
+def verify_bench(
+    bench: Workbench, inputs: Int8, device_samples: int, observer: Observer = ignore
+) -> Verification:
+    """Compare host C, LiteRT and the target's firmware with the interpreter, in every region.
+
+    `inputs` are `[N, *input shape]`; the first `device_samples` also go through the link.
+    """
+    model = bench.model
+    checks: list[Check] = []
+    with bench.connect() as client:
+        for number, region in enumerate(model.regions):
+            observer(f"{region.dp} % DP", number / len(model.regions))
+            truth = dict(enumerate(interpret_layers(model, region, inputs)))
+            host = run_batch_layers(bench.host.elf, model, region, inputs)
+            judge = dict(enumerate(judge_layers(model, region, inputs)))
+            checks.append(_compare(model, region, "host", truth, host))
+            checks.append(_compare(model, region, "litert", truth, judge))
+            if not bench.is_host:
+                checks.append(_check_device(bench, client, region, truth, inputs[:device_samples]))
+    exact = all(check.mismatches == 0 for check in checks)
+    return Verification(bit_exact=exact, checks=checks)
+
+
+def _compare(model: Model, region: Region, against: str, truth: Layers, found: Layers) -> Check:
+    """Count samples whose output differs in any layer; locate the first difference."""
+    samples = len(next(iter(found.values())))
+    wrong = np.zeros(samples, bool)
+    for index, values in found.items():
+        wrong |= (values != truth[index][:samples]).reshape(samples, -1).any(axis=1)
+    first = None
+    if wrong.any():
+        first = _locate(model, int(np.argmax(wrong)), truth, found)
+    return Check(
+        dp=region.dp, against=against, samples=samples, mismatches=int(wrong.sum()), first=first
+    )
+
+
+def _locate(model: Model, sample: int, truth: Layers, found: Layers) -> Divergence | None:
+    for index in sorted(found):
+        expected, got = truth[index][sample].reshape(-1), found[index][sample].reshape(-1)
+        differs = np.flatnonzero(expected != got)
+        if len(differs):
+            at = int(differs[0])
+            return Divergence(
+                sample=sample,
+                layer=model.graph.ops[index].name,
+                index=at,
+                expected=int(expected[at]),
+                found=int(got[at]),
+            )
+    return None
+
+
+def _check_device(
+    bench: Workbench, client: LinkClient, region: Region, truth: Layers, inputs: Int8
+) -> Check:
+    """Send samples through the link; dump all layers of the first whose output is wrong."""
+    model = bench.model
+    last = len(model.graph.ops) - 1
+    shape = region.types[model.graph.output].shape
+    client.set_dp(region.dp)
+    outputs = [np.frombuffer(client.infer(x.tobytes()), np.int8).reshape(shape) for x in inputs]
+    check = _compare(model, region, bench.target, truth, {last: np.stack(outputs)})
+    if check.first is not None:
+        sample = check.first.sample
+        client.load_input(inputs[sample].tobytes())
+        check.first = _locate(model, sample, truth, _dump(client, model, region, sample)) or (
+            check.first
+        )
+    return check
+
+
+def _dump(client: LinkClient, model: Model, region: Region, sample: int) -> Layers:
+    """Every layer's output of the loaded input, at position `sample` of otherwise empty arrays."""
+    steps = [i for i, op in enumerate(model.graph.ops) if not isinstance(op, Reshape)]
+    layers: Layers = {}
+    for layer, step in enumerate(steps):
+        shape = region.types[model.graph.ops[step].output].shape
+        values = np.zeros((sample + 1, *shape), np.int8)
+        values[sample] = np.frombuffer(client.layer_dump(layer), np.int8).reshape(shape)
+        layers[step] = values
+    return layers
