@@ -1,4 +1,4 @@
-"""`tesla-embed report`: one HTML file from what `profile` measured."""
+"""The verb that turns a measured profile into a page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,17 +7,19 @@ import typer
 
 
 def report(
-    profile_json: Annotated[Path, typer.Argument(help="What `profile --json` wrote.")],
-    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+    profile_json: Annotated[Path, typer.Argument(help="what profile --json wrote")],
+    out: Annotated[Path, typer.Option(help="the HTML file to write")] = Path("report.html"),
     compare: Annotated[
-        list[Path] | None,
-        typer.Option(help="Another profile to draw beside it; may be given several times."),
+        list[Path] | None, typer.Option(help="another profile to draw beside it; may be repeated")
     ] = None,
 ) -> None:
-    """Write a profile as one HTML file: accuracy, cost and memory of every region."""
+    """Write a profile as one HTML file: accuracy, cost and memory of every operating region.
+
+    Example: tesla-embed report tesla.json --compare idp.json --out report.html
+    """
     from tesla_host.report import write_report
     from tesla_host.results import read_profile
 
     others = [read_profile(path) for path in compare or []]
     write_report(read_profile(profile_json), out, others)
-    typer.echo(out)
+    print(out)

@@ -1,0 +1,104 @@
+"""Where the bytes go: flash, RAM, stack, the arena, and what the operating regions cost.
+
+In: a profile, where sizes that were not measured are `None`. Out: views for the templates.
+"""
+
+from dataclasses import dataclass
+
+from tesla_host.report.numbers import NBSP, grouped, in_bytes, kibibytes, percent, ratio
+from tesla_host.report.views import Fact, Table
+from tesla_host.results import Memory, Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A piece of a breakdown bar: place and width in percent of it."""
+
+    name: str
+    value: str
+    share: str
+    colour: str
+    x: str
+    width: str
+
+
+def flash_parts(memory: Memory, weights_bytes: int) -> tuple[Part, ...]:
+    """Weights, region tables and the rest of the flash; the rest is what is not known apart."""
+    rest = max((memory.flash_bytes or 0) - weights_bytes - memory.region_table_bytes, 0)
+    return _parts(
+        ("weights", weights_bytes, "var(--s0)"),
+        ("region tables", memory.region_table_bytes, "var(--s1)"),
+        ("the rest: code and constants", rest, "var(--s7)"),
+    )
+
+
+def ram_parts(memory: Memory) -> tuple[Part, ...]:
+    """The arena and the rest of the RAM, without the stack."""
+    rest = max((memory.ram_bytes or 0) - memory.arena_bytes, 0)
+    return _parts(
+        ("arena", memory.arena_bytes, "var(--s2)"),
+        ("the rest: variables and buffers of the link", rest, "var(--s7)"),
+    )
+
+
+def memory_facts(profile: Profile) -> tuple[Fact, ...]:
+    """Flash, RAM and stack, and what the regions cost."""
+    memory, count = profile.memory, len(profile.regions)
+    tables = memory.region_table_bytes
+    share = ratio(tables, memory.flash_bytes or 0)
+    part = "" if share is None else f", {percent(share)} of the flash"
+    each = grouped(tables / count, 0 if tables % count == 0 else 1)
+    unknown = "not measured here"
+    return (
+        Fact(
+            name="flash",
+            value=in_bytes(memory.flash_bytes),
+            note="whole firmware" if memory.flash_bytes is not None else unknown,
+        ),
+        Fact(
+            name="RAM",
+            value=in_bytes(memory.ram_bytes),
+            note="stack apart" if memory.ram_bytes is not None else unknown,
+        ),
+        Fact(
+            name="stack",
+            value=in_bytes(memory.stack_bytes),
+            note="high-water mark" if memory.stack_bytes is not None else unknown,
+        ),
+        Fact(
+            name="region tables",
+            value=in_bytes(tables),
+            note=f"{each}{NBSP}B per region{part}",
+        ),
+    )
+
+
+def buffer_table(memory: Memory) -> Table:
+    """The arena's buffers."""
+    return Table(
+        caption="Buffers in the arena",
+        columns=("buffer", "offset", "bytes", "first step", "last step"),
+        rows=tuple(
+            (b.name, grouped(b.offset), grouped(b.bytes), str(b.first), str(b.last))
+            for b in memory.buffers
+        ),
+    )
+
+
+def _parts(*parts: tuple[str, int, str]) -> tuple[Part, ...]:
+    whole = max(sum(count for _, count, _ in parts), 1)
+    found, x = [], 0.0
+    for name, count, colour in parts:
+        width = 100 * count / whole
+        found.append(
+            Part(
+                name=name,
+                value=f"{grouped(count)}{NBSP}B ({kibibytes(count)})",
+                share=percent(count / whole, 1),
+                colour=colour,
+                x=f"{x:.3f}%",
+                width=f"{width:.3f}%",
+            )
+        )
+        x += width
+    return tuple(found)
