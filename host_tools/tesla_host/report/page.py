@@ -110,6 +110,8 @@ def _pictures(profiles: Sequence[Profile], names: Sequence[str], unit: Unit) -> 
     )  # fmt: skip
     dominated = any(point.dominated for point in points)
     note = "Each point is one operating region, named by its DP percentage."
+    if len(points) > figures.NARROW_LABELS:
+        note += " Where they lie close, only some are named; the tables hold all."
     if unit == "MACs":
         which = (
             "This profile holds" if len(profiles) == 1 else "At least one of these profiles holds"
