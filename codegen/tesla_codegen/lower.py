@@ -32,11 +32,14 @@ from tesla_embed.ir.types import TensorType
 RESERVED = frozenset(
     {
         "app",
+        "app_io",
+        "app_model",
         "board",
         "callback",
         "command",
         "commands",
         "conv2d",
+        "dot",
         "exchange",
         "fully_connected",
         "hello",

@@ -1,0 +1,93 @@
+"""The generated C equals the interpreter bit for bit: every layer, every region, many models."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from conftest import require
+from graphs import (
+    Int8,
+    Native,
+    Request,
+    extreme_model,
+    first_difference,
+    int8_inputs,
+    quantized_model,
+)
+
+from tesla_embed.errors import ToolchainError
+from tesla_embed.ir.graph import Model
+from tesla_embed.ir.interpret import interpret_layers
+from tesla_embed.ir.ops import Reshape
+
+SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def gcc() -> list[str]:
+    if shutil.which("gcc") is None:
+        raise ToolchainError("gcc is not installed; run: apt install gcc")
+    return ["gcc"]
+
+
+def zig() -> list[str]:
+    import ziglang  # noqa: F401
+
+    return [sys.executable, "-m", "ziglang", "cc"]
+
+
+def expected_layers(model: Model, request: Request) -> dict[str, Int8]:
+    """What the callback shows, in order, and the output's buffer."""
+    layers = interpret_layers(model, model.region(request.dp), request.inputs)
+    shown = zip(model.graph.ops, layers, strict=True)
+    named = {op.name: layer for op, layer in shown if not isinstance(op, Reshape)}
+    return {**named, "the output": layers[-1]}
+
+
+def differences(native: Native, models: Sequence[Model], samples: int) -> list[str]:
+    """The first difference of each model and region; nothing if all are equal."""
+    requests = [
+        Request(index, region.dp, int8_inputs(model, index, samples))
+        for index, model in enumerate(models)
+        for region in model.regions
+    ]
+    found = []
+    for request, layers in zip(requests, native.layers(requests), strict=True):
+        expected = expected_layers(models[request.model], request)
+        for (name, wanted), layer in zip(expected.items(), layers, strict=True):
+            where = f"model {request.model}, {request.dp} %, {name}"
+            if difference := first_difference(where, layer, wanted):
+                found.append(difference)
+                break
+    return found
+
+
+def mixed(ordinary: range, extreme: range) -> list[Model]:
+    return [*map(quantized_model, ordinary), *map(extreme_model, extreme)]
+
+
+def test_gcc(tmp_path: Path) -> None:
+    models = mixed(range(130), range(70))
+    native = Native(models, tmp_path, require(gcc), ["-O1"])
+    assert differences(native, models, samples=5) == []
+
+
+@pytest.mark.parametrize("level", ["-O2", "-Os"])
+def test_gcc_optimised(tmp_path: Path, level: str) -> None:
+    models = mixed(range(200, 208), range(200, 208))
+    native = Native(models, tmp_path, require(gcc), [level])
+    assert differences(native, models, samples=20) == []
+
+
+def test_clang(tmp_path: Path) -> None:
+    models = mixed(range(300, 315), range(300, 315))
+    native = Native(models, tmp_path, require(zig), ["-O2"])
+    assert differences(native, models, samples=10) == []
+
+
+def test_sanitizers(tmp_path: Path) -> None:
+    """No access outside the buffers, which have exactly their sizes; no undefined arithmetic."""
+    models = mixed(range(400, 430), range(400, 430))
+    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS])
+    assert differences(native, models, samples=8) == []

@@ -1,0 +1,123 @@
+"""Files and folders are replaced whole or not at all, and nothing is left lying about."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tesla_embed.atomic import replacing, replacing_folder, write_bytes, write_text
+from tesla_embed.errors import ConfigError
+
+
+class Interrupted(BaseException):
+    """Stands for anything that ends a program, Control-C included."""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_writes_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file"
+    write_bytes(path, b"one")
+    write_text(path, "zwölf\n")
+    assert path.read_bytes() == "zwölf\n".encode()
+    assert names(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, Interrupted])
+def test_failure_leaves_the_previous_file(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_bytes(b"half of the n")
+        assert path.read_bytes() == b"old"
+        raise error
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_failed_rename_leaves_the_previous_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+
+    def fail(*_: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(ConfigError, match=r"cannot write .*file: No space left on device"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_respects_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "file", b"")
+        with replacing_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(old)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+
+
+def test_file_or_folder_in_the_way(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "file", b"")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "x", tmp_path / "folder"):
+        with pytest.raises(ConfigError, match=r"cannot write .*; choose another place"):
+            write_bytes(path, b"x")
+    with (
+        pytest.raises(ConfigError, match="cannot write"),
+        replacing_folder(tmp_path / "file" / "x"),
+    ):
+        pass
+    assert names(tmp_path) == ["file", "folder"]
+
+
+def make_folder(path: Path, content: str) -> None:
+    with replacing_folder(path) as fresh:
+        (fresh / content).write_text(content)
+
+
+def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b", "one")
+    make_folder(tmp_path / "a" / "b", "two")
+    assert names(tmp_path / "a") == ["b"]
+    assert names(tmp_path / "a" / "b") == ["two"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, Interrupted])
+def test_failure_leaves_the_previous_folder(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "folder"
+    make_folder(path, "old")
+    with pytest.raises(error), replacing_folder(path) as fresh:
+        (fresh / "new").write_text("half")
+        assert names(path) == ["old"]
+        raise error
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("error", [OSError(16, "Device or resource busy"), Interrupted()])
+def test_old_folder_returns_when_the_new_one_cannot_be_moved_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    path = tmp_path / "folder"
+    make_folder(path, "old")
+    rename = Path.rename
+
+    def fail_for_the_new(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new)
+    with pytest.raises((ConfigError, Interrupted)):
+        make_folder(path, "new")
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["folder"]

@@ -1,0 +1,126 @@
+"""Scales become multipliers, offsets and clamps; real inputs become integers."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tesla_embed.errors import GraphError
+from tesla_embed.ir.graph import Table
+from tesla_embed.ir.ops import Activation, FullyConnected
+from tesla_embed.ir.requantization import (
+    activation_range,
+    quantization,
+    quantize_input,
+    requantization,
+    rescale_factors,
+)
+from tesla_embed.ir.types import DType, Quantization, TensorType, Weights
+
+quick = settings(derandomize=True, deadline=None, max_examples=300)
+ZERO_POINTS = st.integers(-128, 127)
+
+
+def vector(size: int, scale: float, zero_point: int) -> TensorType:
+    q = Quantization(scale=float(np.float32(scale)), zero_point=zero_point)
+    return TensorType(shape=(size,), channels=size, quantization=q)
+
+
+def test_derives_offsets_bias_and_factors() -> None:
+    data = np.zeros((2, 3), np.int8)
+    op = FullyConnected(name="fc", input=0, output=1, weights=Weights(data=data))
+    table = Table(bias=np.array([5, -7], np.int32), weight_scale=np.array([0.5, 0.25]))
+    found = requantization(op, table, vector(3, 0.5, -128), vector(2, 0.25, 127))
+    assert (found.input_offset, found.output_offset) == (128, 127)
+    assert (found.activation_min, found.activation_max) == (-128, 127)
+    assert found.bias.tolist() == [5, -7]
+    assert found.factors.multiplier.tolist() == [2**30, 2**30]
+    assert found.factors.shift.tolist() == [1, 0]
+
+
+@quick
+@given(
+    st.floats(2.0**-20, 2.0**20, width=32),
+    st.floats(2.0**-20, 2.0**20, width=32),
+    st.floats(2.0**-20, 2.0**20, width=32),
+)
+def test_rescale_factors_multiply_before_they_divide(a: float, w: float, b: float) -> None:
+    table = Table(bias=np.zeros(1, np.int32), weight_scale=np.array([w]))
+    assert rescale_factors(vector(1, a, 0), vector(1, b, 0), table).tolist() == [a * w / b]
+
+
+@quick
+@given(st.sampled_from(Activation), st.floats(2.0**-10, 100, width=32), ZERO_POINTS)
+@example(Activation.RELU6, 6 / 255, -128)
+@example(Activation.RELU6, 12.0, 0)
+def test_clamps_are_the_nearest_integers_of_the_activation(
+    activation: Activation, scale: float, zero_point: int
+) -> None:
+    scale = float(np.float32(scale))
+    low, high = activation_range(activation, Quantization(scale=scale, zero_point=zero_point))
+    assert -128 <= low <= high <= 127
+    assert low == (-128 if activation is Activation.NONE else zero_point)
+    if activation is not Activation.RELU6:
+        assert high == 127
+        return
+    exact = Fraction(6) / Fraction(scale)
+    wanted = zero_point + exact
+    if wanted >= 128:
+        assert high == 127
+    else:  # the quotient is a float32: it may fall on the other side of a tie
+        assert abs(high - wanted) <= Fraction(1, 2) + exact / 2**22
+
+
+@pytest.mark.parametrize("scale", [1e-45, 1e-38, 1.7e-38, 1e38, 3.4e38])
+def test_relu6_clamp_survives_any_float32_scale(scale: float) -> None:
+    q = Quantization(scale=float(np.float32(scale)), zero_point=-3)
+    assert activation_range(Activation.RELU6, q) == ((-3, 127) if scale < 1 else (-3, -3))
+
+
+def test_refuses_float_types_and_tables() -> None:
+    float_type = TensorType(shape=(1,), channels=1, dtype=DType.FLOAT32)
+    with pytest.raises(GraphError, match="quantise the model first"):
+        quantization(float_type)
+    table = Table(bias=np.zeros(1, np.float32))
+    with pytest.raises(GraphError, match="quantise it first"):
+        rescale_factors(vector(1, 1, 0), vector(1, 1, 0), table)
+
+
+@quick
+@given(
+    st.floats(width=32, allow_nan=False, allow_infinity=False),
+    st.floats(2.0**-20, 2.0**20, width=32),
+    ZERO_POINTS,
+)
+@example(0.5, 1.0, 0)
+@example(-0.5, 1.0, 0)
+@example(-2.5, 1.0, -128)
+def test_quantize_input_rounds_half_away(real: float, scale: float, zero_point: int) -> None:
+    type_ = vector(1, scale, zero_point)
+    found = int(quantize_input(type_, np.array([[real]], np.float32))[0, 0])
+    with np.errstate(over="ignore"):
+        quotient = np.float32(real) / np.float32(scale)
+    if math.isinf(quotient):
+        assert found == (127 if quotient > 0 else -128)
+        return
+    sum_ = abs(quotient) + np.float32(0.5)  # float32, as in C
+    wanted = zero_point + int(math.copysign(math.floor(sum_), quotient))
+    assert found == max(-128, min(127, wanted))
+
+
+def test_quantize_input_of_what_is_no_number() -> None:
+    type_ = vector(3, 0.5, 7)
+    real = np.array([[np.nan, np.inf, -np.inf]], np.float32)
+    assert quantize_input(type_, real).tolist() == [[-128, 127, -128]]
+
+
+def test_quantize_input_takes_float64_and_gives_the_shape_of_the_type() -> None:
+    type_ = TensorType(
+        shape=(2, 1, 2), channels=2, quantization=Quantization(scale=0.5, zero_point=-1)
+    )
+    found = quantize_input(type_, np.array([[0.0, 0.25, -0.25, 100.0]]))
+    assert (found.shape, found.dtype) == ((1, 2, 1, 2), np.int8)
+    assert found.reshape(-1).tolist() == [-1, 0, -2, 127]
