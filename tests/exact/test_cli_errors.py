@@ -1,0 +1,148 @@
+"""Whatever a user gets wrong: one line that says what to do, the documented code, nothing left."""
+
+import os
+import pty
+import socket
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import quantized_model
+from shell import call
+
+from tesla_embed.ir.store import save_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(path, quantized_model(0))
+    return path
+
+
+def fails(capsys: pytest.CaptureFixture[str], code: int, says: str, *arguments: object) -> None:
+    """The command ends with `code` and one line of error that contains `says`."""
+    capsys.readouterr()
+    assert call(*arguments) == code
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert says in errors[0]
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_missing_model(tmp_path: Path, capsys: Capture) -> None:
+    fails(capsys, 2, "check the path", "generate", tmp_path / "none", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 7, 200, -1])
+def test_truncated_model(model: Path, tmp_path: Path, capsys: Capture, keep: int) -> None:
+    damaged = tmp_path / "m.safetensors"
+    damaged.write_bytes(model.read_bytes()[:keep])
+    fails(capsys, 2, "truncated or damaged", "generate", damaged, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_corrupted_model(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    damaged = tmp_path / "m.safetensors"
+    damaged.write_bytes(
+        model.read_bytes().replace(b"Reshape", b"Reshapo").replace(b"conv", b"conw", 1)
+    )
+    fails(capsys, 2, "m.safetensors", "generate", damaged, "--out", tmp_path / "out")
+
+
+def test_foreign_folder_is_not_replaced(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    fails(capsys, 2, "choose an empty or a new --out", "generate", model, "--out", tmp_path)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("dp", "says"),
+    [
+        ("0", "out of range"),
+        ("101", "out of range"),
+        ("33", "is not a region"),
+        ("x", "percentage"),
+    ],
+)
+def test_regions_that_do_not_exist(model: Path, capsys: Capture, dp: str, says: str) -> None:
+    fails(capsys, 2, says, "profile", model, "--data", "digits", "--regions", dp)
+
+
+def test_data_of_another_shape(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    for part in ("train", "test"):
+        np.savez(tmp_path / f"{part}.npz", x=np.zeros((4, 3), np.uint8), y=np.arange(4) % 2)
+    fails(capsys, 2, "use the data set", "profile", model, "--data", f"npz:{tmp_path}")
+
+
+def test_missing_data(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    fails(capsys, 2, "directory", "profile", model, "--data", f"idx:{tmp_path / 'none'}")
+
+
+def test_unknown_target(model: Path, capsys: Capture) -> None:
+    fails(capsys, 2, "there are emulator, host", "verify", model, "--target", "abacus")
+
+
+def test_a_float_checkpoint_is_no_model(tmp_path: Path, capsys: Capture) -> None:
+    from tesla_embed.data import load_data
+    from tesla_embed.train.loop import train
+    from tesla_embed.train.recipe import load_recipe
+
+    result = train(load_recipe("digits-mlp", ["max_epochs=1"]), load_data("digits"), tmp_path)
+    fails(capsys, 2, "quantize", "generate", result.path, "--out", tmp_path / "out")
+
+
+def test_unplugged_board(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    port = f"serial:{tmp_path / 'ttyACM0'}"
+    fails(capsys, 3, "ttyACM0", "verify", model, "--target", port)
+
+
+def test_silent_board(model: Path, capsys: Capture) -> None:
+    master, slave = pty.openpty()
+    try:
+        fails(capsys, 3, "no answer", "verify", model, "--target", f"serial:{os.ttyname(slave)}")
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_garbage_sending_board(model: Path, capsys: Capture) -> None:
+    """A device that talks without end, and nonsense."""
+    server = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def babble() -> None:
+        connection, _ = server.accept()
+        noise = np.random.default_rng(1).bytes(4096)
+        with connection:
+            while not stop.is_set():
+                try:
+                    connection.sendall(noise)
+                except OSError:
+                    return
+
+    thread = threading.Thread(target=babble, daemon=True)
+    thread.start()
+    try:
+        url = f"socket://127.0.0.1:{server.getsockname()[1]}"
+        fails(capsys, 3, "no answer", "verify", model, "--target", url)
+    finally:
+        stop.set()
+        server.close()
+        thread.join(timeout=5)
+
+
+def test_usage_errors_have_code_2(capsys: Capture) -> None:
+    assert call("no-such-verb") == 2
+    assert call("generate") == 2
+    capsys.readouterr()
+
+
+def test_unwritable_output(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    fails(capsys, 2, "file", "generate", model, "--out", blocked / "out")
