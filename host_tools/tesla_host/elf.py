@@ -43,12 +43,13 @@ class Symbols:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A firmware as its ELF describes it.
+    """A firmware as its ELF describes it; `machine` is "ARM", "x64" and so on.
 
     `flash_bytes` counts code, constants and the initial values of variables (text + rodata +
     data); `ram_bytes` counts variables (data + bss) WITHOUT the stack, which is `stack_bytes`.
     """
 
+    machine: str
     segments: tuple[Segment, ...]
     symbols: Symbols
     sections: dict[str, int]
@@ -89,6 +90,7 @@ def _read(elf: ELFFile) -> Image:
         if segment["p_type"] == "PT_LOAD" and segment["p_filesz"]
     )
     return Image(
+        machine=elf.get_machine_arch(),
         segments=segments,
         symbols=_functions(elf),
         sections=sections,

@@ -2,7 +2,8 @@
 
 In: the emulator's block events (address and size of each block that begins). Out: the exact number
 of instructions, the estimated cycles and the number per instruction class. Counting is cheap
-because a block is decoded once; sums are formed when someone asks.
+because a block is decoded once; sums are formed when someone asks. An instruction that its IT block
+skips counts: the CPU fetches it and spends its cycle.
 """
 
 from collections import Counter
@@ -27,14 +28,16 @@ class BlockCounter:
 
     def __init__(self, read_code: Callable[[int, int], bytes]) -> None:
         self.instructions = 0
-        self.limit = 0
+        self.limit = 0  # set it to 0 to have the CPU stop before the next block
         self._read_code = read_code
         self._current: dict[int, _Block] = {}
-        self._all: list[_Block] = []
+        self._known: dict[tuple[int, int], _Block] = {}
         self._previous: _Block | None = None
 
     def enter(self, address: int, size: int) -> bool:
-        """A block begins. False when `instructions` has passed `limit`."""
+        """A block begins. False, and not counted, when `instructions` has reached `limit`."""
+        if self.instructions >= self.limit:
+            return False
         block = self._current.get(address)
         if block is None or block.size != size:
             block = self._decode(address, size)
@@ -44,27 +47,29 @@ class BlockCounter:
         block.count += 1
         self.instructions += block.instructions
         self._previous = block
-        return self.instructions <= self.limit
+        return True
 
     def cycles(self) -> int:
         """Estimated cycles so far (see `timing`)."""
         return sum(
             block.count * block.timing.cycles + block.taken * block.timing.taken_penalty
-            for block in self._all
+            for block in self._known.values()
         )
 
     def classes(self) -> dict[str, int]:
         """Executed instructions of each class so far; they add up to `instructions`."""
         total: Counter[str] = Counter()
-        for block in self._all:
+        for block in self._known.values():
             for name, number in block.timing.classes:
                 total[name] += number * block.count
         return dict(total)
 
     def _decode(self, address: int, size: int) -> _Block:
-        timing = block_timing(self._read_code(address, size), address)
-        instructions = sum(number for _, number in timing.classes)
-        block = _Block(size, instructions, address + size, timing)
+        block = self._known.get((address, size))
+        if block is None:
+            timing = block_timing(self._read_code(address, size), address)
+            instructions = sum(number for _, number in timing.classes)
+            block = _Block(size, instructions, address + size, timing)
+            self._known[address, size] = block
         self._current[address] = block
-        self._all.append(block)
         return block

@@ -117,6 +117,8 @@ class Machine:
         execute = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
         self.cpu.mem_map(FLASH_BASE, flash_bytes, execute)
         self.cpu.mem_map(RAM_BASE, ram_bytes, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+        if image.machine != "ARM":
+            raise DeviceError(f"{elf} is for {image.machine}; build it for the target emulator")
         for segment in image.segments:
             end = segment.address + len(segment.data)
             if segment.address < FLASH_BASE or end > FLASH_BASE + flash_bytes:
@@ -166,15 +168,16 @@ class Machine:
             return int.from_bytes(word, "little")
         return 0
 
-    def _device_write(self, cpu: Any, offset: int, size: int, value: int, data: object) -> None:
+    def _device_write(self, _: Any, offset: int, size: int, value: int, data: object) -> None:
+        # Stopping the CPU here would make it repeat this store later: it stops at the next block.
         if offset == _UART_SEND:
             self._from_firmware.append(value & 0xFF)
-            if len(self._from_firmware) > _MOST_UNREAD_BYTES:
-                cpu.emu_stop()
+            if len(self._from_firmware) >= _MOST_UNREAD_BYTES:
+                self._counter.limit = 0
         elif offset == _IDLE:
             if not self._to_firmware:
                 self._waiting = True
-                cpu.emu_stop()
+                self._counter.limit = 0
         elif offset == _LATCH:
             self._latched = b"".join(
                 count.to_bytes(8, "little") for count in (self.instructions, self.cycles)

@@ -1,8 +1,8 @@
 """Estimated Cortex-M4 cycles of a basic block.
 
 In: the machine code of a block (Thumb-2). Out: its instructions by class, its cycles when it falls
-through, and what leaving it by a taken branch adds. An ESTIMATE from published figures, not a
-measurement.
+through, and what it adds when the next block is another than the following one. An ESTIMATE from
+published figures, not a measurement.
 
 Source: Arm Cortex-M4 Processor Technical Reference Manual (100166), section 3.3, "Instruction set
 summary" and "Load/store timings"; FPU: section 7.2.3. Assumptions where the manual gives a range:
@@ -59,7 +59,7 @@ _PREFIXES = (
     ("store", ("str", "vstr")),
     ("divide", ("sdiv", "udiv")),
     ("float", ("v",)),
-    ("multiply", ("mul", "smul", "umul", "sml", "uml", "uma", "smm", "smu", "sxm")),
+    ("multiply", ("mul", "smul", "umul", "sml", "uml", "uma", "smm", "smu")),
     ("system", ("msr", "mrs", "dsb", "dmb", "isb")),
 )
 _MULTIPLY_ACCUMULATE = (arm.ARM_INS_MLA, arm.ARM_INS_MLS)
@@ -73,12 +73,13 @@ _BRANCH = (
     *_TABLE_BRANCH,
     *_COMPARE_BRANCH,
 )
-_NO_CONDITION = (arm.ARM_CC_AL, arm.ARM_CC_INVALID)
 
 
 @dataclass(frozen=True, slots=True)
 class BlockTiming:
-    """Cost of one execution of a block; `taken_penalty` is added when its last branch is taken."""
+    """Cycles of one execution of a block; `taken_penalty` comes on top when it ends in a branch,
+    and another block than the following one comes next (also when that branch is unconditional).
+    """
 
     cycles: int
     taken_penalty: int
@@ -88,18 +89,14 @@ class BlockTiming:
 def block_timing(code: bytes, address: int) -> BlockTiming:
     """Decode a block of Thumb code that starts at `address` and add up its instructions."""
     classes: Counter[str] = Counter()
-    cycles = penalty = 0
+    cycles = 0
     previous: capstone.CsInsn | None = None
     for insn in _instructions(code, address):
         name = "unknown" if insn is None else classify(insn)
         classes[name] += 1
         cycles += CYCLES[name] if insn is None else _cost(insn, name, previous)
         previous = insn
-    if previous is not None and _may_leave(previous):
-        if previous.cc in _NO_CONDITION and previous.id not in _COMPARE_BRANCH:
-            cycles += _REFILL
-        else:
-            penalty = _REFILL
+    penalty = _REFILL if previous is not None and _may_leave(previous) else 0
     return BlockTiming(cycles, penalty, tuple(sorted(classes.items())))
 
 

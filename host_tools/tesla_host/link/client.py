@@ -133,6 +133,8 @@ class LinkClient:
 
     def run(self, count: int = 1) -> tuple[dict[str, int], ...]:
         """Run the loaded input `count` times; returns each run's ticks, by counter name."""
+        if count < 1:
+            raise ConfigError(f"run count {count}: at least 1")
         hello = self.hello()
         most = hello.max_body // (4 * len(hello.counters))
         entries: list[dict[str, int]] = []
@@ -192,7 +194,8 @@ class LinkClient:
             raise ConfigError(f"layer {layer}, {size} bytes at {offset}: out of range")
         request = layer.to_bytes(2, "little") + offset.to_bytes(4, "little")
         data = self._request(Command.LAYER_DUMP, request + size.to_bytes(2, "little"), runs=1)
-        return replies.parse_slice(data, size)
+        largest = max(hello.arena_bytes, hello.input_bytes, hello.output_bytes)
+        return replies.parse_slice(data, offset, size, largest)
 
     def layer_dump(self, layer: int) -> bytes:
         """One layer's whole output; runs the loaded input once for each `max_body` bytes."""
@@ -201,12 +204,8 @@ class LinkClient:
         while True:
             part = self.layer_slice(layer, len(dump), room)
             dump += part.data
-            if len(dump) == part.size:
+            if len(dump) >= part.size:
                 return dump
-            if len(dump) > part.size or not part.data:
-                raise ProtocolError(
-                    f"LAYER_DUMP: {len(dump)} of {part.size} bytes of layer {layer}"
-                )
 
     def stack(self) -> StackUse:
         """The stack's size and the most that was ever in use."""

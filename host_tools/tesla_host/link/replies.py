@@ -209,11 +209,14 @@ def parse_stack(data: bytes) -> StackUse:
     return StackUse(size=size, used=used)
 
 
-def parse_slice(data: bytes, longest: int) -> LayerSlice:
-    """Decode the body of a LAYER_DUMP reply for at most `longest` bytes."""
+def parse_slice(data: bytes, offset: int, asked: int, largest: int) -> LayerSlice:
+    """Decode the body of a LAYER_DUMP reply: `asked` bytes from `offset` on.
+
+    No layer's output is larger than `largest` bytes, the largest of the model's buffers.
+    """
     body = Body("LAYER_DUMP", data)
-    size = body.unsigned(4, "size")
+    size = body.unsigned(4, "size", 0, largest)
     part = body.rest()
-    if len(part) > min(size, longest):
-        raise body.broken("has more data than asked for")
+    if len(part) != min(asked, max(0, size - offset)):
+        raise body.broken(f"has {len(part)} of the layer's {size} bytes")
     return LayerSlice(size=size, data=part)

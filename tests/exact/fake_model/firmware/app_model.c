@@ -16,6 +16,7 @@ static const tesla_app_io_t io[] = {
 int8_t tesla_app_input[FAKE_INPUT];
 int8_t tesla_app_output[FAKE_OUTPUT];
 uint32_t tesla_app_layer_ticks[2 * TESLA_MAX_COUNTERS];
+static volatile uint32_t witness = 0x600DDA7Au; /* initialised only if start-up copies .data */
 static int8_t arena[FAKE_INPUT];
 static struct {
     uint8_t percent;
@@ -39,11 +40,14 @@ static tesla_status_t init(void) {
 }
 
 static tesla_status_t run(const int8_t *input, int8_t *output) {
+#ifndef FAKE_NEVER_FAULTS
     if (input[0] == 99) {
         (void)*(const volatile uint8_t *)(uintptr_t)0x70000000u;
-    } else if (input[0] == 98) {
+    }
+#endif
+    if (input[0] == 98) {
         fake_use_stack();
-    } else if (input[0] == 97) {
+    } else if (input[0] == 97 || witness != 0x600DDA7Au) {
         return TESLA_ERROR_STATE;
     }
     const uint32_t size = (uint32_t)FAKE_INPUT * fake.percent / 100u;

@@ -1,0 +1,144 @@
+"""Finding compilers and targets, and what is said when there is none."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tesla_embed.errors import ConfigError, ToolchainError
+from tesla_host import toolchain
+from tesla_host.targets import TARGETS, find_target, open_target
+from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
+
+
+@pytest.fixture(autouse=True)
+def forget_compilers() -> Iterator[None]:
+    find_compiler.cache_clear()
+    yield
+    find_compiler.cache_clear()
+
+
+def test_no_zig_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "find_spec", lambda name: None)
+    with pytest.raises(ToolchainError, match=r"pip install 'tesla-embed\[zig\]'"):
+        find_compiler("zig")
+
+
+def test_no_host_compiler_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(toolchain, "find_spec", lambda name: None)
+    with pytest.raises(ToolchainError, match=r"install gcc or clang, or pip install"):
+        find_compiler("host")
+
+
+def test_zig_stands_in_for_a_host_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    zig = Compiler(name="zig", command=("zig", "cc"), version="zig 9")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(toolchain, "find_spec", lambda name: object())
+    monkeypatch.setattr(toolchain, "_find_zig", lambda: zig)
+    assert find_compiler("host") is zig
+
+
+def test_a_wrong_cc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(ToolchainError, match="CC names no-such-compiler"):
+        find_compiler("host")
+
+
+def test_cc_is_obeyed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mine = tmp_path / "mycc"
+    mine.write_text("#!/bin/sh\necho mycc 1.2\n")
+    mine.chmod(0o755)
+    monkeypatch.setenv("CC", str(mine))
+    assert find_compiler("host").version == "mycc 1.2"
+
+
+def test_a_compiler_that_does_not_start_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mycc"
+    mine.write_text("#!/bin/sh\nexit 3\n")
+    mine.chmod(0o755)
+    monkeypatch.setenv("CC", str(mine))
+    with pytest.raises(ToolchainError, match="mycc does not start"):
+        find_compiler("host")
+
+
+def _fake_compiler(tmp_path: Path, body: str) -> Compiler:
+    script = tmp_path / "cc.py"
+    script.write_text(body)
+    return Compiler(name="fake", command=(sys.executable, str(script)), version="fake 1")
+
+
+def test_only_what_changed_is_compiled(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    compiler = _fake_compiler(
+        tmp_path,
+        "import sys\nfrom pathlib import Path\n"
+        f"open({str(log)!r}, 'a').write(' '.join(sys.argv[1:3]) + '\\n')\n"
+        "Path(sys.argv[sys.argv.index('-o') + 1]).write_text('object')\n",
+    )
+    include = tmp_path / "include"
+    include.mkdir()
+    (include / "a.h").write_text("1")
+    units = []
+    for name in ("one.c", "two.c"):
+        (tmp_path / name).write_text(name)
+        units.append(Unit(source=tmp_path / name, flags=("-O2",)))
+
+    def compiled() -> int:
+        log.write_text("")
+        build_elf(compiler, units, [], [include], tmp_path / "objects", tmp_path / "out.elf")
+        return sum(line.startswith("-c") for line in log.read_text().splitlines())
+
+    assert compiled() == 2
+    assert compiled() == 0
+    (tmp_path / "one.c").write_text("changed")
+    assert compiled() == 1
+    (include / "a.h").write_text("2")
+    assert compiled() == 2
+    units[1] = Unit(source=units[1].source, flags=("-O3",))
+    assert compiled() == 1
+
+
+def test_the_first_errors_are_shown(tmp_path: Path) -> None:
+    compiler = _fake_compiler(
+        tmp_path,
+        "import sys\n"
+        "for i in range(40): print(f'x.c:{i}: error: wrong {i}', file=sys.stderr)\n"
+        "raise SystemExit(1)\n",
+    )
+    source = tmp_path / "x.c"
+    source.write_text("")
+    with pytest.raises(ToolchainError, match=r"fake 1 failed:\n  x.c:0: error: wrong 0") as caught:
+        build_elf(
+            compiler, [Unit(source=source, flags=())], [], [], tmp_path / "o", tmp_path / "e.elf"
+        )
+    assert len(str(caught.value).splitlines()) < 10
+    assert not (tmp_path / "e.elf").exists()
+    assert list((tmp_path / "o").iterdir()) == []
+
+
+def test_unknown_targets_list_what_exists() -> None:
+    with pytest.raises(
+        ConfigError, match=r"unknown target 'moon'; there are emulator, host, serial:"
+    ):
+        open_target("moon", Path("fw.elf"))
+
+
+def test_a_target_needs_its_firmware() -> None:
+    with pytest.raises(ConfigError, match="target emulator needs a firmware"):
+        open_target("emulator")
+
+
+def test_the_catalogue_is_consistent() -> None:
+    assert len({target.name for target in TARGETS}) == len(TARGETS)
+    for target in TARGETS:
+        assert find_target(target.name) is target
+        assert target.status in {"emulated", "compile-tested", "hardware-verified", "native"}
+        assert (target.linker_script is None) == (target.flash_bytes is None)
+        if target.clock_hz:
+            assert f"-DTESLA_CLOCK_HZ={target.clock_hz}u" in target.compile_flags
