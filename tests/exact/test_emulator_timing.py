@@ -102,19 +102,26 @@ def test_every_class_has_a_price(timing: Any) -> None:
     assert named == set(timing.CYCLES)
 
 
+class Cpu:
+    stops = 0
+
+    def emu_stop(self) -> None:
+        self.stops += 1
+
+
 def test_blocks_add_up(timing: Any) -> None:
     from tesla_host.emulator.blocks import BlockCounter
 
     code = {0x100: bytes.fromhex("0130 fdd1"), 0x104: bytes.fromhex("7047")}
-    counter = BlockCounter(lambda address, size: code[address][:size])
-    counter.limit = 1000
+    counter, cpu = BlockCounter(lambda address, size: code[address][:size]), Cpu()
+    counter.limit = 23
     for _ in range(10):  # adds, bne: nine times back, then through
-        assert counter.enter(0x100, 4)
-    assert counter.enter(0x104, 2)
-    assert counter.enter(0x100, 4)
+        counter.enter(cpu, 0x100, 4)
+    counter.enter(cpu, 0x104, 2)
+    counter.enter(cpu, 0x100, 4)
+    assert cpu.stops == 0
     assert counter.instructions == 10 * 2 + 1 + 2
     assert counter.cycles() == 10 * 2 + 9 * 2 + (1 + 2) + 2
     assert counter.classes() == {"alu": 11, "branch": 12}
-    counter.limit = 0
-    assert not counter.enter(0x100, 4)
-    assert counter.instructions == 23
+    counter.enter(cpu, 0x100, 4)
+    assert (cpu.stops, counter.instructions) == (1, 23)

@@ -1,15 +1,17 @@
 """The firmware speaks docs/protocol.md, on the emulated board and as a process alike."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tesla_embed.errors import ProtocolError
-from tesla_host.build import BuildResult
+from tesla_host.build import BuildResult, build_firmware
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.frames import FrameDecoder, encode
 from tesla_host.link.pipes import Pipe
-from tesla_host.targets import open_target
+from tesla_host.targets import find_target, open_target
+from tesla_host.toolchain import find_compiler
 
 DIGEST = bytes([0xFA, 0xCE, *range(3, 11)]) + bytes(22)
 INPUT, OUTPUT = 1500, 10
@@ -176,3 +178,26 @@ def test_damaged_frames_are_dropped(pipe: Pipe) -> None:
 @pytest.mark.parametrize("fill", [0, 1, 255])
 def test_echo_of_every_framing_edge(client: LinkClient, size: int, fill: int) -> None:
     assert client.echo(bytes([fill]) * size) == bytes([fill]) * size
+
+
+@pytest.mark.parametrize("target", ["emulator", "host"])
+def test_what_one_reply_cannot_hold_comes_in_pages(
+    target: str, tmp_path: Path, require_tool: Callable[..., object]
+) -> None:
+    require_tool(lambda: find_compiler(find_target(target).compiler))
+    project = Path(__file__).parent / "fake_model"
+    elf = build_firmware(project, target, tmp_path, extra_flags=("-DFAKE_MANY", "-Werror")).elf
+    with LinkClient(open_target(target, elf)) as client:
+        regions = client.hello().regions
+        assert [region.dp for region in regions] == list(range(1, 101))
+        assert [region.input_zero_point for region in regions] == list(range(1, 101))
+        assert [region.output_zero_point for region in regions] == list(range(-1, -101, -1))
+        client.load_input(DATA)
+        client.set_dp(73)
+        assert client.layer_dump(0) == layer(DATA, 73)
+        ticks = client.layer_ticks()
+        assert len(ticks) == 150
+        if target == "emulator":
+            assert len({entry["instructions"] for entry in ticks[2:]}) == 1
+            assert 0 < ticks[2]["instructions"] < 20
+            assert ticks[0]["instructions"] > 1000

@@ -9,8 +9,16 @@ skips counts: the CPU fetches it and spends its cycle.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from tesla_host.emulator.timing import BlockTiming, block_timing
+
+
+class Stoppable(Protocol):
+    """What the counter needs of an emulated CPU."""
+
+    def emu_stop(self) -> None:
+        """Stop before the block that begins."""
 
 
 @dataclass(slots=True)
@@ -32,22 +40,22 @@ class BlockCounter:
         self._read_code = read_code
         self._current: dict[int, _Block] = {}
         self._known: dict[tuple[int, int], _Block] = {}
-        self._previous: _Block | None = None
+        self._previous = _Block(0, 0, 0, BlockTiming(0, 0, ()))  # before the first one
 
-    def enter(self, address: int, size: int) -> bool:
-        """A block begins. False, and not counted, when `instructions` has reached `limit`."""
+    def enter(self, cpu: Stoppable, address: int, size: int, _: object = None) -> None:
+        """A block begins: the emulator's block hook. At the limit, stops before it, uncounted."""
         if self.instructions >= self.limit:
-            return False
+            cpu.emu_stop()
+            return
         block = self._current.get(address)
         if block is None or block.size != size:
             block = self._decode(address, size)
         previous = self._previous
-        if previous is not None and previous.following != address:
+        if previous.following != address:
             previous.taken += 1
         block.count += 1
         self.instructions += block.instructions
         self._previous = block
-        return True
 
     def cycles(self) -> int:
         """Estimated cycles so far (see `timing`)."""

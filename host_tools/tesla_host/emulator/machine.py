@@ -71,7 +71,7 @@ class Machine:
         self._counter = BlockCounter(lambda at, size: bytes(self.cpu.mem_read(at, size)))
         self._load(elf, self._image, flash_bytes, ram_bytes)
         self.cpu.mmio_map(_DEVICES_BASE, _PAGE, self._device_read, None, self._device_write, None)
-        self.cpu.hook_add(unicorn.UC_HOOK_BLOCK, self._on_block)
+        self.cpu.hook_add(unicorn.UC_HOOK_BLOCK, self._counter.enter)
         self.cpu.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
 
     @property
@@ -148,11 +148,8 @@ class Machine:
                 f"0x{pc:08x}: {self._access or error}; open the emulator again to restart it"
             )
             raise DeviceError(self._fault) from error
-        self._pc = self.cpu.reg_read(arm_const.UC_ARM_REG_PC)
-
-    def _on_block(self, cpu: Any, address: int, size: int, _: object) -> None:
-        if not self._counter.enter(address, size):
-            cpu.emu_stop()
+        finally:  # also after Ctrl-C, so that the next call goes on where this one stopped
+            self._pc = self.cpu.reg_read(arm_const.UC_ARM_REG_PC)
 
     def _on_invalid(
         self, _: Any, access: int, address: int, size: int, value: int, data: object

@@ -9,13 +9,27 @@
 #include <stddef.h>
 
 static const uint8_t digest[32] = {0xFA, 0xCE, 3, 4, 5, 6, 7, 8, 9, 10};
+#ifdef FAKE_MANY /* more regions and layers than one reply holds */
+#define FAKE_LAYERS 150
+#define TEN(n)      n, n + 1, n + 2, n + 3, n + 4, n + 5, n + 6, n + 7, n + 8, n + 9
+static const uint8_t regions[] = {TEN(1),  TEN(11), TEN(21), TEN(31), TEN(41),
+                                  TEN(51), TEN(61), TEN(71), TEN(81), TEN(91)};
+#define IO(n) {0.5f, n, 0.25f, -(n)}
+#define TEN_IO(n)                                                                                  \
+    IO(n), IO(n + 1), IO(n + 2), IO(n + 3), IO(n + 4), IO(n + 5), IO(n + 6), IO(n + 7), IO(n + 8), \
+        IO(n + 9)
+static const tesla_app_io_t io[] = {TEN_IO(1),  TEN_IO(11), TEN_IO(21), TEN_IO(31), TEN_IO(41),
+                                    TEN_IO(51), TEN_IO(61), TEN_IO(71), TEN_IO(81), TEN_IO(91)};
+#else
+#define FAKE_LAYERS 2
 static const uint8_t regions[] = {25, 50, 100};
 static const tesla_app_io_t io[] = {
     {0.5f, -3, 0.125f, 7}, {0.25f, -2, 0.0625f, 8}, {0.0039215688f, -128, 1.5f, 0}};
+#endif
 
 int8_t tesla_app_input[FAKE_INPUT];
 int8_t tesla_app_output[FAKE_OUTPUT];
-uint32_t tesla_app_layer_ticks[2 * TESLA_MAX_COUNTERS];
+uint32_t tesla_app_layer_ticks[FAKE_LAYERS * TESLA_MAX_COUNTERS];
 static volatile uint32_t witness = 0x600DDA7Au; /* initialised only if start-up copies .data */
 static int8_t arena[FAKE_INPUT];
 static struct {
@@ -58,8 +72,8 @@ static tesla_status_t run(const int8_t *input, int8_t *output) {
     fake_fold(arena, size, output);
     fake.runs++;
     output[FAKE_OUTPUT - 1] = fake.runs;
-    if (fake.callback != NULL) {
-        fake.callback(fake.user, 1, output, FAKE_OUTPUT);
+    for (uint16_t layer = 1; layer < FAKE_LAYERS && fake.callback != NULL; layer++) {
+        fake.callback(fake.user, layer, output, FAKE_OUTPUT);
     }
     return TESLA_OK;
 }
@@ -75,7 +89,7 @@ const tesla_app_model_t tesla_app_model = {
     .regions = regions,
     .region_count = sizeof regions,
     .io = io,
-    .layer_count = 2,
+    .layer_count = FAKE_LAYERS,
     .input_bytes = FAKE_INPUT,
     .output_bytes = FAKE_OUTPUT,
     .arena_bytes = sizeof arena,
