@@ -72,7 +72,8 @@ def quantize_input(type_: TensorType, real: npt.NDArray[np.floating[Any]]) -> np
     The generated C helper computes the same, in float32. Values out of range saturate.
     """
     q = quantization(type_)
-    scaled = real.astype(np.float32) / np.float32(q.scale)
+    with np.errstate(over="ignore"):  # infinity saturates like anything out of range
+        scaled = real.astype(np.float32) / np.float32(q.scale)
     rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
     integers = np.clip(np.nan_to_num(rounded, nan=-256.0) + q.zero_point, -128, 127)
     shaped: npt.NDArray[np.int8] = integers.astype(np.int8).reshape(len(real), *type_.shape)
