@@ -1,5 +1,6 @@
 """The generated C equals the interpreter bit for bit: every layer, every region, many models."""
 
+import importlib.util
 import shutil
 import sys
 from collections.abc import Sequence
@@ -32,8 +33,8 @@ def gcc() -> list[str]:
 
 
 def zig() -> list[str]:
-    import ziglang  # noqa: F401
-
+    if importlib.util.find_spec("ziglang") is None:
+        raise ToolchainError("zig is not installed; run: pip install 'tesla-embed[zig]'")
     return [sys.executable, "-m", "ziglang", "cc"]
 
 

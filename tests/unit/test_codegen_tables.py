@@ -24,7 +24,7 @@ def parse(array: CArray) -> npt.NDArray[np.generic]:
     texts = re.findall(r"[^,\s]+", " ".join(array.lines))
     values = [-(2**31) if text == "INT32_MIN" else int(text) for text in texts]
     assert len(values) == array.length
-    assert all(line.endswith(",") and len(line) <= 100 for line in array.lines)
+    assert all(line.endswith(",") and len(line) <= 120 for line in array.lines)
     dtype = array.c_type.removesuffix("_t")
     assert all(-LIMITS[dtype] <= value < LIMITS[dtype] for value in values)
     assert array.bytes == array.length * np.dtype(dtype).itemsize

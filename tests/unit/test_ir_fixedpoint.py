@@ -100,7 +100,7 @@ def test_requantize(value: int, multiplier: int, shift: int) -> None:
 
 
 @quick
-@given(st.integers(-(2**20), 2**20), st.integers(1, 12), st.integers(-1, 1))
+@given(st.integers(-(2**18), 2**18 - 1), st.integers(1, 12), st.integers(-1, 1))
 def test_requantize_next_to_ties(value: int, exponent: int, nudge: int) -> None:
     """A factor of exactly 2**-n makes every odd multiple of half a step a tie."""
     accumulator = value * 2**exponent + 2 ** (exponent - 1) + nudge
@@ -116,7 +116,7 @@ def test_requantize_works_per_channel() -> None:
 
 
 @quick
-@given(st.floats(1e-12, 2.0**29, allow_nan=False))
+@given(st.floats(1e-13, 2.0**29, allow_nan=False))
 @example(1.0)
 @example(1 - 2.0**-53)
 @example(math.nextafter(0.5, 0))
@@ -125,6 +125,8 @@ def test_requantize_works_per_channel() -> None:
 @example(2.0**-32)
 @example(math.nextafter(2.0**-32, 0))
 @example(2.0**-32 * (1 - 2.0**-33))
+@example(2.0**-33 * 1.5)
+@example(2.0**-33)
 def test_quantize_multiplier(factor: float) -> None:
     mantissa, exponent = math.frexp(factor)
     q31 = round_half_up(Fraction(mantissa) * 2**31)
@@ -133,7 +135,7 @@ def test_quantize_multiplier(factor: float) -> None:
     if exponent < -31:
         q31, exponent = 0, 0
     found = quantize_multiplier(np.array([factor]))
-    assert (found.multiplier.dtype, found.shift.dtype) == (np.int32, np.int8)
+    assert (found.multiplier.dtype.name, found.shift.dtype.name) == ("int32", "int8")
     assert (int(found.multiplier[0]), int(found.shift[0])) == (q31, exponent)
     if q31:
         value = Fraction(q31, 2**31) * Fraction(2) ** exponent

@@ -139,7 +139,7 @@ def test_float_layers_equal_integer_loops_on_whole_numbers() -> None:
             wide[..., : source.channels] = x
             count = region.types[op.output].channels
             rows = op.weights.data.reshape(len(op.weights.data), -1)[:count].astype(np.float64)
-            y = wide.reshape(3, -1) @ rows.T + table.bias
+            y = wide.reshape(3, -1) @ rows.T + table.bias.astype(np.float64)
             limits = {"none": (-np.inf, np.inf), "relu": (0, np.inf), "relu6": (0, 6)}
             expected = np.clip(y, *limits[op.activation.value])
             np.testing.assert_allclose(values[op.output], expected, rtol=1e-4, atol=1e-5)

@@ -68,7 +68,7 @@ def test_clamps_are_the_nearest_integers_of_the_activation(
         return
     exact = Fraction(6) / Fraction(scale)
     wanted = zero_point + exact
-    if wanted >= 128:
+    if wanted >= 127:
         assert high == 127
     else:  # the quotient is a float32: it may fall on the other side of a tie
         assert abs(high - wanted) <= Fraction(1, 2) + exact / 2**22
@@ -122,5 +122,6 @@ def test_quantize_input_takes_float64_and_gives_the_shape_of_the_type() -> None:
         shape=(2, 1, 2), channels=2, quantization=Quantization(scale=0.5, zero_point=-1)
     )
     found = quantize_input(type_, np.array([[0.0, 0.25, -0.25, 100.0]]))
-    assert (found.shape, found.dtype) == ((1, 2, 1, 2), np.int8)
+    assert found.shape == (1, 2, 1, 2)
+    assert found.dtype.name == "int8"
     assert found.reshape(-1).tolist() == [-1, 0, -2, 127]

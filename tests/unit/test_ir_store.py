@@ -82,12 +82,12 @@ def refused(path: Path, content: bytes) -> str:
 def survives(path: Path, content: bytes) -> None:
     """Only a valid model or a `GraphError` that names the file may come of any content."""
     path.write_bytes(content)
-    started = time.monotonic()
+    started = time.process_time()
     try:
         verify(load_model(path))
     except GraphError as error:
         assert str(path) in str(error)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def same(a: Model, b: Model) -> bool:
