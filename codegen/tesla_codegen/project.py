@@ -29,7 +29,7 @@ def generate(model: Model, folder: Path) -> Project:
             f"{folder} holds files that were not generated; choose an empty or a new --out"
         )
     texts = render(project)
-    with replacing_folder(folder) as temporary:
+    with replacing_folder(folder.resolve()) as temporary:
         for name, text in texts.items():
             path = temporary / name
             path.parent.mkdir(parents=True, exist_ok=True)

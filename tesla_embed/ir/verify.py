@@ -155,6 +155,9 @@ def _scale(name: str, scale: np.ndarray, count: int) -> None:
     _require(scale.dtype == np.float64 and scale.shape == (count,), name, f"needs {count} scales")
     ok = bool((np.isfinite(scale) & (scale > 0)).all())
     _require(ok, name, "weight scales must be positive")
+    with np.errstate(over="ignore"):
+        exact = bool((scale.astype(np.float32) == scale).all())
+    _require(exact, name, "weight scales must be float32 values, as a .tflite carries them")
 
 
 def _windowed(name: str, window: Window, source: TensorType) -> tuple[int, int]:

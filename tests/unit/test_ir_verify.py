@@ -310,9 +310,9 @@ RULES: dict[str, tuple[Change, str]] = {
         table_with(0, bias_table(np.zeros(3, np.int32), [1e10] * 3)),
         "region 50 %, conv: the ratio of input, weight and output scales is out of range",
     ),
-    "infinite ratio": (
-        table_with(0, bias_table(np.zeros(3, np.int32), [1.7e308] * 3)),
-        "region 50 %, conv: the ratio of input, weight and output scales is out of range",
+    "inexact weight scale": (
+        table_with(0, bias_table(np.zeros(3, np.int32), [0.1] * 3)),
+        "region 50 %, conv: weight scales must be float32 values, as a .tflite carries them",
     ),
     "left shift": (
         table_with(0, bias_table(np.zeros(3, np.int32), [2.0**14] * 3)),
@@ -352,11 +352,11 @@ def test_float_model_needs_float_weights() -> None:
         verify(weights_with(0, I8, EIGHTH.copy())(good(float_=True)))
 
 
-def lonely(weight: int, bias: int, factor: float, zero_point: int = 127) -> Model:
-    """One input, one output, requantised by `factor`."""
+def lonely(weight: int, bias: int, factors: tuple[float, float], zero_point: int = 127) -> Model:
+    """One input, one output, requantised by the product of two float32 `factors`."""
     types = tuple(
         TensorType(shape=(1,), channels=1, quantization=q)
-        for q in (scale(1.0), scale(1.0, zero_point))
+        for q in (scale(factors[0]), scale(1.0, zero_point))
     )
     plain = [dataclasses.replace(type_, quantization=None) for type_ in types]
     op = FullyConnected(
@@ -365,7 +365,7 @@ def lonely(weight: int, bias: int, factor: float, zero_point: int = 127) -> Mode
         output=1,
         weights=Weights(data=np.array([[weight]], np.int8), scale=np.ones(1)),
     )
-    table = Table(bias=np.array([bias], np.int32), weight_scale=np.array([factor]))
+    table = Table(bias=np.array([bias], np.int32), weight_scale=np.array([factors[1]]))
     return Model(
         name="lonely",
         graph=Graph(
@@ -382,15 +382,16 @@ def lonely(weight: int, bias: int, factor: float, zero_point: int = 127) -> Mode
 def test_zero_point_fits_on_top_of_the_largest_accumulator(sign: int) -> None:
     """The offset is added in int32 as well: the last 128 values belong to it."""
     largest = INT32_MAX - 128 - 255
-    almost_one = 1 - 2.0**-30
+    almost_one = (1 + 2.0**-15, 1 - 2.0**-15)
     verify(lonely(1, sign * largest, almost_one))
     with pytest.raises(GraphError, match="fc: requantisation can overflow"):
         verify(lonely(1, sign * (largest + 1), almost_one))
 
 
 def test_shift_of_31_is_out_of_range_even_for_a_dead_channel() -> None:
-    below = 2.0**30 * (1 - 2.0**-40)  # under 2**30, but its mantissa rounds up
-    verify(lonely(0, 0, 2.0**30 * (1 - 2.0**-20)))
+    just_below = 2.0**30 * (1 - 2.0**-20)
+    below = (1 + 2.0**-20, just_below)  # under 2**30, but the product's mantissa rounds up
+    verify(lonely(0, 0, (1.0, just_below)))
     with pytest.raises(GraphError, match="fc: the ratio of scales rounds up out of range"):
         verify(lonely(0, 0, below))
 
