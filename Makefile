@@ -17,6 +17,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH  := $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
 JOBS   ?= 2
+C_FILES = $$(git ls-files '*.c' '*.h' ':!tests/golden')
 
 .PHONY: demo tiny test lint check format clean
 
@@ -34,14 +35,14 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 
 check: lint test
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/clang-format -i $$(git ls-files '*.c' '*.h')
+	$(BIN)/clang-format -i $(C_FILES)
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

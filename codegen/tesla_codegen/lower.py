@@ -281,8 +281,8 @@ def _layer(model: Model, op: Op) -> Initializer:
             groups = (f".groups = {source.positions}", f".group_channels = {source.channels}")
             return Initializer(c_type="tesla_fully_connected_t", name=name, fields=groups)
         case Conv2D():
-            window = ", ".join(_window(op.window, source, target))
-            conv = (f".window = {{{window}}}", f".full_channels = {source.channels}")
+            window = (f".window{field}" for field in _window(op.window, source, target))
+            conv = (*window, f".full_channels = {source.channels}")
             return Initializer(c_type="tesla_conv2d_t", name=name, fields=conv)
         case MaxPool2D() | AveragePool2D():
             pool = _window(op.window, source, target)

@@ -48,7 +48,16 @@ static const int8_t fc_shift_100[3] = {
 
 /* The same in every region. */
 static const tesla_conv2d_t conv_layer = {
-    .window = {.input_height = 4, .input_width = 4, .output_height = 3, .output_width = 3, .height = 2, .width = 2, .stride_height = 1, .stride_width = 1, .pad_top = 0, .pad_left = 0},
+    .window.input_height = 4,
+    .window.input_width = 4,
+    .window.output_height = 3,
+    .window.output_width = 3,
+    .window.height = 2,
+    .window.width = 2,
+    .window.stride_height = 1,
+    .window.stride_width = 1,
+    .window.pad_top = 0,
+    .window.pad_left = 0,
     .full_channels = 1,
 };
 
