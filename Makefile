@@ -17,7 +17,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 TORCH  := $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
 JOBS   ?= 2
-C_FILES = $$(git ls-files '*.c' '*.h' ':!tests/golden')
+C_FILES = $(shell git ls-files '*.c' '*.h' ':!tests/golden')
 
 .PHONY: demo tiny test lint check format clean
 
@@ -35,6 +35,7 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@test -n "$(C_FILES)" || { echo "git lists no C files; lint in a git checkout"; exit 2; }
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 
 check: lint test

@@ -54,6 +54,13 @@ class Split:
             return chosen.astype(np.float32) / np.float32(255)
         return chosen.astype(np.float32)
 
+    def fingerprint(self) -> str:
+        """SHA-256 over examples and labels, in hexadecimal."""
+        digest = hashlib.sha256(f"{self.x.dtype} {self.x.shape}".encode())
+        digest.update(np.ascontiguousarray(self.x).data)
+        digest.update(np.ascontiguousarray(self.y).data)
+        return digest.hexdigest()
+
     def subset(self, indices: Indices) -> "Split":
         """A copy of some of the examples."""
         return Split(self.x[indices].copy(), self.y[indices].copy())
@@ -78,12 +85,8 @@ class DataSet:
 
     def fingerprint(self) -> str:
         """SHA-256 over all examples and labels, in hexadecimal."""
-        digest = hashlib.sha256()
-        for split in (self.train, self.test):
-            digest.update(f"{split.x.dtype} {split.x.shape}".encode())
-            digest.update(np.ascontiguousarray(split.x).data)
-            digest.update(np.ascontiguousarray(split.y).data)
-        return digest.hexdigest()
+        both = self.train.fingerprint() + self.test.fingerprint()
+        return hashlib.sha256(both.encode()).hexdigest()
 
 
 def load_data(spec: str) -> DataSet:

@@ -14,7 +14,7 @@ from tesla_codegen.regions import region_arrays, table_bytes
 from tesla_codegen.tables import CArray, Initializer, c_array
 from tesla_embed import __version__
 from tesla_embed.errors import CodegenError
-from tesla_embed.ir.graph import Model, Region, full_macs, region_macs
+from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
 from tesla_embed.ir.ops import (
     AveragePool2D,
     Conv2D,
@@ -28,6 +28,7 @@ from tesla_embed.ir.ops import (
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import TensorType
+from tesla_embed.ir.verify import verify
 
 RESERVED = frozenset(
     {
@@ -96,6 +97,7 @@ class Project:
     digest_bytes: str
     tool_version: str
     input_shape: str
+    input_formula: str
     output_shape: str
     input_bytes: int
     output_bytes: int
@@ -124,17 +126,16 @@ class Project:
 
 
 def lower(model: Model) -> Project:
-    """Lower a verified, quantised model.
+    """Lower a quantised model; the kernels check nothing, so it is verified here once more.
 
-    Raises `CodegenError` if there is nothing to compute, or if a name is taken.
+    Raises `GraphError` if it breaks a rule, `CodegenError` if a name is taken.
     """
     _check_names(model)
+    verify(model)
     homes = _buffer_homes(model)
     memory = _plan(model, homes)
     address = _addresses(model, homes, memory)
-    indices = [i for i, op in enumerate(model.graph.ops) if not isinstance(op, Reshape)]
-    if not indices:
-        raise CodegenError(f"{model.name} computes nothing: it only reshapes its input")
+    indices = computing_ops(model.graph)
     arrays, tables = region_arrays(model)
     weighted = [op for op in model.graph.ops if isinstance(op, Weighted)]
     ops = [model.graph.ops[i] for i in indices]
@@ -148,6 +149,7 @@ def lower(model: Model) -> Project:
         digest_bytes=", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(identity)),
         tool_version=__version__,
         input_shape=_shape(input_type),
+        input_formula=_input_formula(input_type),
         output_shape=_shape(output_type),
         input_bytes=input_type.bytes,
         output_bytes=output_type.bytes,
@@ -182,6 +184,12 @@ def float_literal(value: float) -> str:
 
 def _ends(model: Model) -> tuple[int, int]:
     return model.graph.input, model.graph.output
+
+
+def _input_formula(type_: TensorType) -> str:
+    q = quantization(type_)
+    scale = np.format_float_positional(np.float32(q.scale), unique=True)
+    return f"real / {scale} {'-' if q.zero_point < 0 else '+'} {abs(q.zero_point)}"
 
 
 def _shape(type_: TensorType) -> str:
@@ -255,10 +263,11 @@ def _step(model: Model, index: int, address: list[str]) -> Step:
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
     if isinstance(op, Weighted):
         channels = f"{op.name}_regions[region].output_channels"
-        arguments = [f"&{op.name}_layer", f"&{op.name}_regions[region]", f"{op.name}_weights"]
+        arguments = [f"&{op.name}_layer", f"&{op.name}_regions[region]", address[op.input]]
+        arguments += [f"{op.name}_weights", address[op.output]]
     else:
         channels = f"{op.name}_channels[region]"
-        arguments = [f"&{op.name}_layer", channels]
+        arguments = [f"&{op.name}_layer", channels, address[op.input], address[op.output]]
     macs = region_macs(model.graph, model.regions[-1])[index]
     cost = f", {macs:,} MACs" if isinstance(op, Weighted) else ""
     return Step(
@@ -266,7 +275,7 @@ def _step(model: Model, index: int, address: list[str]) -> Step:
         name=op.name,
         comment=f"{op.name}: {_shape(source)} -> {_shape(target)}{cost} at full width",
         kernel=_kernel(op),
-        arguments=(*arguments, address[op.input], address[op.output]),
+        arguments=tuple(arguments),
         output=address[op.output],
         output_bytes=f"{target.positions}u * {channels}",
     )
@@ -319,11 +328,10 @@ def _region_of_percent(model: Model) -> np.ndarray:
 def _region_row(model: Model, region: Region) -> RegionRow:
     entry, exit_ = (quantization(region.types[i]) for i in _ends(model))
     total = sum(region_macs(model.graph, region))
-    full = full_macs(model.graph)
     return RegionRow(
         dp=region.dp,
         macs=total,
-        percent_of_macs=f"{100 * total / full:.1f}" if full else "100.0",
+        percent_of_macs=f"{100 * macs_fraction(model.graph, region):.1f}",
         input_scale=float_literal(entry.scale),
         input_zero_point=entry.zero_point,
         output_scale=float_literal(exit_.scale),

@@ -12,7 +12,7 @@ from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model
 
 MARKER = ".tesla-embed"
-"""A file that tells a generated folder, which may be replaced, from a user's own."""
+"""A file that lists what was generated: only that may be replaced."""
 
 
 def generate(model: Model, folder: Path) -> Project:
@@ -24,9 +24,10 @@ def generate(model: Model, folder: Path) -> Project:
     project = lower(model)
     if folder.exists() and not folder.is_dir():
         raise CodegenError(f"{folder} is a file; choose an empty or a new --out")
-    if folder.exists() and not (folder / MARKER).exists() and any(folder.iterdir()):
+    foreign = _foreign_file(folder)
+    if foreign is not None:
         raise CodegenError(
-            f"{folder} holds files that were not generated; choose an empty or a new --out"
+            f"{folder} holds {foreign}, which was not generated; choose an empty or a new --out"
         )
     texts = render(project)
     with replacing_folder(folder.resolve()) as temporary:
@@ -68,8 +69,18 @@ def render(project: Project) -> dict[str, str]:
         texts[f"src/kernels/{kernel}.c"] = sources.joinpath("kernels", f"{kernel}.c").read_text()
     for header in _headers(sources):
         texts[f"include/tesla/{header.name}"] = header.read_text()
-    texts[MARKER] = f"{project.digest}\n"
+    texts[MARKER] = "".join(f"{name}\n" for name in sorted(texts))
     return texts
+
+
+def _foreign_file(folder: Path) -> Path | None:
+    """A file below `folder` that no earlier generation wrote."""
+    marker = folder / MARKER
+    known = {MARKER}
+    if marker.is_file():
+        known |= set(marker.read_text(encoding="utf-8", errors="replace").splitlines())
+    below = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return next((path for path in sorted(below) if path.as_posix() not in known), None)
 
 
 def _headers(sources: Traversable) -> list[Traversable]:

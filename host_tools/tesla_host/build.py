@@ -70,6 +70,7 @@ def build_firmware(
     sources = _copy_static(row, static)
     small = "-Os" if row.linker_script else "-O2"
     common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *row.compile_flags)
+    common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
     units = [Unit(source=path, flags=("-O3", *common)) for path in library]
     units += [Unit(source=path, flags=(small, *common)) for path in (*sources, model)]
@@ -114,18 +115,19 @@ def _link_flags(target: Target, compiler: Compiler, static: Path) -> tuple[str, 
 def _copy_static(target: Target, folder: Path) -> list[Path]:
     """Lay the package's application and board beside the objects; returns the sources."""
     package = files("tesla_firmware")
+    copied: list[Path] = []
     for name in ("include", "app", "board", f"boards/{target.board}"):
-        _copy(package.joinpath(name), folder / name)
-    wanted = [*(folder / "app").glob("*"), *(folder / "boards" / target.board).glob("*")]
-    return sorted(path for path in wanted if path.suffix in (".c", ".S"))
+        copied += _copy(package.joinpath(name), folder / name)
+    return sorted(path for path in copied if path.suffix in (".c", ".S"))
 
 
-def _copy(source: Traversable, target: Path) -> None:
+def _copy(source: Traversable, target: Path) -> list[Path]:
+    """Copy a file or folder of the package; returns the files, changed or not."""
     if source.is_dir():
-        for entry in source.iterdir():
-            _copy(entry, target / entry.name)
-    elif not target.is_file() or target.read_bytes() != source.read_bytes():
+        return [path for entry in source.iterdir() for path in _copy(entry, target / entry.name)]
+    if not target.is_file() or target.read_bytes() != source.read_bytes():
         write_bytes(target, source.read_bytes())
+    return [target]
 
 
 def _does_not_fit(target: Target, message: str) -> CodegenError | None:

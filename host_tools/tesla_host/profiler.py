@@ -14,9 +14,8 @@ import numpy.typing as npt
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
 from tesla_embed.errors import ConfigError
-from tesla_embed.ir.graph import Model, Region, full_macs, region_macs
+from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
 from tesla_embed.ir.interpret import interpret
-from tesla_embed.ir.ops import Reshape
 from tesla_embed.ir.requantization import quantize_input
 from tesla_embed.ir.store import digest
 from tesla_host.batch import run_batch
@@ -42,10 +41,14 @@ Ticks = dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Labelled test samples as the network takes them: `x` `[N, *input shape]` int8, `y` `[N]`."""
+    """Labelled test samples as the network takes them: `x` `[N, *input shape]` int8, `y` `[N]`.
+
+    `fingerprint` is that of the whole test split.
+    """
 
     x: Int8
     y: npt.NDArray[np.int64]
+    fingerprint: str
 
 
 def load_samples(model: Model, data: DataSet, limit: int | None = None) -> Samples:
@@ -59,8 +62,15 @@ def load_samples(model: Model, data: DataSet, limit: int | None = None) -> Sampl
             f"{model.name} takes inputs of shape {type_.shape}, {data.name} has "
             f"{data.input_shape}; use the data set it was trained on"
         )
+    outputs = model.regions[0].types[model.graph.output].size
+    if data.classes > outputs:
+        raise ConfigError(
+            f"{model.name} knows {outputs} classes, {data.name} has {data.classes}; use the data "
+            "set it was trained on"
+        )
     chosen = slice(0, limit)
-    return Samples(quantize_input(type_, data.test.floats(chosen)), data.test.y[chosen])
+    integers = quantize_input(type_, data.test.floats(chosen))
+    return Samples(integers, data.test.y[chosen], data.test.fingerprint())
 
 
 def profile_bench(
@@ -109,11 +119,11 @@ def _region(
         same += got == expected.tobytes() == host.tobytes()
     costs = region_macs(model.graph, region)
     cycles = _median(ticks, "cycles")
-    reference = _float_accuracy(model, region)
+    reference = _float_accuracy(model, region, samples.fingerprint)
     return RegionResult(
         dp=region.dp,
         macs=sum(costs),
-        macs_fraction=sum(costs) / full_macs(model.graph),
+        macs_fraction=macs_fraction(model.graph, region),
         samples=len(samples.y),
         accuracy=float((_classes(outputs) == samples.y).mean()),
         accuracy_float=reference[0],
@@ -136,7 +146,7 @@ def _classes(outputs: Int8) -> npt.NDArray[np.int64]:
 
 def _layers(client: LinkClient, model: Model, costs: Sequence[int]) -> list[LayerCost]:
     """Cost of every layer for the sample that was loaded last."""
-    steps = [i for i, op in enumerate(model.graph.ops) if not isinstance(op, Reshape)]
+    steps = computing_ops(model.graph)
     return [
         LayerCost(
             name=model.graph.ops[step].name,
@@ -170,9 +180,10 @@ def _latency_us(hello: Hello, ticks: Sequence[Ticks]) -> float | None:
     return None
 
 
-def _float_accuracy(model: Model, region: Region) -> tuple[float | None, int]:
+def _float_accuracy(model: Model, region: Region, fingerprint: str) -> tuple[float | None, int]:
+    """What the float network reached on the same test split, and over how many samples."""
     for entry in model.provenance.float_accuracy:
-        if entry.dp == region.dp:
+        if entry.dp == region.dp and model.provenance.test_fingerprint == fingerprint:
             return entry.accuracy, entry.samples
     return None, 0
 
@@ -201,9 +212,10 @@ def _model_info(bench: Workbench) -> ModelInfo:
 
 def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
     plan = bench.project.plan
+    device = None if bench.is_host else bench.device  # a process's ELF says nothing of flash
     return Memory(
-        flash_bytes=bench.device.flash_bytes if bench.device else None,
-        ram_bytes=bench.device.ram_bytes if bench.device else None,
+        flash_bytes=device.flash_bytes if device else None,
+        ram_bytes=device.ram_bytes if device else None,
         arena_bytes=bench.project.arena_bytes,
         stack_bytes=stack_bytes,
         region_table_bytes=bench.project.region_table_bytes,

@@ -59,7 +59,7 @@ class ArenaBuffer(msgspec.Struct, kw_only=True):
 
 class Memory(msgspec.Struct, kw_only=True):
     """Bytes. `flash_bytes` and `ram_bytes` are the whole firmware's, stack apart; `null` for a
-    board that was connected and not built for.
+    board that was connected and not built for, and for the host.
 
     `ram_bytes` contains the arena; `stack_bytes` is the high-water mark that was measured.
     `region_table_bytes` is the part of the flash that the operating regions cost.

@@ -11,6 +11,7 @@ headers, so that building again compiles only what changed.
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -70,9 +71,13 @@ def _find_zig() -> Compiler:
 def _find_host() -> Compiler:
     chosen = os.environ.get("CC")
     for name in (chosen,) if chosen else ("cc", "gcc", "clang"):
-        path = shutil.which(name)
+        program, *flags = shlex.split(name) or [""]
+        path = shutil.which(program)
         if path is not None:
-            return Compiler(name=name, command=(path,), version=_first_line((path, "--version")))
+            command = (path, *flags)
+            return Compiler(
+                name=name, command=command, version=_first_line((*command, "--version"))
+            )
     if chosen:
         raise ToolchainError(f"CC names {chosen}, which does not exist; unset CC or correct it")
     if find_spec("ziglang") is not None:
@@ -129,13 +134,14 @@ def _call(compiler: Compiler, arguments: Sequence[str]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainError(f"{compiler.name} did not finish: {error}; run it again") from error
     if done.returncode != 0:
-        raise ToolchainError(f"{compiler.version} failed:\n{_errors(done.stderr)}")
+        raise ToolchainError(f"{compiler.version} failed: {_errors(done.stderr)}")
 
 
 def _errors(output: str) -> str:
     lines = [line for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if "error" in line or "undefined" in line] or lines
-    return "\n".join(f"  {line.strip()}" for line in telling[:_ERROR_LINES]) or "  (no message)"
+    words = ("error", "undefined", "multiple definition", "overflowed")
+    telling = [line for line in lines if any(word in line for word in words)] or lines
+    return " | ".join(line.strip() for line in telling[:_ERROR_LINES]) or "(no message)"
 
 
 def _first_line(command: Sequence[str], environment: dict[str, str] | None = None) -> str:

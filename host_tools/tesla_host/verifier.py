@@ -7,9 +7,8 @@ A mismatch is located: the first sample, layer and element that differ, with bot
 import numpy as np
 import numpy.typing as npt
 
-from tesla_embed.ir.graph import Model, Region
+from tesla_embed.ir.graph import Model, Region, computing_ops
 from tesla_embed.ir.interpret import interpret_layers
-from tesla_embed.ir.ops import Reshape
 from tesla_host.batch import run_batch_layers
 from tesla_host.judge import judge_layers
 from tesla_host.link.client import LinkClient
@@ -105,9 +104,8 @@ def _check_device(
 
 def _dump(client: LinkClient, model: Model, region: Region, sample: int) -> Layers:
     """Every layer's output of the loaded input, at position `sample` of otherwise empty arrays."""
-    steps = [i for i, op in enumerate(model.graph.ops) if not isinstance(op, Reshape)]
     layers: Layers = {}
-    for layer, step in enumerate(steps):
+    for layer, step in enumerate(computing_ops(model.graph)):
         shape = region.types[model.graph.ops[step].output].shape
         values = np.zeros((sample + 1, *shape), np.int8)
         values[sample] = np.frombuffer(client.layer_dump(layer), np.int8).reshape(shape)

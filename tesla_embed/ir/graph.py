@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import ConfigError
-from tesla_embed.ir.ops import Op, Weighted
+from tesla_embed.ir.ops import Op, Reshape, Weighted
 from tesla_embed.ir.types import Tensor, TensorType
 
 
@@ -70,7 +70,10 @@ class FloatAccuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """How a model was made. Shown in reports; no part of the digest."""
+    """How a model was made. Shown in reports; no part of the digest.
+
+    `float_accuracy` was measured on the test split whose fingerprint is `test_fingerprint`.
+    """
 
     tool_version: str = ""
     recipe: str = ""
@@ -79,6 +82,7 @@ class Provenance:
     seed: int | None = None
     data: str = ""
     float_accuracy: tuple[FloatAccuracy, ...] = ()
+    test_fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +127,17 @@ def macs(op: Op, source: TensorType, target: TensorType) -> int:
 def region_macs(graph: Graph, region: Region) -> tuple[int, ...]:
     """True multiply-accumulates of every operation in a region, padding counted in."""
     return tuple(macs(op, region.types[op.input], region.types[op.output]) for op in graph.ops)
+
+
+def macs_fraction(graph: Graph, region: Region) -> float:
+    """Share of all multiply-accumulates that a region needs; 1 where there are none."""
+    full = full_macs(graph)
+    return sum(region_macs(graph, region)) / full if full else 1.0
+
+
+def computing_ops(graph: Graph) -> list[int]:
+    """Indices of the operations that run code: all but reshapes."""
+    return [i for i, op in enumerate(graph.ops) if not isinstance(op, Reshape)]
 
 
 def full_macs(graph: Graph) -> int:

@@ -1,10 +1,12 @@
 """The float interpreter: what a model computes before it is quantised.
 
-NumPy, batched like the integer one. Calibration looks at every activation through it.
+NumPy, batched like the integer one. Calibration looks at every activation through it, so it counts
+in float64: matrix products add up in another order on another machine or with other threads, and in
+float32 that would show in the scales, and hence in a model's digest.
 """
 
 from collections.abc import Iterator
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -25,43 +27,44 @@ from tesla_embed.ir.specialize import specialize
 from tesla_embed.ir.types import TensorType
 from tesla_embed.ir.windows import patches
 
-Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 _BATCH = 128
 """Samples computed at a time; bounds the memory of unfolded convolutions."""
 
 
-def interpret_float(model: Model, region: Region, inputs: Float32) -> Float32:
+def interpret_float(model: Model, region: Region, inputs: Floats) -> Float64:
     """Outputs `[N, *output shape]` of a float model in one region."""
     batches = float_activations(model, region, inputs)
     return np.concatenate([values[model.graph.output] for values in batches])
 
 
 def float_activations(
-    model: Model, region: Region, inputs: Float32
-) -> Iterator[tuple[Float32, ...]]:
+    model: Model, region: Region, inputs: Floats
+) -> Iterator[tuple[Float64, ...]]:
     """Per batch of inputs, the value of every tensor of the graph, in the tensors' order."""
     dense = specialize(model, region)
     graph, tables = dense.graph, dense.regions[0].tables
     for start in range(0, len(inputs), _BATCH):
-        values = {graph.input: inputs[start : start + _BATCH].astype(np.float32)}
+        values = {graph.input: inputs[start : start + _BATCH].astype(np.float64)}
         for op, table in zip(graph.ops, tables, strict=True):
             target = graph.tensors[op.output].type
             values[op.output] = _apply(op, table, target, values[op.input])
         yield tuple(values[index] for index in range(len(graph.tensors)))
 
 
-def _apply(op: Op, table: Table | None, target: TensorType, x: Float32) -> Float32:
+def _apply(op: Op, table: Table | None, target: TensorType, x: Float64) -> Float64:
     match op:
         case FullyConnected():
             return _weighted(op, table, target, x)
         case Conv2D():
             return _weighted(op, table, target, patches(x, op.window, 0.0))
         case MaxPool2D():
-            largest: Float32 = patches(x, op.window, -np.inf).max(axis=(3, 4))
+            largest: Float64 = patches(x, op.window, -np.inf).max(axis=(3, 4))
             return largest
         case AveragePool2D():
-            inside = patches(np.ones((1, *x.shape[1:3], 1), np.float32), op.window, 0.0)
-            mean: Float32 = patches(x, op.window, 0.0).sum(axis=(3, 4)) / inside.sum(axis=(3, 4))
+            inside = patches(np.ones((1, *x.shape[1:3], 1), np.float64), op.window, 0.0)
+            mean: Float64 = patches(x, op.window, 0.0).sum(axis=(3, 4)) / inside.sum(axis=(3, 4))
             return mean
         case Reshape():
             return x.reshape(len(x), *target.shape)
@@ -69,11 +72,11 @@ def _apply(op: Op, table: Table | None, target: TensorType, x: Float32) -> Float
             assert_never(op)
 
 
-def _weighted(op: Weighted, table: Table | None, target: TensorType, x: Float32) -> Float32:
+def _weighted(op: Weighted, table: Table | None, target: TensorType, x: Float64) -> Float64:
     if table is None:
         raise GraphError(f"{op.name}: has weights but no table")
-    weights = op.weights.data.reshape(len(op.weights.data), -1).astype(np.float32)
-    y = x.reshape(-1, weights.shape[1]) @ weights.T + table.bias.astype(np.float32)
+    weights = op.weights.data.reshape(len(op.weights.data), -1).astype(np.float64)
+    y = x.reshape(-1, weights.shape[1]) @ weights.T + table.bias.astype(np.float64)
     match op.activation:
         case Activation.NONE:
             pass

@@ -1,6 +1,6 @@
 """Models on disk: one `.safetensors` file, tensors plus a JSON description. Never pickle.
 
-Layout: the metadata key `tesla-embed` holds `{"schema", "model"}`; weights are named
+Layout: the metadata key `tesla-embed` holds `{"schema", "model", "digest"}`; weights are named
 `<operation>.weights` and `<operation>.weight_scale`, a region's tables
 `region<dp>.<operation>.bias` and `region<dp>.<operation>.weight_scale`.
 Files are not trusted: whatever is read is verified.
@@ -52,11 +52,12 @@ class _ModelRecord(msgspec.Struct, forbid_unknown_fields=True):
 class _Header(msgspec.Struct):
     schema: str
     model: _ModelRecord
+    digest: str
 
 
 def save_model(path: Path, model: Model) -> None:
     """Write a verified model; replaces `path` in one step."""
-    header = {"schema": SCHEMA, "model": _describe(verify(model))}
+    header = {"schema": SCHEMA, "model": _describe(verify(model)), "digest": digest(model)}
     metadata = {METADATA_KEY: json.dumps(header, sort_keys=True)}
     write_bytes(path, save(_arrays(model), metadata=metadata))
 
@@ -70,12 +71,15 @@ def load_model(path: Path) -> Model:
         hint = "run `tesla-embed quantize` on it first" if "checkpoint" in schema else "not ours"
         raise GraphError(f"{path}: holds {schema or 'no tesla-embed data'}, not a model; {hint}")
     try:
-        record = msgspec.json.decode(text, type=_Header).model
-        return verify(_build(record, arrays))
+        header = msgspec.json.decode(text, type=_Header)
+        model = verify(_build(header.model, arrays))
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise GraphError(f"{path}: the model's description is damaged ({error})") from error
     except GraphError as error:
         raise GraphError(f"{path}: {error}") from error
+    if digest(model) != header.digest:
+        raise GraphError(f"{path}: is not what was written, by its own checksum; make it again")
+    return model
 
 
 def digest(model: Model) -> str:

@@ -38,6 +38,7 @@ def verify(model: Model) -> Model:
     _structure(model.graph)
     for op in model.graph.ops:
         _operation(op, _types(model.graph)[op.input], _types(model.graph)[op.output])
+    _liveness(model.graph)
     dps = [region.dp for region in model.regions]
     _require(bool(dps), "the model", "has no operating region")
     _require(dps == sorted(set(dps)), "the regions", f"do not ascend by DP percentage: {dps}")
@@ -87,6 +88,19 @@ def _structure(graph: Graph) -> None:
         _tensor_type(tensor.name, tensor.type)
 
 
+def _liveness(graph: Graph) -> None:
+    """Everything that is computed serves the output, and the output is computed."""
+    read = {op.input for op in graph.ops}
+    for index, tensor in enumerate(graph.tensors):
+        used = index in read or index == graph.output
+        _require(used, tensor.name, "is written and never read")
+    moved = {graph.input}
+    for op in graph.ops:
+        if isinstance(op, Reshape) and op.input in moved:
+            moved.add(op.output)
+    _require(graph.output not in moved, "the graph", "computes nothing: its output is its input")
+
+
 def _tensor_type(name: str, type_: TensorType) -> None:
     sizes_ok = 1 <= len(type_.shape) <= 3 and all(1 <= n <= 65535 for n in type_.shape)
     _require(sizes_ok, name, f"shape {type_.shape} needs 1 to 3 dimensions of 1 to 65535")
@@ -100,7 +114,7 @@ def _tensor_type(name: str, type_: TensorType) -> None:
         return
     q = type_.quantization
     _require(type_.dtype is DType.INT8, name, f"{type_.dtype} cannot be quantised")
-    scale_ok = math.isfinite(q.scale) and q.scale > 0 and float(np.float32(q.scale)) == q.scale
+    scale_ok = math.isfinite(q.scale) and q.scale > 0 and _is_float32(np.float64(q.scale))
     _require(scale_ok, name, f"scale {q.scale} is no positive float32")
     _require(-128 <= q.zero_point <= 127, name, f"zero point {q.zero_point} is no int8")
 
@@ -155,9 +169,13 @@ def _scale(name: str, scale: np.ndarray, count: int) -> None:
     _require(scale.dtype == np.float64 and scale.shape == (count,), name, f"needs {count} scales")
     ok = bool((np.isfinite(scale) & (scale > 0)).all())
     _require(ok, name, "weight scales must be positive")
+    _require(_is_float32(scale), name, "weight scales must be float32, as in a .tflite")
+
+
+def _is_float32(values: np.ndarray | np.float64) -> bool:
+    """Whether float32 holds these float64 values exactly."""
     with np.errstate(over="ignore"):
-        exact = bool((scale.astype(np.float32) == scale).all())
-    _require(exact, name, "weight scales must be float32 values, as a .tflite carries them")
+        return bool((values.astype(np.float32) == values).all())
 
 
 def _windowed(name: str, window: Window, source: TensorType) -> tuple[int, int]:

@@ -44,9 +44,9 @@ def _observe(
     for values in float_activations(model, region, inputs):
         low = np.minimum(low, [value.min() for value in values])
         high = np.maximum(high, [value.max() for value in values])
-    for tensor, finite in zip(
-        model.graph.tensors, np.isfinite(low) & np.isfinite(high), strict=True
-    ):
+    largest = float(np.finfo(np.float32).max)  # the network itself computes in float32
+    finites = (low >= -largest) & (high <= largest)
+    for tensor, finite in zip(model.graph.tensors, finites, strict=True):
         if not finite:
             raise QuantizationError(
                 f"{tensor.name} is not finite at {region.dp} % DP; train the network again"

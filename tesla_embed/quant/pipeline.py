@@ -40,6 +40,7 @@ def quantize_checkpoint(
             FloatAccuracy(dp=dp, accuracy=accuracy, samples=len(data.test))
             for dp, accuracy in sorted(scores.accuracy.items())
         ),
+        test_fingerprint=data.test.fingerprint(),
     )
     name = info.recipe.name.replace("-", "_")
     model = to_model(checkpoint.network, name, dps, provenance)

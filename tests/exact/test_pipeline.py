@@ -2,8 +2,10 @@
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from conftest import require
 from shell import call
 
 from tesla_embed.errors import ToolchainError
+from tesla_embed.ir.graph import full_macs
+from tesla_embed.ir.requantization import quantize_input
 from tesla_embed.ir.store import digest, load_model
 from tesla_host.toolchain import find_compiler
 
@@ -131,12 +135,65 @@ def test_generated_code_has_no_heap_and_no_floating_point(demo: Path) -> None:
     assert not soft_float
 
 
-def test_help_and_measuring_do_not_import_torch(demo: Path) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["profile", "--help"], ["targets"]])
+def test_help_and_measuring_do_not_import_torch(arguments: list[str]) -> None:
     code = (
-        "import sys, tesla_host.cli, tesla_host.profiler, tesla_host.verifier\n"
+        "import sys, tesla_host.profiler, tesla_host.verifier\n"
+        "from tesla_host.cli import main\n"
+        f"sys.argv = ['tesla-embed', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
         "sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_an_interrupted_command_ends_with_130(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from tesla_host.cli import main; main()"]
+    arguments = ["train", "digits-cnn", "--data", "digits", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "checkpoint.safetensors").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+
+
+def test_profile_measures_the_test_split(demo: Path) -> None:
+    """Accuracy is the interpreter's over the test samples; MACs are shares of the whole."""
+    from tesla_embed.data import load_data
+    from tesla_embed.ir.interpret import interpret
+
+    model, data = load_model(demo / "model.safetensors"), load_data("digits")
+    for result, region in zip(read(demo / "profile.json")["regions"], model.regions, strict=True):
+        inputs = quantize_input(region.types[0], data.test.floats())
+        right = interpret(model, region, inputs).argmax(axis=1) == data.test.y
+        assert result["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
+        assert result["macs_fraction"] == pytest.approx(result["macs"] / full_macs(model.graph))
+        assert result["samples"] == len(data.test)
+
+
+def test_a_wrong_answer_of_the_device_is_not_exact(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tesla_host.link.client import LinkClient
+
+    original = LinkClient.read_output
+    calls = iter(range(100))
+
+    def damaged(client: LinkClient) -> bytes:
+        output = original(client)
+        return output[:-1] + bytes([output[-1] ^ 1]) if next(calls) == 1 else output
+
+    monkeypatch.setattr(LinkClient, "read_output", damaged)
+    file = tmp_path / "p.json"
+    arguments = ["--data", "digits", "--device-samples", "4", "--regions", "50", "--json", file]
+    assert call("profile", demo / "model.safetensors", *arguments) == 1
+    (region,) = read(file)["regions"]
+    assert (region["bit_exact"], region["agreement"]) == (False, 0.75)
 
 
 def test_verify_reports_a_divergence(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

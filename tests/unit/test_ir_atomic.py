@@ -69,7 +69,7 @@ def test_file_or_folder_in_the_way(tmp_path: Path) -> None:
     write_bytes(tmp_path / "file", b"")
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "file" / "x", tmp_path / "folder"):
-        with pytest.raises(ConfigError, match=r"cannot write .*; choose another place"):
+        with pytest.raises(ConfigError, match=r"cannot write .*; choose "):
             write_bytes(path, b"x")
     with (
         pytest.raises(ConfigError, match="cannot write"),
@@ -77,6 +77,21 @@ def test_file_or_folder_in_the_way(tmp_path: Path) -> None:
     ):
         pass
     assert names(tmp_path) == ["file", "folder"]
+
+
+def test_devices_are_not_replaced() -> None:
+    """Regression: as root, writing to /dev/null made a file of it."""
+    with pytest.raises(ConfigError, match="it is a device"):
+        write_bytes(Path("/dev/null"), b"x")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "file", b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
 
 
 def make_folder(path: Path, content: str) -> None:

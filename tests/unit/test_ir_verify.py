@@ -312,7 +312,7 @@ RULES: dict[str, tuple[Change, str]] = {
     ),
     "inexact weight scale": (
         table_with(0, bias_table(np.zeros(3, np.int32), [0.1] * 3)),
-        "region 50 %, conv: weight scales must be float32 values, as a .tflite carries them",
+        "region 50 %, conv: weight scales must be float32, as in a .tflite",
     ),
     "left shift": (
         table_with(0, bias_table(np.zeros(3, np.int32), [2.0**14] * 3)),

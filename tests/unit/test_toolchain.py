@@ -113,11 +113,11 @@ def test_the_first_errors_are_shown(tmp_path: Path) -> None:
     )
     source = tmp_path / "x.c"
     source.write_text("")
-    with pytest.raises(ToolchainError, match=r"fake 1 failed:\n  x.c:0: error: wrong 0") as caught:
+    with pytest.raises(ToolchainError, match=r"fake 1 failed: x.c:0: error: wrong 0") as caught:
         build_elf(
             compiler, [Unit(source=source, flags=())], [], [], tmp_path / "o", tmp_path / "e.elf"
         )
-    assert len(str(caught.value).splitlines()) < 10
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "e.elf").exists()
     assert list((tmp_path / "o").iterdir()) == []
 

@@ -66,7 +66,7 @@ static void one_pixel(const patch_t *patch, const tesla_layer_region_t *region,
 }
 
 void tesla_conv2d_s8(const tesla_conv2d_t *layer, const tesla_layer_region_t *region,
-                     const int8_t *weights, const int8_t *input, int8_t *output) {
+                     const int8_t *input, const int8_t *weights, int8_t *output) {
     const tesla_window_t *window = &layer->window;
     patch_t patch;
     patch.image_row = (uint32_t)window->input_width * region->input_channels;

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 
 void tesla_fully_connected_s8(const tesla_fully_connected_t *layer,
-                              const tesla_layer_region_t *region, const int8_t *weights,
-                              const int8_t *input, int8_t *output) {
+                              const tesla_layer_region_t *region, const int8_t *input,
+                              const int8_t *weights, int8_t *output) {
     /* Groups at full width lie one after the other: then they are one. */
     const bool whole = region->input_channels == layer->group_channels;
     const uint32_t groups = whole ? 1u : layer->groups;

@@ -4,7 +4,11 @@ Only here do errors become text and exit codes: 0 ok, 1 a threshold or compariso
 or bad input, 3 toolchain or device missing, 130 interrupted.
 """
 
+import contextlib
+import os
+import signal
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -18,7 +22,7 @@ from tesla_host.cli.report import report
 from tesla_host.cli.train import evaluate, train
 
 app = typer.Typer(
-    no_args_is_help=True,
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,20 +36,40 @@ for verb in (
 
 
 @app.callback(invoke_without_command=True)
-def root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
-    """Serve `--version`."""
+def root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+) -> None:
+    """Serve `--version`, and show the help where no verb is given."""
     if version:
         print(f"tesla-embed {__version__}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main() -> None:
     """Entry point of the `tesla-embed` command."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except TeslaEmbedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _fail(str(error), error.exit_code)
+    except OSError as error:  # of the terminal or pipe that we print to
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _fail(f"cannot print the result: {error.strerror}; mind where the output goes", 2)
+    except Exception as error:
+        explain = getattr(error, "format_message", None)  # what every usage error has
+        if explain is None:
+            raise
+        _fail(f"{explain()} Try --help.", 2)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    """End by the usual way, so that temporary files go."""
+    sys.exit(128 + signal.SIGTERM)

@@ -19,11 +19,14 @@ def build(
     Example: tesla-embed build m.safetensors --target emulator --out build/m
     """
     from tesla_codegen.project import generate
+    from tesla_embed.errors import ConfigError
     from tesla_embed.ir.store import load_model
     from tesla_host.build import build_firmware
     from tesla_host.cli.terminal import progress
-    from tesla_host.targets import find_target
+    from tesla_host.targets import find_target, is_connection
 
+    if is_connection(target):
+        raise ConfigError(f"{target} is a connection to running firmware; build for a board's name")
     loaded, chosen = load_model(model), find_target(target)
     with progress("building") as observer:
         generate(loaded, out / "project")

@@ -8,7 +8,10 @@ import typer
 from tesla_host.cli.options import ALL_REGIONS, parse_dp_list
 
 if TYPE_CHECKING:
+    from tesla_embed.data import DataSet
+    from tesla_embed.ir.graph import Model
     from tesla_embed.train.loop import EpochDone
+    from tesla_host.results import Profile, Verification
 
 RECIPE = "digits-cnn"
 
@@ -28,24 +31,33 @@ def demo(
 
     Example: tesla-embed demo --data idx:mnist --recipe mnist-mlp --out build/mnist
     """
-    from tesla_host.cli.terminal import need_torch, print_profile, print_verification, progress
+    from tesla_host.cli.terminal import need_torch, print_profile, print_verification
 
     need_torch()
+    dps = parse_dp_list(regions)
+    model, dataset = _train_and_quantise(recipe, set_ or [], data, dps, out)
+    verification, measured = _measure(model, dataset, target, device_samples, out)
+    print_verification(verification)
+    print_profile(measured)
+    print(f"open {out / 'report.html'}")
+    if not verification.bit_exact or not all(region.bit_exact for region in measured.regions):
+        raise typer.Exit(1)
+
+
+def _train_and_quantise(
+    recipe: str, overrides: list[str], data: str, dps: tuple[int, ...], out: Path
+) -> "tuple[Model, DataSet]":
+    """Train by a recipe in `out/train` and write `out/model.safetensors`."""
     from tesla_embed.data import load_data
     from tesla_embed.ir.store import save_model
     from tesla_embed.quant import quantize_checkpoint
     from tesla_embed.train.checkpoint import load_checkpoint
     from tesla_embed.train.loop import train
     from tesla_embed.train.recipe import load_recipe
-    from tesla_host.profiler import load_samples, profile_bench
-    from tesla_host.report import write_report
-    from tesla_host.results import write_json
-    from tesla_host.verifier import random_inputs, verify_bench
-    from tesla_host.workbench import set_up
+    from tesla_host.cli.terminal import progress
 
-    dps = parse_dp_list(regions)
-    chosen, dataset = load_recipe(recipe, set_ or []), load_data(data)
-    with progress("training") as observer:
+    chosen, dataset = load_recipe(recipe, overrides), load_data(data)
+    with progress(f"training {chosen.name}") as observer:
 
         def show(event: "EpochDone") -> None:
             observer(f"{event.stage}, validation {event.accuracy:.2%}", event.fraction)
@@ -54,18 +66,29 @@ def demo(
     with progress("quantising"):
         model = quantize_checkpoint(load_checkpoint(trained.path), dataset, dps)
         save_model(out / "model.safetensors", model)
+    return model, dataset
+
+
+def _measure(
+    model: "Model", data: "DataSet", target: str, device_samples: int, out: Path
+) -> "tuple[Verification, Profile]":
+    """Build, verify and profile a model, and write the results and the report."""
+    from tesla_host.cli.terminal import progress
+    from tesla_host.profiler import load_samples, profile_bench
+    from tesla_host.report import write_report
+    from tesla_host.results import write_json
+    from tesla_host.verifier import random_inputs, verify_bench
+    from tesla_host.workbench import set_up
+
     with progress("compiling"):
         bench = set_up(model, target, out)
     with progress("verifying") as observer:
         verification = verify_bench(bench, random_inputs(model, 16), 2, observer)
     with progress("profiling") as observer:
-        tests = load_samples(model, dataset)
-        profile = profile_bench(bench, dataset, tests, device_samples, model.regions, observer)
-    write_json(out / "verify.json", verification)
-    write_json(out / "profile.json", profile)
-    write_report(profile, out / "report.html")
-    print_verification(verification)
-    print_profile(profile)
-    print(f"open {out / 'report.html'}")
-    if not verification.bit_exact or not all(region.bit_exact for region in profile.regions):
-        raise typer.Exit(1)
+        samples = load_samples(model, data)
+        profile = profile_bench(bench, data, samples, device_samples, model.regions, observer)
+    with progress("reporting"):
+        write_json(out / "verify.json", verification)
+        write_json(out / "profile.json", profile)
+        write_report(profile, out / "report.html")
+    return verification, profile

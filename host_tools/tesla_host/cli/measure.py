@@ -34,6 +34,7 @@ def profile(
 
     Example: tesla-embed profile m.safetensors --target emulator --data digits --json p.json
     """
+    from tesla_embed.atomic import check_writable
     from tesla_embed.data import load_data
     from tesla_embed.ir.store import load_model
     from tesla_host.cli.terminal import print_profile, progress
@@ -41,6 +42,8 @@ def profile(
     from tesla_host.results import write_json
     from tesla_host.workbench import set_up
 
+    if json_ is not None:
+        check_writable(json_)
     loaded = load_model(model)
     chosen = (
         loaded.regions
@@ -74,12 +77,15 @@ def verify(
 
     Example: tesla-embed verify m.safetensors --target emulator
     """
+    from tesla_embed.atomic import check_writable
     from tesla_embed.ir.store import load_model
     from tesla_host.cli.terminal import print_verification, progress
     from tesla_host.results import write_json
     from tesla_host.verifier import random_inputs, verify_bench
     from tesla_host.workbench import set_up
 
+    if json_ is not None:
+        check_writable(json_)
     loaded = load_model(model)
     inputs = random_inputs(loaded, samples)
     with progress("verifying") as observer, _folder(build_dir) as folder:

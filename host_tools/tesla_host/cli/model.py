@@ -19,18 +19,21 @@ def quantize(
 
     Example: tesla-embed quantize runs/m/model.safetensors --data digits --out m.safetensors
     """
-    from tesla_host.cli.terminal import need_torch
+    from tesla_host.cli.terminal import need_torch, progress
 
     need_torch()
+    from tesla_embed.atomic import check_writable
     from tesla_embed.data import load_data
     from tesla_embed.ir.store import digest, save_model
     from tesla_embed.quant import quantize_checkpoint
     from tesla_embed.train.checkpoint import load_checkpoint
 
     dps = parse_dp_list(regions)
-    loaded = load_checkpoint(checkpoint)
-    model = quantize_checkpoint(loaded, load_data(data), dps, samples)
-    save_model(out, model)
+    check_writable(out)
+    loaded, dataset = load_checkpoint(checkpoint), load_data(data)
+    with progress("quantising"):
+        model = quantize_checkpoint(loaded, dataset, dps, samples)
+        save_model(out, model)
     print(f"{out}: {model.name}, {len(model.regions)} regions, digest {digest(model)[:16]}")
 
 

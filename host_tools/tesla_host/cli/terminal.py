@@ -33,7 +33,11 @@ def progress(what: str) -> Iterator[Callable[[str, float], None]]:
         console=Console(stderr=True),
     ) as bar:
         task = bar.add_task(what, total=1.0, status="")
-        yield lambda status, fraction: bar.update(task, completed=fraction, status=status)
+        try:
+            yield lambda status, fraction: bar.update(task, completed=fraction, status=status)
+        except BaseException:
+            bar.live.transient = True  # the error stands alone
+            raise
         bar.update(task, completed=1.0, status="")
 
 

@@ -49,6 +49,7 @@ def train(
     from tesla_embed.train.evaluate import evaluate as run_evaluation
     from tesla_embed.train.recipe import load_recipe
 
+    atomic.check_writable(out / loop.MODEL_NAME)
     overrides = list(set_ or [])
     overrides += [f"algorithm={algorithm}"] if algorithm else []
     overrides += [f"profile={profile}"] if profile else []
@@ -74,6 +75,8 @@ def evaluate(
 ) -> None:
     """Measure test accuracy and true multiply-accumulates at several DP percentages."""
     dps = parse_dp_list(dp)
+    if json_ is not None:
+        atomic.check_writable(json_)
     need_torch()
     from tesla_embed.data import load_data
     from tesla_embed.train.checkpoint import load_checkpoint

@@ -9,6 +9,10 @@ firmware waits for more, or until `timeout` seconds of EMULATED time (one instru
 have passed. The same calls therefore always give the same bytes and counts.
 """
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -140,7 +144,8 @@ class Machine:
         seconds = 3600.0 if self.timeout is None else self.timeout
         self._counter.limit = self._counter.instructions + int(seconds * self._clock_hz)
         try:
-            self.cpu.emu_start(self._pc | 1, _NEVER)
+            with self._interrupt_between_blocks():
+                self.cpu.emu_start(self._pc | 1, _NEVER)
         except unicorn.UcError as error:
             pc = self.cpu.reg_read(arm_const.UC_ARM_REG_PC)
             self._fault = (
@@ -148,8 +153,28 @@ class Machine:
                 f"0x{pc:08x}: {self._access or error}; open the emulator again to restart it"
             )
             raise DeviceError(self._fault) from error
-        finally:  # also after Ctrl-C, so that the next call goes on where this one stopped
+        finally:  # so that the next call goes on where this one stopped
             self._pc = self.cpu.reg_read(arm_const.UC_ARM_REG_PC)
+
+    @contextlib.contextmanager
+    def _interrupt_between_blocks(self) -> Iterator[None]:
+        """Have Ctrl-C stop the CPU: raised inside a hook, it would get lost, and a block too."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        asked: list[int] = []
+
+        def stop(number: int, _frame: object) -> None:
+            asked.append(number)
+            self._counter.limit = 0
+
+        previous = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+        if asked:
+            raise KeyboardInterrupt
 
     def _on_invalid(
         self, _: Any, access: int, address: int, size: int, value: int, data: object

@@ -69,7 +69,7 @@ class LinkClient:
         expected: ExpectedModel | None = None,
         *,
         timeout_s: float = 1.0,
-        run_timeout_s: float = 60.0,
+        run_timeout_s: float = 15.0,
         retries: int = 3,
     ) -> None:
         self._pipe = pipe

@@ -131,7 +131,7 @@ class SerialPipe:
         self._url = url
         try:
             self._port = serial.serial_for_url(url, baudrate=baud, timeout=timeout)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise DeviceError(
                 f"cannot open {url}: {_reason(error)}; is the board plugged in, and the port free?"
             ) from error

@@ -13,20 +13,20 @@ extern "C" {
 
 /* y = activation(W x + b). No scratch.
  *
- * weights  [full outputs][layer->groups][layer->group_channels]
  * input    [layer->groups][region->input_channels]
+ * weights  [full outputs][layer->groups][layer->group_channels]
  * output   [region->output_channels] */
 void tesla_fully_connected_s8(const tesla_fully_connected_t *layer,
-                              const tesla_layer_region_t *region, const int8_t *weights,
-                              const int8_t *input, int8_t *output);
+                              const tesla_layer_region_t *region, const int8_t *input,
+                              const int8_t *weights, int8_t *output);
 
 /* Cross-correlation with zero padding and a fused activation. No scratch.
  *
- * weights  [full outputs][window height][window width][layer->full_channels]
  * input    [input height][input width][region->input_channels]
+ * weights  [full outputs][window height][window width][layer->full_channels]
  * output   [output height][output width][region->output_channels] */
 void tesla_conv2d_s8(const tesla_conv2d_t *layer, const tesla_layer_region_t *region,
-                     const int8_t *weights, const int8_t *input, int8_t *output);
+                     const int8_t *input, const int8_t *weights, int8_t *output);
 
 /* The largest value in each window; taps outside the image never win. No scratch.
  *
