@@ -62,7 +62,7 @@ def main() -> None:
         explain = getattr(error, "format_message", None)  # what every usage error has
         if explain is None:
             raise
-        _fail(f"{explain()} Try --help.", 2)
+        _fail(f"{explain().rstrip('.')}; see --help", 2)
 
 
 def _fail(message: str, code: int) -> NoReturn:
