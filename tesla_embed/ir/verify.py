@@ -29,7 +29,8 @@ from tesla_embed.ir.types import DType, TensorType, Weights
 
 MAX_ELEMENTS = 2**24
 """Largest tensor, in elements; far beyond any microcontroller, small enough never to overflow."""
-_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+"""What names of models, tensors and operations must match, because C will see them."""
 
 
 def verify(model: Model) -> Model:
@@ -55,7 +56,7 @@ def _require(holds: bool, where: str, what: str) -> None:
 
 
 def _identifier(where: str, name: str) -> None:
-    ok = _IDENTIFIER.fullmatch(name) is not None
+    ok = IDENTIFIER.fullmatch(name) is not None
     _require(ok, where, f"the name {name!r} is no C identifier of at most 63 characters")
 
 

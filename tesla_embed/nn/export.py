@@ -7,7 +7,6 @@ Eq. 1 into the consumer's columns, Eq. 2 into the producer's rows.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +28,7 @@ from tesla_embed.ir.ops import (
     Window,
 )
 from tesla_embed.ir.types import DType, Tensor, TensorType, Weights
+from tesla_embed.ir.verify import IDENTIFIER
 from tesla_embed.nn.layers import IncompleteConv2d, IncompleteLinear
 from tesla_embed.nn.networks import ChannelsFirst, Network
 
@@ -74,8 +74,11 @@ def to_model(
     networks of images and the flat vector otherwise. Raises `ConfigError` for bad names or
     percentages and `UnsupportedOp` for unknown modules.
     """
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ConfigError(f"model name {name!r} is no C identifier; use letters, digits and _")
+    if not IDENTIFIER.fullmatch(name):
+        raise ConfigError(
+            f"model name {name!r} is no C identifier of at most 63 characters; use letters, "
+            "digits and _, a letter first"
+        )
     if not dps or not all(1 <= dp <= 100 for dp in dps):
         raise ConfigError(f"regions {list(dps)} are out of range; give DP percentages 1 to 100")
     chain = _trace(network)

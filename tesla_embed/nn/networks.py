@@ -6,6 +6,7 @@ data. Every scalable tensor's profile is applied exactly once: by the convolutio
 (Eq. 2) or by the fully connected layer that consumes it (Eq. 1).
 """
 
+import json
 import math
 from collections import OrderedDict
 from typing import Annotated, Literal
@@ -18,7 +19,13 @@ from tesla_embed.errors import ConfigError
 from tesla_embed.nn.layers import IncompleteConv2d, IncompleteLayer, IncompleteLinear
 from tesla_embed.nn.profiles import make_profile
 
-Count = Annotated[int, msgspec.Meta(ge=1, le=65536)]
+MAX_WIDTH = 65535
+"""Largest dimension of a tensor that `tesla_embed.ir.verify` lets pass: units, channels, pixels."""
+MAX_WINDOW = 255
+"""Largest window and stride, in pixels, that `tesla_embed.ir.verify` lets pass."""
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_WIDTH)]
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=MAX_WINDOW)]
 
 
 class MlpConfig(
@@ -35,7 +42,7 @@ class MlpConfig(
     multiple: Count = 1
 
     def __post_init__(self) -> None:
-        _check_flags("hidden", self.hidden, "scalable", self.scalable)
+        _check_entries("hidden", self.hidden, "scalable", self.scalable, True)
 
 
 class CnnConfig(
@@ -50,20 +57,21 @@ class CnnConfig(
     """
 
     channels: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)]
-    pool_sizes: tuple[Count, ...]
+    pool_sizes: tuple[Pixels, ...]
     channels_scalable: tuple[bool, ...]
     hidden: tuple[Count, ...] = ()
     hidden_scalable: tuple[bool, ...] = ()
-    kernel: Count = 3
-    stride: Count = 1
+    kernel: Pixels = 3
+    stride: Pixels = 1
     padding: Annotated[int, msgspec.Meta(ge=0)] = 1
     pool: Literal["max", "average"] = "max"
     multiple: Count = 1
 
     def __post_init__(self) -> None:
-        _check_flags("channels", self.channels, "pool_sizes", self.pool_sizes)
-        _check_flags("channels", self.channels, "channels_scalable", self.channels_scalable)
-        _check_flags("hidden", self.hidden, "hidden_scalable", self.hidden_scalable)
+        flags = self.channels_scalable
+        _check_entries("channels", self.channels, "pool_sizes", self.pool_sizes, 1)
+        _check_entries("channels", self.channels, "channels_scalable", flags, True)
+        _check_entries("hidden", self.hidden, "hidden_scalable", self.hidden_scalable, True)
         if self.padding >= self.kernel:
             raise ValueError(f"padding {self.padding} must be less than kernel {self.kernel}")
 
@@ -72,11 +80,18 @@ NetworkConfig = MlpConfig | CnnConfig
 Layers = OrderedDict[str, nn.Module]
 
 
-def _check_flags(
-    name: str, values: tuple[int, ...], other: str, flags: tuple[int | bool, ...]
+def _check_entries(
+    name: str, values: tuple[int, ...], other: str, entries: tuple[int, ...], usual: int
 ) -> None:
-    if len(values) != len(flags):
-        raise ValueError(f"{name} has {len(values)} entries but {other} has {len(flags)}")
+    """Refuse lists of unequal length; the advice keeps entries that exist and adds `usual` ones."""
+    if len(values) == len(entries):
+        return
+    fitting = (*entries[: len(values)], *[usual] * (len(values) - len(entries)))
+    advice = json.dumps(fitting, separators=(",", ":"))
+    raise ValueError(
+        f"{name} has {len(values)} entries but {other} has {len(entries)}; "
+        f"add --set {other}={advice}"
+    )
 
 
 class ChannelsFirst(nn.Module):

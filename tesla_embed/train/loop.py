@@ -2,8 +2,8 @@
 
 In: a recipe, a data set and a folder. Out: `model.safetensors` in that folder. A run that was
 interrupted at any moment continues from the last whole epoch and ends with the same bits. Refuses,
-with `ConfigError`, data that do not fit the recipe, folders with another run's state, and a loss
-that stops being finite.
+with `ConfigError`, data that do not fit the recipe, networks too large to become models, folders
+with another run's state, and a loss that stops being finite.
 """
 
 import contextlib
@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from tesla_embed.data import DataSet, Indices, Split, split_validation
-from tesla_embed.errors import ConfigError
+from tesla_embed.errors import ConfigError, GraphError
+from tesla_embed.ir.verify import verify
+from tesla_embed.nn.export import to_model
 from tesla_embed.nn.networks import Network, build
 from tesla_embed.train.algorithms import make_algorithm
 from tesla_embed.train.algorithms.base import Algorithm, Stage
@@ -77,10 +79,11 @@ def train(
     algorithm = make_algorithm(recipe)
     splits = split_validation(data.train, recipe.stopping.validation, recipe.seed)
     network = build(recipe.network, data.input_shape, data.classes, recipe.profile, recipe.seed)
+    _check_limits(recipe, network)
     state = RunState(recipe, network)
     path = folder / CHECKPOINT_NAME
     if path.exists():
-        state.load(path, data)
+        state.load(path, data, algorithm.stage_count)
     fingerprint = data.fingerprint()
     with _threads(recipe.threads):
         while stage := _next_stage(algorithm, state):
@@ -93,6 +96,14 @@ def train(
     )
     save_checkpoint(folder / MODEL_NAME, network, info)
     return TrainResult(network, folder / MODEL_NAME, state.counters.epochs)
+
+
+def _check_limits(recipe: Recipe, network: Network) -> None:
+    """Refuse before the training what quantisation would refuse after it."""
+    try:
+        verify(to_model(network, recipe.name.replace("-", "_"), (100,)))
+    except GraphError as error:
+        raise ConfigError(f"the network is too large for a model: {error}; shrink it") from error
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ from tesla_embed.errors import ConfigError
 from tesla_embed.nn.networks import NetworkConfig
 
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*\Z", max_length=63)]
+"""With `_` for `-` the name of a model, to which `tesla_embed.ir.verify` sets these limits."""
 Natural = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -59,7 +61,7 @@ class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     the last bit of every weight, depends on it; one is also the fastest for small networks.
     """
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*\Z")]
+    name: Name
     network: NetworkConfig
     algorithm: str = "tesla"
     profile: str = "linear"

@@ -7,6 +7,7 @@ from the seed and the number of epochs done, so no generator's state is kept. Re
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import torch
@@ -21,6 +22,9 @@ from tesla_embed.train.tensors import read_tensors, write_tensors
 
 SCHEMA = "tesla-embed/training/1"
 _ADVICE = "choose another --out or delete it"
+_ADAM_STATE = {"step", "exp_avg", "exp_avg_sq"}
+
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Counters(msgspec.Struct, kw_only=True):
@@ -29,11 +33,21 @@ class Counters(msgspec.Struct, kw_only=True):
     `best` is the lowest validation objective of the stage, `None` before its first epoch.
     """
 
-    stage: int = 0
-    epoch: int = 0
-    epochs: int = 0
-    stale: int = 0
+    stage: Natural = 0
+    epoch: Natural = 0
+    epochs: Natural = 0
+    stale: Natural = 0
     best: float | None = None
+
+    def consistent(self, stage_count: int, patience: int, max_epochs: int) -> bool:
+        """Whether a run of `stage_count` stages that stop early in this way can stand here."""
+        before = self.epochs - self.epoch
+        if not self.stage <= before <= self.stage * max_epochs:
+            return False
+        if self.epoch == 0:  # between two stages, before the first or after the last
+            return self.stage <= stage_count and self.stale == 0 and self.best is None
+        judged = self.best is not None and self.stale < min(self.epoch, patience)
+        return judged and self.stage < stage_count and self.epoch < max_epochs
 
 
 class _Header(msgspec.Struct, kw_only=True):
@@ -81,8 +95,11 @@ class RunState:
         header = _Header(recipe=self.recipe, data=data, counters=self.counters)
         write_tensors(path, tensors, header)
 
-    def load(self, path: Path, data: DataSet) -> None:
-        """Continue from the state in `path`. Raises `ConfigError` when it is not this run's."""
+    def load(self, path: Path, data: DataSet, stage_count: int) -> None:
+        """Continue from the state in `path`, of a run of `stage_count` stages.
+
+        Raises `ConfigError` when it is not this run's, or nothing that this run can have written.
+        """
         tensors, encoded = read_tensors(path, SCHEMA, _ADVICE)
         try:
             header = msgspec.json.decode(encoded, type=_Header)
@@ -92,27 +109,49 @@ class RunState:
             raise ConfigError(f"{path} belongs to a run of another recipe; {_ADVICE}")
         if header.data != data.fingerprint():
             raise ConfigError(f"{path} belongs to a run on other data; {_ADVICE}")
-        groups: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+        stopping = self.recipe.stopping
+        if not header.counters.consistent(stage_count, stopping.patience, stopping.max_epochs):
+            raise ConfigError(f"the counters of {path} contradict its recipe; {_ADVICE}")
+        self._load_tensors(path, tensors, header.counters)
+
+    def _load_tensors(self, path: Path, tensors: dict[str, Tensor], counters: Counters) -> None:
+        """Check that all tensors are there and no others, then take them over."""
+        under_way = counters.epoch > 0
+        kinds = ("network", "best", "optimizer") if under_way else ("network",)
+        groups: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
         for name, tensor in tensors.items():
             group, _, rest = name.partition(".")
-            groups.setdefault(group, {})[rest] = tensor
+            if group not in groups:
+                raise ConfigError(f"{path} has an unknown tensor {name}; {_ADVICE}")
+            groups[group][rest] = tensor
         check_state(path, self.network, groups["network"], _ADVICE)
-        if groups["best"] or header.counters.best is not None:
+        if under_way:
             check_state(path, self.network, groups["best"], _ADVICE)
+            state = self._optimizer_state(path, groups["optimizer"])
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         self.network.load_state_dict(groups["network"])
-        self.best, self.counters = groups["best"], header.counters
-        self._load_optimizer(path, groups["optimizer"])
+        self.best, self.counters = groups.get("best", {}), counters
 
-    def _load_optimizer(self, path: Path, tensors: dict[str, Tensor]) -> None:
+    def _optimizer_state(
+        self, path: Path, tensors: dict[str, Tensor]
+    ) -> dict[int, dict[str, Tensor]]:
+        """Adam's state by the number of the parameter, checked to be whole."""
+        parameters = list(self.network.parameters())
+        expected = {f"{n}.{key}" for n in range(len(parameters)) for key in _ADAM_STATE}
+        odd = sorted(expected ^ tensors.keys())
+        if odd:
+            what = "lacks" if odd[0] in expected else "has unexpected"
+            raise ConfigError(f"{path} {what} optimiser state {odd[0]}; {_ADVICE}")
         state: dict[int, dict[str, Tensor]] = {}
-        parameters = self.optimizer.param_groups[0]["params"]
         for name, tensor in tensors.items():
             index, _, key = name.partition(".")
-            number = int(index) if index.isdecimal() else -1
-            fits = 0 <= number < len(parameters) and (
-                key == "step" or tensor.shape == parameters[number].shape
-            )
+            shape = torch.Size() if key == "step" else parameters[int(index)].shape
+            fits = tensor.dtype == torch.float32 and tensor.shape == shape
+            if key != "exp_avg":  # a count of steps from 1, and a mean of squares
+                fits = fits and bool((tensor >= (key == "step")).all())
             if not fits:
                 raise ConfigError(f"{path} has optimiser state {name} that fits nothing; {_ADVICE}")
-            state.setdefault(number, {})[key] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+            state.setdefault(int(index), {})[key] = tensor
+        if len({values["step"].item() for values in state.values()}) > 1:
+            raise ConfigError(f"{path} has optimiser state of different steps; {_ADVICE}")
+        return state

@@ -46,11 +46,11 @@ def read_tensors(path: Path, schema: str, advice: str) -> tuple[dict[str, Tensor
                     f"{path} has schema {found or 'of another program'}, not {schema}; {advice}"
                 )
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        odd = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     except ConfigError:
         raise
     except Exception as error:  # safetensors, msgspec and torch each raise their own
         raise ConfigError(f"{path} is damaged ({error}); {advice}") from error
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ConfigError(f"tensor {name} of {path} has values that are not finite; {advice}")
+    if odd:
+        raise ConfigError(f"tensor {odd[0]} of {path} has values that are not finite; {advice}")
     return tensors, header.encode()

@@ -86,7 +86,8 @@ HEADERS: list[tuple[dict[str, object], str]] = [
     ({"input_shape": []}, "malformed"),
     ({"input_shape": [0, 8, 1]}, "malformed"),
     ({"input_shape": [8, 9, 1]}, "needs torch.float32 \\(6, 72\\)"),
-    ({"input_shape": [65536, 65536, 65536]}, "needs torch.float32"),
+    ({"input_shape": [65535, 65535, 65535]}, "needs torch.float32"),
+    ({"input_shape": [65536, 8, 1]}, "malformed"),
     ({"classes": 11}, "needs torch.float32 \\(11,"),
     ({"classes": -1}, "malformed"),
 ]

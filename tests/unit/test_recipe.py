@@ -1,11 +1,14 @@
 """Recipes: those that ship, overrides, and every way to get one wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tesla_embed.errors import ConfigError
-from tesla_embed.nn.networks import MlpConfig
+from tesla_embed.ir.verify import verify
+from tesla_embed.nn.export import to_model
+from tesla_embed.nn.networks import MlpConfig, assemble
 from tesla_embed.train.recipe import load_recipe, recipe_bytes, recipe_names
 
 
@@ -77,7 +80,12 @@ def test_later_overrides_win() -> None:
         ("tasks=[10, 100]", "decrease"),
         ("tasks=[]", "$.tesla.tasks"),
         ("tasks=[0]", "$.tesla.tasks"),
-        ("network.hidden=[5]", "hidden has 1 entries but scalable has 2"),
+        ("network.hidden=[5]", "has 1 entries but scalable has 2; add --set scalable=[true] "),
+        ("hidden=[5,4,3]", "add --set scalable=[true,false,true] "),
+        ("hidden=[65536, 4]", "<= 65535"),
+        ("hidden=[0, 4]", ">= 1"),
+        (f"name={'a' * 64}", "length <= 63"),
+        ("name=_a", "$.name"),
         ("network.kind=rnn", "$.network.kind"),
         ("network.kind=cnn", "$.network"),
     ],
@@ -88,6 +96,54 @@ def test_bad_overrides(override: str, word: str) -> None:
     assert word in str(caught.value)
     if "=" in override:
         assert "keys are " in str(caught.value)
+
+
+CNN_LIMITS = ("channels=[65535, 1]", "kernel=255", "stride=255", "pool_sizes=[255, 1]")
+
+
+@pytest.mark.parametrize("override", CNN_LIMITS)
+def test_widths_and_windows_end_where_those_of_models_do(override: str) -> None:
+    load_recipe("digits-cnn", [override])
+    beyond = override.replace("65535", "65536").replace("255", "256")
+    with pytest.raises(ConfigError, match=r"<= (65535|255) - at `.*network"):
+        load_recipe("digits-cnn", [beyond])
+
+
+@pytest.mark.parametrize(
+    ("override", "advice"),
+    [
+        ("channels=[5]", "pool_sizes=[2]"),
+        ("channels=[5,6,7]", "pool_sizes=[2,2,1]"),
+        ("hidden=[5,6]", "hidden_scalable=[true,true]"),
+    ],
+)
+def test_advice_on_lists_of_unequal_length(override: str, advice: str) -> None:
+    overrides = [override]
+    with pytest.raises(ConfigError, match=re.escape(f"add --set {advice} ")):
+        load_recipe("digits-cnn", overrides)
+    if override.startswith("channels"):
+        overrides.append(advice)
+        advice = f"channels_scalable=[{','.join(['true'] * (override.count(',') + 1))}]"
+        with pytest.raises(ConfigError, match=re.escape(f"add --set {advice} ")):
+            load_recipe("digits-cnn", overrides)
+    load_recipe("digits-cnn", [*overrides, advice])
+
+
+@pytest.mark.parametrize("name", ["a", "A-b_9", "a" * 63, "a" * 64, "9a", "_a", "-a", "a.b", "é"])
+def test_recipe_names_are_those_that_models_can_have(name: str) -> None:
+    try:
+        load_recipe("digits-mlp", [f"name={name}"])
+    except ConfigError:
+        accepted = False
+    else:
+        accepted = True
+    recipe = load_recipe("digits-mlp", ["hidden=[1]", "scalable=[true]"])
+    network = assemble(recipe.network, (1,), 2, recipe.profile)
+    if accepted:
+        verify(to_model(network, name.replace("-", "_"), (100,)))
+    else:
+        with pytest.raises(ConfigError, match="identifier"):
+            to_model(network, name.replace("-", "_"), (100,))
 
 
 def test_recipe_files(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Training: the objective, early stopping, resuming, and the files it leaves."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 
@@ -26,6 +28,9 @@ TINY_CNN = [
     "channels=[4]", "pool_sizes=[2]", "channels_scalable=[true]", "max_epochs=2",
     "tasks=[100, 30]", "batch=256",
 ]  # fmt: skip
+
+
+Tensors = dict[str, torch.Tensor | None]
 
 
 class Killed(Exception):
@@ -232,6 +237,112 @@ def test_damaged_state(recipe: Recipe, digits: DataSet, tmp_path: Path) -> None:
         path.write_bytes(content.replace(old, new))
         with pytest.raises(ConfigError, match="choose another --out or delete it"):
             train(recipe, digits, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def under_way(digits: DataSet, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """State of a run after the first of two epochs in the second of two stages."""
+    folder = tmp_path_factory.mktemp("under_way")
+
+    def stop(event: EpochDone) -> None:
+        if (event.stage_index, event.epoch) == (1, 1):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(load_recipe("digits-mlp", TINY), digits, folder, stop)
+    return (folder / loop.CHECKPOINT_NAME).read_bytes()
+
+
+def edited(state: bytes, counters: dict[str, object], tensors: Tensors) -> bytes:
+    """A well-formed state with some values changed; tensors that are `None` are left out."""
+    length = int.from_bytes(state[:8], "little")
+    header = json.loads(json.loads(state[8 : 8 + length])["__metadata__"]["tesla-embed"])
+    header["counters"] |= counters
+    whole = safetensors.torch.load(state) | tensors
+    kept = {name: value for name, value in whole.items() if value is not None}
+    return safetensors.torch.save(kept, {"tesla-embed": json.dumps(header)})
+
+
+BAD_COUNTERS: list[dict[str, object]] = [
+    *({name: -1} for name in ("stage", "epoch", "epochs", "stale")),
+    {"stage": 2},
+    {"stage": 99},
+    {"stage": 0},
+    {"stage": True},
+    {"epoch": 0},
+    {"epoch": 2, "epochs": 4},
+    {"epoch": 4},
+    {"epochs": 1},
+    {"epochs": 2**70},
+    {"stale": 1},
+    {"best": None},
+    {"best": "low"},
+    {"epoch": 0, "best": None},
+]
+
+
+@pytest.mark.parametrize("counters", BAD_COUNTERS, ids=str)
+def test_counters_that_no_run_has(
+    recipe: Recipe, digits: DataSet, tmp_path: Path, under_way: bytes, counters: dict[str, object]
+) -> None:
+    (tmp_path / loop.CHECKPOINT_NAME).write_bytes(edited(under_way, counters, {}))
+    with pytest.raises(ConfigError, match="choose another --out or delete it") as caught:
+        train(recipe, digits, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+OF_BIAS = torch.full((12,), 0.5)
+BAD_TENSORS: list[Tensors] = [
+    {"optimizer.1.exp_avg_sq": None},
+    {"optimizer.1.exp_avg": None},
+    {"optimizer.1.step": None},
+    {f"optimizer.{n}.{key}": None for n in range(4) for key in ("step", "exp_avg", "exp_avg_sq")},
+    {"optimizer.1.max_exp_avg_sq": OF_BIAS},
+    {"optimizer.4.exp_avg": OF_BIAS},
+    {"optimizer.01.exp_avg": OF_BIAS},
+    {"optimizer.1.exp_avg": OF_BIAS.double()},
+    {"optimizer.1.exp_avg_sq": OF_BIAS.half()},
+    {"optimizer.1.exp_avg": OF_BIAS[:5].clone()},
+    {"optimizer.1.exp_avg": OF_BIAS * torch.inf},
+    {"optimizer.1.exp_avg_sq": -OF_BIAS},
+    {"optimizer.1.step": torch.tensor([6.0])},
+    {"optimizer.1.step": torch.tensor(6)},
+    {"optimizer.1.step": torch.tensor(7.0)},
+    {f"optimizer.{n}.step": torch.tensor(-1.0) for n in range(4)},
+    {"best.body.fc1.bias": None},
+    {"network.body.fc1.bias": OF_BIAS.double()},
+    {"network.body.fc1.bias": OF_BIAS.to(torch.float8_e4m3fn)},
+    {"elsewhere.body.fc1.bias": OF_BIAS},
+]
+
+
+@pytest.mark.parametrize("tensors", BAD_TENSORS, ids=lambda bad: "_".join(bad)[:40])
+def test_tensors_that_no_run_has(
+    recipe: Recipe, digits: DataSet, tmp_path: Path, under_way: bytes, tensors: Tensors
+) -> None:
+    (tmp_path / loop.CHECKPOINT_NAME).write_bytes(edited(under_way, {}, tensors))
+    with pytest.raises(ConfigError, match="choose another --out or delete it") as caught:
+        train(recipe, digits, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_state_written_again_is_continued(
+    recipe: Recipe, digits: DataSet, tmp_path: Path, under_way: bytes
+) -> None:
+    (tmp_path / loop.CHECKPOINT_NAME).write_bytes(edited(under_way, {}, {}))
+    events: list[EpochDone] = []
+    resumed = train(recipe, digits, tmp_path, events.append).path.read_bytes()
+    assert len(events) == 1
+    assert resumed == train(recipe, digits, tmp_path / "whole").path.read_bytes()
+
+
+def test_networks_too_large_for_models_are_not_trained(tmp_path: Path) -> None:
+    y = np.arange(20) % 2
+    split = Split(np.zeros((20, 300, 300, 1), np.uint8), y)
+    recipe = load_recipe("digits-mlp", ["hidden=[1]", "scalable=[true]"])
+    with pytest.raises(ConfigError, match=r"90000.* shrink it"):
+        train(recipe, DataSet("npz:large", split, split, 2), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_loss_that_is_not_finite(tmp_path: Path) -> None:
