@@ -29,6 +29,10 @@ from tesla_embed.ir.types import DType, TensorType, Weights
 
 MAX_ELEMENTS = 2**24
 """Largest tensor, in elements; far beyond any microcontroller, small enough never to overflow."""
+MAX_DIMENSION = 65535
+"""Largest dimension of a tensor: what the kernels' 16-bit sizes hold."""
+MAX_WINDOW = 255
+"""Largest window and stride, in pixels: what the kernels' 8-bit sizes hold."""
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 """What names of models, tensors and operations must match, because C will see them."""
 
@@ -103,7 +107,7 @@ def _liveness(graph: Graph) -> None:
 
 
 def _tensor_type(name: str, type_: TensorType) -> None:
-    sizes_ok = 1 <= len(type_.shape) <= 3 and all(1 <= n <= 65535 for n in type_.shape)
+    sizes_ok = 1 <= len(type_.shape) <= 3 and all(1 <= n <= MAX_DIMENSION for n in type_.shape)
     _require(sizes_ok, name, f"shape {type_.shape} needs 1 to 3 dimensions of 1 to 65535")
     _require(type_.size <= MAX_ELEMENTS, name, f"has over {MAX_ELEMENTS} elements")
     divides = type_.channels >= 1 and type_.shape[-1] % type_.channels == 0
@@ -182,7 +186,7 @@ def _is_float32(values: np.ndarray | np.float64) -> bool:
 def _windowed(name: str, window: Window, source: TensorType) -> tuple[int, int]:
     _require(len(source.shape) == 3, name, f"needs an image, gets shape {source.shape}")
     sizes = (window.height, window.width, window.stride_height, window.stride_width)
-    _require(all(1 <= n <= 255 for n in sizes), name, "window and stride must be 1 to 255")
+    _require(all(1 <= n <= MAX_WINDOW for n in sizes), name, "window and stride must be 1 to 255")
     pads = (window.pad_top, window.pad_bottom, window.pad_left, window.pad_right)
     vertical = all(0 <= n < window.height for n in pads[:2])
     horizontal = all(0 <= n < window.width for n in pads[2:])

@@ -16,15 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from tesla_embed.errors import ConfigError
+from tesla_embed.ir.verify import MAX_DIMENSION, MAX_WINDOW
 from tesla_embed.nn.layers import IncompleteConv2d, IncompleteLayer, IncompleteLinear
 from tesla_embed.nn.profiles import make_profile
 
-MAX_WIDTH = 65535
-"""Largest dimension of a tensor that `tesla_embed.ir.verify` lets pass: units, channels, pixels."""
-MAX_WINDOW = 255
-"""Largest window and stride, in pixels, that `tesla_embed.ir.verify` lets pass."""
-
-Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_WIDTH)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_DIMENSION)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=MAX_WINDOW)]
 
 
