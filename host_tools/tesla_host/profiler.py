@@ -119,7 +119,7 @@ def _region(
         same += got == expected.tobytes() == host.tobytes()
     costs = region_macs(model.graph, region)
     cycles = _median(ticks, "cycles")
-    reference = _float_accuracy(model, region, samples.fingerprint)
+    reference = _float_accuracy(model, region, samples)
     return RegionResult(
         dp=region.dp,
         macs=sum(costs),
@@ -180,11 +180,11 @@ def _latency_us(hello: Hello, ticks: Sequence[Ticks]) -> float | None:
     return None
 
 
-def _float_accuracy(model: Model, region: Region, fingerprint: str) -> tuple[float | None, int]:
-    """What the float network reached on the same test split, and over how many samples."""
-    for entry in model.provenance.float_accuracy:
-        if entry.dp == region.dp and model.provenance.test_fingerprint == fingerprint:
-            return entry.accuracy, entry.samples
+def _float_accuracy(model: Model, region: Region, samples: Samples) -> tuple[float | None, int]:
+    """What the float network reached on the same samples, and how many they are."""
+    for entry in model.provenance.float_answers:
+        if entry.dp == region.dp and model.provenance.test_fingerprint == samples.fingerprint:
+            return entry.accuracy(len(samples.y)), min(entry.samples, len(samples.y))
     return None, 0
 
 

@@ -96,7 +96,8 @@ class RegionResult(msgspec.Struct, kw_only=True):
 
     `accuracy` is over all `samples` by the bit-identical host build; `device_samples` of them also
     went through the link, and `agreement` is the share of those whose output was identical.
-    `accuracy_float` is the float network's, over `accuracy_float_samples` test samples.
+    `accuracy_float` is the float network's over the same samples, `null` on data that `quantize`
+    did not see.
     `switch_instructions` is what selecting this region cost.
     """
 

@@ -5,12 +5,13 @@ in the graph. A region says how many leading channels of each activation are act
 activations are quantised there, and brings the tables that follow from it.
 """
 
+import base64
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tesla_embed.errors import ConfigError
+from tesla_embed.errors import ConfigError, GraphError
 from tesla_embed.ir.ops import Op, Reshape, Weighted
 from tesla_embed.ir.types import Tensor, TensorType
 
@@ -60,19 +61,38 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FloatAccuracy:
-    """Share of test samples that the float network got right at a DP percentage."""
+class FloatAnswers:
+    """Which test samples the float network got right at a DP percentage.
+
+    `right` holds one bit per sample, in the order of the split, as NumPy packs them, in base64.
+    """
 
     dp: int
-    accuracy: float
     samples: int
+    right: str
+
+    @classmethod
+    def of(cls, dp: int, correct: npt.NDArray[np.bool_]) -> "FloatAnswers":
+        """Pack one truth value per sample."""
+        bits = np.packbits(correct).tobytes()
+        return cls(dp=dp, samples=len(correct), right=base64.b64encode(bits).decode())
+
+    def accuracy(self, first: int) -> float:
+        """Share of right answers among the `first` samples. Raises `GraphError` if damaged."""
+        try:
+            packed = np.frombuffer(base64.b64decode(self.right, validate=True), np.uint8)
+        except ValueError as error:
+            raise GraphError(f"the float answers at {self.dp} % DP are no base64") from error
+        if not 0 < self.samples <= 8 * len(packed):
+            raise GraphError(f"the float answers at {self.dp} % DP are not {self.samples} bits")
+        return float(np.unpackbits(packed, count=self.samples)[:first].mean())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """How a model was made. Shown in reports; no part of the digest.
 
-    `float_accuracy` was measured on the test split whose fingerprint is `test_fingerprint`.
+    `float_answers` are those to the test split whose fingerprint is `test_fingerprint`.
     """
 
     tool_version: str = ""
@@ -81,7 +101,7 @@ class Provenance:
     profile: str = ""
     seed: int | None = None
     data: str = ""
-    float_accuracy: tuple[FloatAccuracy, ...] = ()
+    float_answers: tuple[FloatAnswers, ...] = ()
     test_fingerprint: str = ""
 
 

@@ -73,6 +73,8 @@ def load_model(path: Path) -> Model:
     try:
         header = msgspec.json.decode(text, type=_Header)
         model = verify(_build(header.model, arrays))
+        for answers in model.provenance.float_answers:
+            answers.accuracy(1)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise GraphError(f"{path}: the model's description is damaged ({error})") from error
     except GraphError as error:
@@ -84,7 +86,8 @@ def load_model(path: Path) -> Model:
 
 def digest(model: Model) -> str:
     """SHA-256 of everything that reaches the device, in hexadecimal; provenance left out."""
-    description = _describe(dataclasses.replace(model, provenance=Provenance()))
+    description = _describe(model)
+    del description["provenance"]
     sha = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name, array in sorted(_arrays(model).items()):
         sha.update(f"{name} {array.dtype} {array.shape}".encode())

@@ -8,7 +8,7 @@ import numpy as np
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
 from tesla_embed.errors import ConfigError
-from tesla_embed.ir.graph import FloatAccuracy, Model
+from tesla_embed.ir.graph import FloatAnswers, Model
 from tesla_embed.nn.export import to_model
 from tesla_embed.quant.calibrate import calibrate
 from tesla_embed.quant.equalize import equalize
@@ -22,7 +22,7 @@ def quantize_checkpoint(
 ) -> Model:
     """Quantise a trained network for the regions `dps`, calibrated on `samples` training examples.
 
-    The float network's accuracy on the whole test split goes into the model's provenance, so that
+    What the float network answers to the whole test split goes into the model's provenance, so that
     whoever measures the integers later can compare. Raises `ConfigError` when the data do not fit
     the network, `QuantizationError` when integers cannot represent it.
     """
@@ -36,9 +36,8 @@ def quantize_checkpoint(
     provenance = dataclasses.replace(
         info.provenance(),
         tool_version=__version__,
-        float_accuracy=tuple(
-            FloatAccuracy(dp=dp, accuracy=accuracy, samples=len(data.test))
-            for dp, accuracy in sorted(scores.accuracy.items())
+        float_answers=tuple(
+            FloatAnswers.of(dp, correct) for dp, correct in sorted(scores.correct.items())
         ),
         test_fingerprint=data.test.fingerprint(),
     )

@@ -7,6 +7,8 @@ In: a network and labelled examples. Out: accuracies and true multiply-accumulat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -22,27 +24,37 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Mean cross-entropy and share of correct answers (0 to 1) over a split."""
+    """Mean cross-entropy over a split, and which of its examples were answered correctly `[N]`."""
 
     loss: float
-    accuracy: float
+    correct: npt.NDArray[np.bool_]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct answers, 0 to 1."""
+        return float(self.correct.mean())
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """By DP percentage: accuracy (0 to 1), and multiply-accumulates of one inference.
+    """By DP percentage: correct answers `[N]`, and multiply-accumulates of one inference.
 
     `full_macs` is the cost of the complete network, for comparison.
     """
 
-    accuracy: dict[int, float]
+    correct: dict[int, npt.NDArray[np.bool_]]
     macs: dict[int, int]
     full_macs: int
 
     @property
+    def accuracy(self) -> dict[int, float]:
+        """Share of correct answers, 0 to 1."""
+        return {dp: float(correct.mean()) for dp, correct in self.correct.items()}
+
+    @property
     def mean_accuracy(self) -> float:
         """Mean accuracy over the percentages."""
-        return sum(self.accuracy.values()) / len(self.accuracy)
+        return sum(self.accuracy.values()) / len(self.correct)
 
 
 def measure(network: Network, split: Split, dp: int) -> Measure:
@@ -59,15 +71,15 @@ def measure(network: Network, split: Split, dp: int) -> Measure:
         )
     set_dp(network, dp)
     network.eval()
-    loss, correct = 0.0, 0
+    loss, correct = 0.0, np.zeros(len(split), np.bool_)
     with torch.no_grad():
         for start in range(0, len(split), _BATCH):
             part = slice(start, start + _BATCH)
             y = torch.tensor(split.y[part])
             logits = network(torch.from_numpy(split.floats(part)))
             loss += F.cross_entropy(logits, y, reduction="sum").item()
-            correct += int((logits.argmax(1) == y).sum())
-    return Measure(loss / len(split), correct / len(split))
+            correct[part] = (logits.argmax(1) == y).numpy()
+    return Measure(loss / len(split), correct)
 
 
 def evaluate(
@@ -81,10 +93,10 @@ def evaluate(
     `observer` is told how many of the percentages are done. Raises `ConfigError`.
     """
     model = to_model(network, "network", dps)
-    accuracy = {}
+    correct = {}
     for done, region in enumerate(model.regions, 1):
-        accuracy[region.dp] = measure(network, split, region.dp).accuracy
+        correct[region.dp] = measure(network, split, region.dp).correct
         if observer:
             observer(done)
     macs = {region.dp: sum(region_macs(model.graph, region)) for region in model.regions}
-    return Evaluation(accuracy, macs, full_macs(model.graph))
+    return Evaluation(correct, macs, full_macs(model.graph))

@@ -135,6 +135,22 @@ def test_generated_code_has_no_heap_and_no_floating_point(demo: Path) -> None:
     assert not soft_float
 
 
+def test_float_accuracy_is_over_the_same_samples(demo: Path, tmp_path: Path) -> None:
+    from tesla_embed.data import load_data
+    from tesla_embed.train.checkpoint import load_checkpoint
+    from tesla_embed.train.evaluate import evaluate
+
+    file = tmp_path / "few.json"
+    arguments = ["--data", "digits", "--samples", "37", "--target", "host", "--json", file]
+    assert call("profile", demo / "model.safetensors", *arguments) == 0
+    network = load_checkpoint(demo / "train" / "model.safetensors").network
+    first = load_data("digits").test.subset(slice(0, 37))
+    want = evaluate(network, first, REGIONS).accuracy
+    for region in read(file)["regions"]:
+        assert region["accuracy_float"] == want[region["dp"]]
+        assert region["accuracy_float_samples"] == region["samples"] == 37
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["profile", "--help"], ["targets"]])
 def test_help_and_measuring_do_not_import_torch(arguments: list[str]) -> None:
     code = (

@@ -184,8 +184,8 @@ def test_float_accuracy_is_that_of_the_test_split(data: DataSet, checkpoint: Che
         for labels, share in ((right, 1.0), (wrong, 0.0)):
             other = with_test(data, Split(data.test.x, labels))
             model = quantize_checkpoint(checkpoint, other, (50, 100))
-            found = {entry.dp: entry for entry in model.provenance.float_accuracy}
-            assert found[dp].accuracy == share
+            found = {entry.dp: entry for entry in model.provenance.float_answers}
+            assert found[dp].accuracy(len(data.test)) == share
             assert {entry.samples for entry in found.values()} == {len(data.test)}
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tesla_embed.errors import ConfigError, GraphError
-from tesla_embed.ir.graph import FloatAccuracy, Model, Provenance, Table
+from tesla_embed.ir.graph import FloatAnswers, Model, Provenance, Table
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.store import (
@@ -111,7 +111,7 @@ def test_round_trip(tmp_path: Path, make: Any) -> None:
             provenance=Provenance(
                 recipe="Größe",
                 seed=7,
-                float_accuracy=(FloatAccuracy(dp=3, accuracy=0.1, samples=9),),
+                float_answers=(FloatAnswers(dp=3, samples=9, right="AAA="),),
             ),
         )
         save_model(tmp_path / "m", model)

@@ -114,7 +114,7 @@ def test_early_stopping_waits_patience_and_restores_the_best(
 
     def scripted(network: Network, split: object, dp: int) -> Measure:
         weights.append(network.state_dict()["body.fc1.weight"].clone())
-        return Measure(next(objectives), 0.0)
+        return Measure(next(objectives), np.zeros(1, np.bool_))
 
     monkeypatch.setattr(loop, "measure", scripted)
     changes = ["algorithm=idp", "patience=3", "max_epochs=50", "min_gain=1e-4", "hidden=[12]"]
