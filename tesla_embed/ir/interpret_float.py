@@ -73,7 +73,10 @@ def _weighted(op: Weighted, table: Table | None, target: TensorType, x: Float32)
     if table is None:
         raise GraphError(f"{op.name}: has weights but no table")
     weights = op.weights.data.reshape(len(op.weights.data), -1).astype(np.float32)
-    y = x.reshape(-1, weights.shape[1]) @ weights.T + table.bias.astype(np.float32)
+    y = x.reshape(-1, weights.shape[1]) @ weights.T
+    if table.gain is not None:
+        y = y * table.gain.astype(np.float32)
+    y = y + table.bias.astype(np.float32)
     match op.activation:
         case Activation.NONE:
             pass

@@ -215,7 +215,10 @@ def _table(where: str, op: Weighted, table: Table, graph: Graph, region: Region)
         float_ok = table.bias.dtype == np.float32 and table.weight_scale is None
         float_ok = float_ok and op.weights.data.dtype == np.float32
         _require(float_ok, where, "a float model needs float weights and biases, and no scales")
+        if table.gain is not None:
+            _scale(f"{where}, gain", table.gain, count)
         return
+    _require(table.gain is None, where, "an integer model has weight scales, and no gain")
     _require(op.weights.data.dtype == np.int8, where, "int8 activations need int8 weights")
     _require(table.bias.dtype == np.int32, where, "biases must be int32")
     if table.weight_scale is None:
