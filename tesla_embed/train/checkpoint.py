@@ -72,7 +72,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ConfigError(f"the header of {path} is malformed: {error}; {_ADVICE}") from error
     with torch.device("meta"):  # shapes only: a header may claim any size
         recipe = info.recipe
-        network = assemble(recipe.network, info.input_shape, info.classes, recipe.profile)
+        network = assemble(
+            recipe.network, info.input_shape, info.classes, recipe.profile, recipe.batch_norm
+        )
     check_state(path, network, tensors, _ADVICE)
     network.load_state_dict(tensors, assign=True)
     return Checkpoint(network, info)

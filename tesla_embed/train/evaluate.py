@@ -2,18 +2,23 @@
 
 In: a network and labelled examples. Out: accuracies and true multiply-accumulates. Refuses, with
 `ConfigError`, examples of another shape than the network's.
+
+A network that reconstructs its input has no right answers. Its "accuracy" is the share of the
+examples' variance that it explains, 1 - MSE / variance, at least 0: like an accuracy it is 1 at
+best, needs no labels, and tells operating regions apart. `anomaly_auc` judges the use it is put to,
+where labels say which examples are abnormal.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
 from tesla_embed.data import Split
 from tesla_embed.errors import ConfigError
-from tesla_embed.ir.graph import full_macs, region_macs
-from tesla_embed.nn.export import to_model
+from tesla_embed.nn.cost import count_macs
 from tesla_embed.nn.layers import set_dp
 from tesla_embed.nn.networks import Network
 
@@ -22,7 +27,7 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Mean cross-entropy and share of correct answers (0 to 1) over a split."""
+    """Mean loss and share of correct answers (0 to 1) over a split."""
 
     loss: float
     accuracy: float
@@ -47,27 +52,38 @@ class Evaluation:
 
 def measure(network: Network, split: Split, dp: int) -> Measure:
     """Run `network` over a split at `dp` percent. Raises `ConfigError` if the data do not fit."""
+    check_fit(network, split)
+    set_dp(network, dp)
+    network.eval()
+    loss, correct = 0.0, 0
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        for start in range(0, len(split), _BATCH):
+            part = slice(start, start + _BATCH)
+            x = torch.from_numpy(split.floats(part)).to(device)
+            y = torch.tensor(split.y[part]).to(device)
+            output = network(x)
+            loss += network.loss(output, x, y).item() * len(y)
+            if network.task == "classify":
+                correct += int((output.argmax(1) == y).sum())
+    loss /= len(split)
+    if network.task == "classify":
+        return Measure(loss, correct / len(split))
+    return Measure(loss, max(0.0, 1.0 - loss / max(_variance(split), 1e-30)))
+
+
+def check_fit(network: Network, split: Split) -> None:
+    """Raise `ConfigError` unless the examples are what the network takes."""
     if split.x.shape[1:] != network.input_shape:
         raise ConfigError(
             f"the network takes examples of shape {network.input_shape}, the data have "
             f"{split.x.shape[1:]}; use the data set it was trained on"
         )
-    if split.y.max() >= network.classes:
+    if network.task == "classify" and split.y.max() >= network.classes:
         raise ConfigError(
             f"the network knows {network.classes} classes, the data have label {split.y.max()}; "
             "use the data set it was trained on"
         )
-    set_dp(network, dp)
-    network.eval()
-    loss, correct = 0.0, 0
-    with torch.no_grad():
-        for start in range(0, len(split), _BATCH):
-            part = slice(start, start + _BATCH)
-            y = torch.tensor(split.y[part])
-            logits = network(torch.from_numpy(split.floats(part)))
-            loss += F.cross_entropy(logits, y, reduction="sum").item()
-            correct += int((logits.argmax(1) == y).sum())
-    return Measure(loss / len(split), correct / len(split))
 
 
 def evaluate(
@@ -80,11 +96,44 @@ def evaluate(
 
     `observer` is told how many of the percentages are done. Raises `ConfigError`.
     """
-    model = to_model(network, "network", dps)
+    check_fit(network, split)
+    chosen = sorted(set(dps))
     accuracy = {}
-    for done, region in enumerate(model.regions, 1):
-        accuracy[region.dp] = measure(network, split, region.dp).accuracy
+    for done, dp in enumerate(chosen, 1):
+        accuracy[dp] = measure(network, split, dp).accuracy
         if observer:
             observer(done)
-    macs = {region.dp: sum(region_macs(model.graph, region)) for region in model.regions}
-    return Evaluation(accuracy, macs, full_macs(model.graph))
+    macs = count_macs(network, [*chosen, 100])
+    return Evaluation(accuracy, {dp: macs[dp] for dp in chosen}, macs[100])
+
+
+def anomaly_auc(network: Network, split: Split, dp: int) -> float:
+    """Area under the ROC curve of the reconstruction error, for labels 0 normal and 1 abnormal.
+
+    The chance that an abnormal example has a larger error than a normal one, ties counting half
+    (the Mann-Whitney statistic). Raises `ConfigError` when a label is missing.
+    """
+    check_fit(network, split)
+    set_dp(network, dp)
+    network.eval()
+    device = next(network.parameters()).device
+    errors = []
+    with torch.no_grad():
+        for start in range(0, len(split), _BATCH):
+            x = torch.from_numpy(split.floats(slice(start, start + _BATCH))).to(device)
+            errors.append((network(x) - x.flatten(1)).square().mean(1).cpu().numpy())
+    return _auc(np.concatenate(errors), split.y)
+
+
+def _auc(scores: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
+    normal, abnormal = np.sort(scores[labels == 0]), scores[labels == 1]
+    if not len(normal) or not len(abnormal):
+        raise ConfigError("an area under the curve needs examples with label 0 and with label 1")
+    below = np.searchsorted(normal, abnormal, "left") + np.searchsorted(normal, abnormal, "right")
+    return float(below.mean() / (2 * len(normal)))
+
+
+def _variance(split: Split) -> float:
+    """Mean over the elements of an example of their variance over the examples."""
+    flat = split.floats().reshape(len(split), -1).astype(np.float64)
+    return float(flat.var(axis=0).mean())

@@ -9,22 +9,42 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.networks import NetworkConfig
+from tesla_embed.nn.norm import BatchNormOptions
 
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Natural = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Adam(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Optimiser Adam: `learning_rate` per step, over batches of `batch` examples."""
+class Optimizer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Optimiser Adam, or gradient descent with `momentum`.
+
+    `learning_rate` per step, over batches of `batch` examples in each process. `weight_decay`
+    pulls weights, not biases, to zero. `schedule` says how the rate falls within a stage: not at
+    all, as half a cosine down to zero after `stopping.max_epochs`, or by `step_factor` every
+    `step_epochs` epochs.
+    """
 
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1e-3
     batch: Natural = 128
+    method: Literal["adam", "sgd"] = "adam"
+    momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    step_epochs: Natural = 30
+    step_factor: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
+
+
+class Augmentation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Random changes to training images: shifts by up to `crop` pixels, `flip` left to right."""
+
+    crop: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    flip: bool = False
 
 
 class Stopping(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -57,6 +77,8 @@ class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     `threads` counts CPU threads. It belongs to the recipe because the order of sums, and with it
     the last bit of every weight, depends on it; one is also the fastest for small networks.
+    `device` is "auto" (the graphics processor where there is one), "cpu" or "cuda". With
+    `precision` "bfloat16" products are computed in that type; weights and sums stay float32.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*\Z")]
@@ -65,7 +87,11 @@ class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     profile: str = "linear"
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
-    optimizer: Adam = Adam()
+    device: Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)\Z")] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    optimizer: Optimizer = Optimizer()
+    augmentation: Augmentation = Augmentation()
+    batch_norm: BatchNormOptions = BatchNormOptions()
     stopping: Stopping = Stopping()
     tesla: Tesla = Tesla()
 

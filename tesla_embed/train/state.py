@@ -16,6 +16,7 @@ from tesla_embed.data import DataSet
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.networks import Network
 from tesla_embed.train.checkpoint import check_state
+from tesla_embed.train.optimizer import make_optimizer
 from tesla_embed.train.recipe import Recipe, recipe_bytes
 from tesla_embed.train.tensors import read_tensors, write_tensors
 
@@ -40,15 +41,20 @@ class _Header(msgspec.Struct, kw_only=True):
     recipe: Recipe
     data: str
     counters: Counters
+    initial: str = ""
     schema: str = SCHEMA
 
 
 @dataclass(slots=True)
 class RunState:
-    """A run between two epochs; `best` holds the stage's best weights, empty before its first."""
+    """A run between two epochs; `best` holds the stage's best weights, empty before its first.
+
+    `initial` is the digest of the file that the weights came from at first, empty for random ones.
+    """
 
     recipe: Recipe
     network: Network
+    initial: str = ""
     optimizer: torch.optim.Optimizer = field(init=False)
     best: dict[str, Tensor] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
@@ -58,8 +64,7 @@ class RunState:
 
     def renew_optimizer(self) -> None:
         """Start the optimiser afresh: a new stage has a new objective."""
-        rate = self.recipe.optimizer.learning_rate
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=rate)
+        self.optimizer = make_optimizer(self.recipe.optimizer, self.network)
 
     def keep_best(self) -> None:
         """Remember the present weights as the best of the stage."""
@@ -78,7 +83,9 @@ class RunState:
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
-        header = _Header(recipe=self.recipe, data=data, counters=self.counters)
+        header = _Header(
+            recipe=self.recipe, data=data, counters=self.counters, initial=self.initial
+        )
         write_tensors(path, tensors, header)
 
     def load(self, path: Path, data: DataSet) -> None:
@@ -90,6 +97,8 @@ class RunState:
             raise ConfigError(f"the header of {path} is malformed: {error}; {_ADVICE}") from error
         if recipe_bytes(header.recipe) != recipe_bytes(self.recipe):
             raise ConfigError(f"{path} belongs to a run of another recipe; {_ADVICE}")
+        if header.initial != self.initial:
+            raise ConfigError(f"{path} belongs to a run from other initial weights; {_ADVICE}")
         if header.data != data.fingerprint():
             raise ConfigError(f"{path} belongs to a run on other data; {_ADVICE}")
         groups: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
@@ -105,7 +114,7 @@ class RunState:
 
     def _load_optimizer(self, path: Path, tensors: dict[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
-        parameters = self.optimizer.param_groups[0]["params"]
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for name, tensor in tensors.items():
             index, _, key = name.partition(".")
             number = int(index) if index.isdecimal() else -1

@@ -8,7 +8,6 @@ import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from tesla_embed.nn.layers import set_dp
@@ -46,13 +45,13 @@ class Algorithm(abc.ABC):
     def backward(self, network: Network, stage: Stage, x: Tensor, y: Tensor) -> float:
         """Add the gradients of one batch to the parameters; returns the loss.
 
-        x is `[B, *input_shape]`, y `[B]`. By default the stage's aggregated cross-entropy; every
-        DP percentage is differentiated by itself, so memory does not grow with their number.
+        x is `[B, *input_shape]`, y `[B]`. By default the stage's aggregate of the network's loss;
+        every DP percentage is differentiated by itself, so memory does not grow with their number.
         """
         total = 0.0
         for dp, coefficient in stage.objective.items():
             set_dp(network, dp)
-            loss = coefficient * F.cross_entropy(network(x), y)
+            loss = coefficient * network.loss(network(x), x, y)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         return total
