@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from tesla_embed.errors import ConfigError, UnsupportedOp
 from tesla_embed.nn.layers import ChannelsFirst, IncompleteConv, IncompleteLinear, ScalableLayer
@@ -160,6 +159,16 @@ class _Tracer(fx.Tracer):
         return ours or super().is_leaf_module(m, module_qualified_name)
 
 
+class _Shapes(fx.Interpreter):
+    """Runs a module and notes the shape of every tensor in its node."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            n.meta["shape"] = tuple(result.shape)
+        return result
+
+
 def trace(module: nn.Module, example: Tensor) -> Trace:
     """The steps of `module`, with shapes for `example` `[B, …]`. Leaves the module as it is.
 
@@ -176,7 +185,7 @@ def trace(module: nn.Module, example: Tensor) -> Trace:
     shaped.graph.eliminate_dead_code()
     try:
         with _evaluating(module), torch.no_grad():
-            ShapeProp(shaped).propagate(example)
+            _Shapes(shaped).run(example)
     except RuntimeError as error:
         text = str(error).partition("\n")[0]
         raise ConfigError(
@@ -218,18 +227,18 @@ def _translate(graph: fx.Graph, modules: dict[str, nn.Module]) -> Trace:
 
 def _step(node: fx.Node, modules: dict[str, nn.Module], indices: dict[fx.Node, int]) -> Step | None:
     """Translate one node; `None` for those that only compute with shapes."""
-    meta, where = node.meta.get("tensor_meta"), _where(node)
+    shape: tuple[int, ...] = node.meta.get("shape", ())
     module = modules[str(node.target)] if node.op == "call_module" else None
     function = type(module).__name__ if module else _function(node)
-    if function in ("size", "getattr", "getitem") and not hasattr(meta, "shape"):
+    if function in ("size", "getattr", "getitem") and not shape:
         return None
     step = Step(
         name=str(node.target) if module else node.name,
         kind=Kind.INPUT,
         inputs=tuple(indices[source] for source in _tensors(node) if source in indices),
-        shape=tuple(getattr(meta, "shape", ())),
+        shape=shape,
         function=function,
-        where=where,
+        where=_where(node),
         module=module,
     )
     if node.op == "placeholder":
@@ -341,7 +350,8 @@ def _option(node: fx.Node, position: int, name: str, default: object) -> Any:
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:
-    return tuple(node.meta["tensor_meta"].shape)
+    shape: tuple[int, ...] = node.meta["shape"]
+    return shape
 
 
 def _pair(value: Any, dims: int) -> tuple[int, ...]:
