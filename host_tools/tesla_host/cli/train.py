@@ -36,10 +36,17 @@ def train(
     profile: Annotated[
         str | None, typer.Option("--profile", help="short for --set profile=...")
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="FILE", help="start from these weights")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="log to DIR/tensorboard as well")
+    ] = False,
 ) -> None:
     """Train a network that runs at several dot-product percentages.
 
-    Writes DIR/model.safetensors. Started again after an interruption, it continues.
+    Writes DIR/model.safetensors and DIR/training.csv. Started again after an interruption, it
+    continues. Several processes train together under torchrun.
 
     Example: tesla-embed train mnist-mlp --data idx:mnist --out runs/m --profile linear
     """
@@ -47,6 +54,7 @@ def train(
     from tesla_embed.data import load_data
     from tesla_embed.train import loop
     from tesla_embed.train.evaluate import evaluate as run_evaluation
+    from tesla_embed.train.parallel import is_first_process
     from tesla_embed.train.recipe import load_recipe
 
     overrides = list(set_ or [])
@@ -54,9 +62,17 @@ def train(
     overrides += [f"profile={profile}"] if profile else []
     chosen = load_recipe(recipe, overrides)
     dataset = load_data(data)
+    if not is_first_process():
+        loop.train(chosen, dataset, out, initial=init)
+        return
     with progress(f"training {chosen.name}") as observer:
         result = loop.train(
-            chosen, dataset, out, lambda event: observer(_status(event), event.fraction)
+            chosen,
+            dataset,
+            out,
+            lambda event: observer(_status(event), event.fraction),
+            initial=init,
+            tensorboard=tensorboard,
         )
     _print_table(run_evaluation(result.network, dataset.test, parse_dp_list(ALL_REGIONS)))
     print(f"{result.path}: {chosen.name} after {result.epochs} epochs")
