@@ -160,6 +160,10 @@ class IncompleteConv(IncompleteLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Map `[B, active inputs, …]` to `[B, active outputs, …]`."""
         weight, bias = self._active(1 if self.depthwise else x.shape[1])
+        if self.profile is not None:  # multiplying the result would take another pass over it
+            gamma = self.target.take(self.profile)
+            weight = weight * gamma.reshape(-1, *[1] * (weight.ndim - 1))
+            bias = None if bias is None else bias * gamma
         convolve = F.conv2d if len(self.kernel) == 2 else F.conv1d
         y: Tensor = convolve(
             x,
@@ -170,9 +174,7 @@ class IncompleteConv(IncompleteLayer):
             self.dilation,
             x.shape[1] if self.depthwise else 1,
         )
-        if self.profile is None:
-            return y
-        return y * self.target.take(self.profile).reshape(-1, *[1] * len(self.kernel))
+        return y
 
     def _active(self, terms: int) -> tuple[Tensor, Tensor | None]:
         if not self.depthwise:

@@ -111,19 +111,23 @@ class IncompleteBatchNorm(ScalableLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `[B, active channels, …]`."""
+        weight, bias = self._affine()
+        if self.calibrating or (self.training and self.track and self.dp in self.rows):
+            return self._observe(x, weight, bias)
+        if self.training:
+            return F.batch_norm(x, None, None, weight, bias, True, 0.0, self.eps)
+        row = self.row(self.dp)
+        mean, variance = (self.source.take(t[row]) for t in (self.means, self.variances))
+        return F.batch_norm(x, mean, variance, weight, bias, False, 0.0, self.eps)
+
+    def _affine(self) -> tuple[Tensor | None, Tensor | None]:
+        """Scale and shift, multiplied by γ: cheaper than to multiply the result."""
         weight = None if self.weight is None else self.source.take(self.weight)
         bias = None if self.bias is None else self.source.take(self.bias)
-        if self.calibrating or (self.training and self.track and self.dp in self.rows):
-            y = self._observe(x, weight, bias)
-        elif self.training:
-            y = F.batch_norm(x, None, None, weight, bias, True, 0.0, self.eps)
-        else:
-            row = self.row(self.dp)
-            mean, variance = (self.source.take(t[row]) for t in (self.means, self.variances))
-            y = F.batch_norm(x, mean, variance, weight, bias, False, 0.0, self.eps)
         if self.profile is None:
-            return y
-        return y * self.source.take(self.profile).reshape(-1, *[1] * (x.ndim - 2))
+            return weight, bias
+        gamma = self.source.take(self.profile)
+        return gamma if weight is None else weight * gamma, None if bias is None else bias * gamma
 
     def _observe(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """Normalise with the batch's statistics and note them in the row of this percentage."""
