@@ -174,15 +174,7 @@ def trace(module: nn.Module, example: Tensor) -> Trace:
 
     Raises `UnsupportedOp` and `ConfigError`.
     """
-    try:
-        graph = _Tracer().trace(module)
-    except Exception as error:  # the module's own code runs here, on proxies
-        raise UnsupportedOp(
-            f"{type(module).__name__} cannot be traced ({error}); its forward must not depend on "
-            "the values of tensors"
-        ) from error
-    shaped = fx.GraphModule(module, graph)
-    shaped.graph.eliminate_dead_code()
+    shaped = symbolic(module)
     try:
         with _evaluating(module), torch.no_grad():
             _Shapes(shaped).run(example)
@@ -193,6 +185,28 @@ def trace(module: nn.Module, example: Tensor) -> Trace:
             f"{tuple(example.shape)}: {text}"
         ) from error
     return _translate(shaped.graph, dict(module.named_modules()))
+
+
+def symbolic(module: nn.Module) -> fx.GraphModule:
+    """The graph of a module, which shares its layers; `step_name` names the nodes.
+
+    Raises `UnsupportedOp` when the module cannot be traced.
+    """
+    try:
+        graph = _Tracer().trace(module)
+    except Exception as error:  # the module's own code runs here, on proxies
+        raise UnsupportedOp(
+            f"{type(module).__name__} cannot be traced ({error}); its forward must not depend on "
+            "the values of tensors"
+        ) from error
+    shaped = fx.GraphModule(module, graph)
+    shaped.graph.eliminate_dead_code()
+    return shaped
+
+
+def step_name(node: fx.Node) -> str:
+    """The name of the step that a node becomes: a module's path, or the node's own name."""
+    return str(node.target) if node.op == "call_module" else node.name
 
 
 @contextlib.contextmanager
@@ -233,7 +247,7 @@ def _step(node: fx.Node, modules: dict[str, nn.Module], indices: dict[fx.Node, i
     if function in ("size", "getattr", "getitem") and not shape:
         return None
     step = Step(
-        name=str(node.target) if module else node.name,
+        name=step_name(node),
         kind=Kind.INPUT,
         inputs=tuple(indices[source] for source in _tensors(node) if source in indices),
         shape=shape,
