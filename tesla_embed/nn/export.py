@@ -114,7 +114,7 @@ class _Builder:
             self.made[index] = source
         elif step.kind is Kind.FLATTEN:
             self._flatten(index, step, source)
-        elif len(self.tensors[source].type.shape) != len(step.shape) - 1:
+        elif len(self.tensors[source].type.shape) != self._rank(step) - 1:
             raise _refusal(step, "images must pass ChannelsFirst first")
         elif step.kind is Kind.POOL and step.pooling and len(step.pooling.kernel) != 1:
             self._pool(index, step, source)
@@ -122,6 +122,9 @@ class _Builder:
             self._weighted(index, step, step.module, source)
         else:
             raise _refusal(step, _REASONS.get(step.kind, "no operation for it yet"))
+
+    def _rank(self, step: Step) -> int:
+        return len(self.trace.steps[step.inputs[0]].shape)
 
     def _emit(self, op: Op, type_: TensorType, folded: Folded | None = None) -> int:
         self.ops.append(op)
@@ -133,7 +136,7 @@ class _Builder:
         """A C identifier that no operation has yet."""
         name = re.sub(r"[^A-Za-z0-9_]", "_", step.name)[-50:]
         if not name[0].isalpha() or not name[0].isascii():
-            name = f"{step.function.lower()}_{name}"
+            name = f"layer_{name}"
         taken = {op.name for op in self.ops} | {"input"}
         return next(n for n in (name, *(f"{name}_{i}" for i in range(2, 999))) if n not in taken)
 
@@ -170,6 +173,8 @@ class _Builder:
                 kind = "depthwise" if layer.depthwise else "dilated"
                 raise _refusal(step, f"{kind} convolutions have no operation yet")
             window = conv_window(layer)
+            if window.pad_bottom >= window.height or window.pad_right >= window.width:
+                raise _refusal(step, "padding must be smaller than the kernel")
             shape = window.output_size(*self.tensors[source].type.shape[:2])
             weights = Weights(data=_single(folded.weights().transpose(0, 2, 3, 1)))
             op = Conv2D(
