@@ -57,10 +57,7 @@ def train(
     from tesla_embed.train.parallel import is_first_process
     from tesla_embed.train.recipe import load_recipe
 
-    overrides = list(set_ or [])
-    overrides += [f"algorithm={algorithm}"] if algorithm else []
-    overrides += [f"profile={profile}"] if profile else []
-    chosen = load_recipe(recipe, overrides)
+    chosen = load_recipe(recipe, _overrides(set_, algorithm, profile))
     dataset = load_data(data)
     if not is_first_process():
         loop.train(chosen, dataset, out, initial=init)
@@ -76,6 +73,13 @@ def train(
         )
     _print_table(run_evaluation(result.network, dataset.test, parse_dp_list(ALL_REGIONS)))
     print(f"{result.path}: {chosen.name} after {result.epochs} epochs")
+
+
+def _overrides(set_: list[str] | None, algorithm: str | None, profile: str | None) -> list[str]:
+    overrides = list(set_ or [])
+    overrides += [f"algorithm={algorithm}"] if algorithm else []
+    overrides += [f"profile={profile}"] if profile else []
+    return overrides
 
 
 def evaluate(
