@@ -29,6 +29,7 @@ from tesla_embed.ir.ops import (
     Window,
 )
 from tesla_embed.ir.types import DType, Tensor, TensorType, Weights
+from tesla_embed.nn.copies import refuse_copies
 from tesla_embed.nn.layers import IncompleteConv2d, IncompleteLinear
 from tesla_embed.nn.networks import ChannelsFirst, Network
 
@@ -78,6 +79,7 @@ def to_model(
         raise ConfigError(f"model name {name!r} is no C identifier; use letters, digits and _")
     if not dps or not all(1 <= dp <= 100 for dp in dps):
         raise ConfigError(f"regions {list(dps)} are out of range; give DP percentages 1 to 100")
+    refuse_copies(network)
     chain = _trace(network)
     graph = Graph(
         tensors=tuple(chain.tensors),
