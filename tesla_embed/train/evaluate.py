@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from tesla_embed.data import Split
 from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import full_macs, region_macs
+from tesla_embed.nn.copies import plain_at
 from tesla_embed.nn.export import to_model
 from tesla_embed.nn.layers import set_dp
 from tesla_embed.nn.networks import Network
@@ -80,11 +81,12 @@ def evaluate(
 
     `observer` is told how many of the percentages are done. Raises `ConfigError`.
     """
-    model = to_model(network, "network", dps)
-    accuracy = {}
-    for done, region in enumerate(model.regions, 1):
-        accuracy[region.dp] = measure(network, split, region.dp).accuracy
+    accuracy, macs = {}, {}
+    for done, dp in enumerate(sorted(set(dps)), 1):
+        model = to_model(plain_at(network, dp), "network", (dp,))
+        macs[dp] = sum(region_macs(model.graph, model.regions[0]))
+        accuracy[dp] = measure(network, split, dp).accuracy
         if observer:
             observer(done)
-    macs = {region.dp: sum(region_macs(model.graph, region)) for region in model.regions}
-    return Evaluation(accuracy, macs, full_macs(model.graph))
+    complete = to_model(plain_at(network, 100), "network", (100,))
+    return Evaluation(accuracy, macs, full_macs(complete.graph))

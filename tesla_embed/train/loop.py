@@ -22,6 +22,7 @@ from tesla_embed.errors import ConfigError
 from tesla_embed.nn.networks import Network, build
 from tesla_embed.train.algorithms import make_algorithm
 from tesla_embed.train.algorithms.base import Algorithm, Stage
+from tesla_embed.train.atp import update
 from tesla_embed.train.checkpoint import CheckpointInfo, save_checkpoint
 from tesla_embed.train.evaluate import measure
 from tesla_embed.train.recipe import Recipe
@@ -77,6 +78,7 @@ def train(
     algorithm = make_algorithm(recipe)
     splits = split_validation(data.train, recipe.stopping.validation, recipe.seed)
     network = build(recipe.network, data.input_shape, data.classes, recipe.profile, recipe.seed)
+    algorithm.prepare(network)
     state = RunState(recipe, network)
     path = folder / CHECKPOINT_NAME
     if path.exists():
@@ -134,8 +136,11 @@ def _epoch(
     if improved:
         counters.best = objective
         state.keep_best()
-    stops = counters.stale >= stopping.patience or counters.epoch >= stopping.max_epochs
-    within = 1.0 if stops else counters.epoch / (counters.epoch + 2 * stopping.patience)
+    if stage.epochs is None:
+        stops = counters.stale >= stopping.patience or counters.epoch >= stopping.max_epochs
+        within = 1.0 if stops else counters.epoch / (counters.epoch + 2 * stopping.patience)
+    else:
+        stops, within = counters.epoch >= stage.epochs, counters.epoch / stage.epochs
     event = EpochDone(
         stage=stage.name,
         stage_index=counters.stage,
@@ -157,14 +162,23 @@ def _run_batches(algorithm: Algorithm, stage: Stage, state: RunState, split: Spl
     rng = np.random.default_rng([state.recipe.seed, state.counters.epochs])
     order = rng.permutation(len(split))
     state.network.train()
-    total = 0.0
-    for start in range(0, len(order), state.recipe.optimizer.batch):
-        indices = order[start : start + state.recipe.optimizer.batch]
-        x, y = _tensors(split, indices)
-        state.optimizer.zero_grad()
-        total += len(indices) * algorithm.backward(state.network, stage, x, y)
-        state.optimizer.step()
+    total, size = 0.0, state.recipe.optimizer.batch
+    starts = range(0, len(order), size)
+    for number, start in enumerate(starts):
+        indices = order[start : start + size]
+        state.set_rate(_rate(stage, state.counters.epoch + number / len(starts)))
+        step = state.counters.epochs * len(starts) + number
+        batch = _tensors(split, indices)
+        loss = update(algorithm, state.network, state.optimizer, stage, batch, step)
+        total += len(indices) * loss
     return total / len(order)
+
+
+def _rate(stage: Stage, epoch: float) -> float:
+    """Learning rate after `epoch` epochs of a stage, relative to the recipe's."""
+    if stage.epochs is None or stage.schedule == "constant":
+        return 1.0
+    return (1 + math.cos(math.pi * epoch / stage.epochs)) / 2
 
 
 def _tensors(split: Split, indices: Indices) -> tuple[Tensor, Tensor]:

@@ -5,16 +5,19 @@ In: the name of a recipe that ships with the package or the path of a .toml file
 keys, values of the wrong type or out of range; the message lists the keys that exist.
 """
 
+import itertools
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import structs
 
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.networks import NetworkConfig
+from tesla_embed.train.usage import read_usage
 
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Natural = Annotated[int, msgspec.Meta(ge=1)]
@@ -52,6 +55,75 @@ class Tesla(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             raise ValueError("tasks must decrease, as in 100, 70, 40, 10")
 
 
+class RTesla(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """R-TESLA, which shares `tesla.tasks` and `tesla.alpha`: how the next task is drawn.
+
+    `regions` (DP percent; none: `tesla.tasks`) are drawn in proportion to `weights` (none: all
+    alike), or as often as the CSV file `usage` says, whose contents take the place of both when
+    the recipe is loaded. No task is added after `max_epoch` epochs.
+    """
+
+    max_epoch: Annotated[int, msgspec.Meta(ge=0)] = 50
+    regions: tuple[Percent, ...] = ()
+    weights: tuple[Annotated[float, msgspec.Meta(ge=0, le=1e18)], ...] = ()
+    usage: str = ""
+
+    def __post_init__(self) -> None:
+        if self.weights and not any(self.weights):
+            raise ValueError("weights must not all be zero")
+        if len(set(self.regions)) != len(self.regions):
+            raise ValueError("regions must differ")
+
+
+class MpIdp(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """MP-IDP: upper ends of the `ranges` (DP percent), and their `profiles`.
+
+    Without `profiles` the recipe's profile serves all ranges.
+    """
+
+    ranges: Annotated[tuple[Percent, ...], msgspec.Meta(min_length=1)] = (20, 50, 100)
+    profiles: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_regions("ranges", self.ranges)
+        if self.profiles and len(self.profiles) != len(self.ranges):
+            raise ValueError(
+                f"ranges has {len(self.ranges)} entries but profiles has {len(self.profiles)}"
+            )
+
+
+class Universal(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Universally slimmable training: a step trains 100 %, `smallest` and `random` others."""
+
+    smallest: Annotated[int, msgspec.Meta(ge=1, le=99)] = 10
+    random: Annotated[int, msgspec.Meta(ge=0, le=99)] = 2
+
+
+class Individual(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Individually trained networks, one for each of `regions` (DP percent)."""
+
+    regions: Annotated[tuple[Percent, ...], msgspec.Meta(min_length=1)] = tuple(range(10, 101, 5))
+
+    def __post_init__(self) -> None:
+        _check_regions("regions", self.regions)
+
+
+class Budget(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """For `universal` and `individual`, which do not stop early: so many `epochs` per network.
+
+    `schedule` is how the learning rate falls to zero within them. The best epoch on the validation
+    split is kept.
+    """
+
+    epochs: Natural = 30
+    schedule: Literal["constant", "cosine"] = "cosine"
+
+
+def _check_regions(name: str, regions: Sequence[int]) -> None:
+    if regions[-1] != 100 or any(a >= b for a, b in itertools.pairwise(regions)):
+        raise ValueError(f"{name} must ascend to 100, as in 20, 50, 100")
+
+
 class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How to train one network; `profile` and `algorithm` are names from their registries.
 
@@ -68,6 +140,18 @@ class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     optimizer: Adam = Adam()
     stopping: Stopping = Stopping()
     tesla: Tesla = Tesla()
+    r_tesla: RTesla = RTesla()
+    mp_idp: MpIdp = MpIdp()
+    universal: Universal = Universal()
+    individual: Individual = Individual()
+    budget: Budget = Budget()
+
+    def __post_init__(self) -> None:
+        drawn = len(self.r_tesla.regions or self.tesla.tasks)
+        if self.r_tesla.weights and len(self.r_tesla.weights) != drawn:
+            raise ValueError(
+                f"r_tesla.weights has {len(self.r_tesla.weights)} entries for {drawn} regions"
+            )
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -85,7 +169,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     recipe = _convert(_read(source), f"recipe {source}", ())
     if not overrides:
-        return recipe
+        return _with_usage(recipe)
     table: dict[str, Any] = msgspec.to_builtins(recipe)
     known = _keys(table)
     for override in overrides:
@@ -94,7 +178,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
             raise ConfigError(f"{override!r} has no '='; write --set key=value")
         path = _find(key.strip(), known)
         table = _replaced(table, path.split("."), _value(text.strip()))
-    return _convert(table, f"recipe {source} with --set {', '.join(overrides)}", known)
+    return _with_usage(_convert(table, f"recipe {source} with --set {', '.join(overrides)}", known))
 
 
 def recipe_bytes(recipe: Recipe) -> bytes:
@@ -117,6 +201,19 @@ def _read(source: str) -> dict[str, Any]:
         return tomllib.loads(content)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"recipe {source} is no valid TOML: {error}") from error
+
+
+def _with_usage(recipe: Recipe) -> Recipe:
+    """Read the usage file now: a run must go on the same when the file has changed."""
+    options = recipe.r_tesla
+    if not options.usage:
+        return recipe
+    if options.regions or options.weights:
+        raise ConfigError("r_tesla.usage excludes r_tesla.regions and weights; give only one")
+    regions, weights = read_usage(Path(options.usage))
+    return structs.replace(
+        recipe, r_tesla=structs.replace(options, regions=regions, weights=weights, usage="")
+    )
 
 
 def _convert(table: Mapping[str, Any], where: str, known: Sequence[str]) -> Recipe:

@@ -15,6 +15,7 @@ from torch import Tensor
 from tesla_embed.data import DataSet
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.networks import Network
+from tesla_embed.train.atp import parameter_groups
 from tesla_embed.train.checkpoint import check_state
 from tesla_embed.train.recipe import Recipe, recipe_bytes
 from tesla_embed.train.tensors import read_tensors, write_tensors
@@ -59,7 +60,14 @@ class RunState:
     def renew_optimizer(self) -> None:
         """Start the optimiser afresh: a new stage has a new objective."""
         rate = self.recipe.optimizer.learning_rate
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=rate)
+        self.optimizer = torch.optim.Adam(parameter_groups(self.network, rate))
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+
+    def set_rate(self, factor: float) -> None:
+        """Let every group of parameters learn at `factor` times its initial rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * group["initial_lr"]
 
     def keep_best(self) -> None:
         """Remember the present weights as the best of the stage."""
@@ -105,7 +113,8 @@ class RunState:
 
     def _load_optimizer(self, path: Path, tensors: dict[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
-        parameters = self.optimizer.param_groups[0]["params"]
+        groups = self.optimizer.param_groups
+        parameters = [parameter for group in groups for parameter in group["params"]]
         for name, tensor in tensors.items():
             index, _, key = name.partition(".")
             number = int(index) if index.isdecimal() else -1

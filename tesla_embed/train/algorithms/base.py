@@ -7,32 +7,54 @@ In: a recipe. Out: stages one after the other, and gradients for every batch. Th
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from tesla_embed.nn.layers import set_dp
 from tesla_embed.nn.networks import Network
+from tesla_embed.nn.profiles import TRAINABLE, release_profiles
 from tesla_embed.train.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One run of the optimiser until early stopping.
+    """One run of the optimiser until early stopping, or for `epochs` epochs if that is given.
 
     `objective` maps DP percentages to their coefficients, which sum to 1: the aggregated loss is
-    Σ coefficient · L_dp, and early stopping watches the same sum on the validation split.
+    Σ coefficient · L_dp, and early stopping watches the same sum on the validation split. Either
+    way the stage ends with the weights that were best there. `schedule` says how the learning rate
+    falls within a stage of a given number of epochs.
     """
 
     name: str
     objective: Mapping[int, float]
+    epochs: int | None = None
+    schedule: Literal["constant", "cosine"] = "constant"
 
 
 class Algorithm(abc.ABC):
-    """Chooses the stages of a training run; must depend on nothing but its arguments."""
+    """Chooses the stages of a training run; must depend on nothing but its arguments.
+
+    `trains_profiles`: the profile may be learnt (`tesla_embed.train.atp`). `uses_profile`: the
+    profile has an effect.
+    """
+
+    trains_profiles: ClassVar[bool] = True
+    uses_profile: ClassVar[bool] = True
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+
+    def prepare(self, network: Network) -> None:
+        """Change a freshly built network to what this algorithm trains.
+
+        By default a profile that is to be learnt becomes parameters. Runs before training and
+        before the weights of a checkpoint are loaded; then they are on the device `meta`.
+        """
+        if self.recipe.profile == TRAINABLE:
+            release_profiles(network)
 
     @abc.abstractmethod
     def stage(self, index: int, epochs: int) -> Stage | None:
@@ -41,14 +63,18 @@ class Algorithm(abc.ABC):
     @property
     @abc.abstractmethod
     def stage_count(self) -> int:
-        """How many stages there will be, for showing progress."""
+        """How many stages there will be at most, for showing progress."""
 
-    def backward(self, network: Network, stage: Stage, x: Tensor, y: Tensor) -> float:
+    def backward(
+        self, network: Network, stage: Stage, x: Tensor, y: Tensor, step: int = 0
+    ) -> float:
         """Add the gradients of one batch to the parameters; returns the loss.
 
-        x is `[B, *input_shape]`, y `[B]`. By default the stage's aggregated cross-entropy; every
-        DP percentage is differentiated by itself, so memory does not grow with their number.
+        x is `[B, *input_shape]`, y `[B]`; `step` counts the batches of the whole run. By default
+        the stage's aggregated cross-entropy; every DP percentage is differentiated by itself, so
+        memory does not grow with their number.
         """
+        del step
         total = 0.0
         for dp, coefficient in stage.objective.items():
             set_dp(network, dp)
