@@ -177,8 +177,8 @@ def _run_batches(algorithm: Algorithm, stage: Stage, state: RunState, split: Spl
 def _rate(stage: Stage, epoch: float) -> float:
     """Learning rate after `epoch` epochs of a stage, relative to the recipe's."""
     if stage.epochs is None or stage.schedule == "constant":
-        return 1.0
-    return (1 + math.cos(math.pi * epoch / stage.epochs)) / 2
+        return stage.rate
+    return stage.rate * (1 + math.cos(math.pi * epoch / stage.epochs)) / 2
 
 
 def _tensors(split: Split, indices: Indices) -> tuple[Tensor, Tensor]:

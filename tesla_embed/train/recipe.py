@@ -111,11 +111,12 @@ class Individual(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Budget(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """For `universal` and `individual`, which do not stop early: so many `epochs` per network.
 
-    `schedule` is how the learning rate falls to zero within them. The best epoch on the validation
-    split is kept.
+    The learning rate starts at `peak`; with the schedule `cosine` it falls to zero within them. The
+    best epoch on the validation split is kept.
     """
 
-    epochs: Natural = 30
+    epochs: Natural = 20
+    peak: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 3e-3
     schedule: Literal["constant", "cosine"] = "cosine"
 
 

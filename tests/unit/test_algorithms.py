@@ -296,13 +296,14 @@ def test_learning_rate_within_the_budget(
     monkeypatch.setattr(
         loop.RunState, "set_rate", lambda state, rate: (factors.append(rate), real(state, rate))
     )
-    recipe = small("universal", "budget.epochs=4", f"schedule={schedule}")
+    changes = ["budget.epochs=4", f"schedule={schedule}", "peak=0.002", "learning_rate=0.001"]
+    recipe = small("universal", *changes)
     assert train(recipe, digits, tmp_path).epochs == 4
     if schedule == "constant":
-        assert set(factors) == {1.0}
+        assert set(factors) == {2.0}
     else:
         steps = len(factors)
-        want = [(1 + math.cos(math.pi * step / steps)) / 2 for step in range(steps)]
+        want = [1 + math.cos(math.pi * step / steps) for step in range(steps)]
         assert factors == pytest.approx(want)
 
 

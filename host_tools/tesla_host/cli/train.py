@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from tesla_embed import atomic
+from tesla_embed.errors import ConfigError
 from tesla_host.cli.options import ALL_REGIONS, DataOption, parse_dp_list
 from tesla_host.cli.terminal import console, need_torch, progress
 
@@ -36,6 +37,13 @@ def train(
     profile: Annotated[
         str | None, typer.Option("--profile", help="short for --set profile=...")
     ] = None,
+    trainable_profile: Annotated[
+        bool, typer.Option("--trainable-profile", help="learn the profile: ATP, from all ones")
+    ] = False,
+    usage: Annotated[
+        Path | None,
+        typer.Option("--usage", metavar="CSV", help="r-tesla draws regions as often as used"),
+    ] = None,
 ) -> None:
     """Train a network that runs at several dot-product percentages.
 
@@ -49,9 +57,13 @@ def train(
     from tesla_embed.train.evaluate import evaluate as run_evaluation
     from tesla_embed.train.recipe import load_recipe
 
+    if trainable_profile and profile not in (None, "trainable"):
+        raise ConfigError(f"--trainable-profile excludes --profile {profile}; give one of them")
+    profile = "trainable" if trainable_profile else profile
     overrides = list(set_ or [])
     overrides += [f"algorithm={algorithm}"] if algorithm else []
     overrides += [f"profile={profile}"] if profile else []
+    overrides += [f"usage={json.dumps(str(usage))}"] if usage else []
     chosen = load_recipe(recipe, overrides)
     dataset = load_data(data)
     with progress(f"training {chosen.name}") as observer:

@@ -24,13 +24,14 @@ class Stage:
 
     `objective` maps DP percentages to their coefficients, which sum to 1: the aggregated loss is
     Σ coefficient · L_dp, and early stopping watches the same sum on the validation split. Either
-    way the stage ends with the weights that were best there. `schedule` says how the learning rate
-    falls within a stage of a given number of epochs.
+    way the stage ends with the weights that were best there. `rate` is the learning rate it starts
+    with, relative to the recipe's; with the schedule `cosine` it falls to zero within `epochs`.
     """
 
     name: str
     objective: Mapping[int, float]
     epochs: int | None = None
+    rate: float = 1.0
     schedule: Literal["constant", "cosine"] = "constant"
 
 

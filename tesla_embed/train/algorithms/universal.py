@@ -38,6 +38,7 @@ class Universal(Algorithm):
             name=f"{smallest} to 100 % DP",
             objective={dp: 1 / len(judged) for dp in sorted(judged, reverse=True)},
             epochs=budget.epochs,
+            rate=budget.peak / self.recipe.optimizer.learning_rate,
             schedule=budget.schedule,
         )
 
