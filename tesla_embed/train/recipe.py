@@ -59,8 +59,8 @@ class RTesla(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """R-TESLA, which shares `tesla.tasks` and `tesla.alpha`: how the next task is drawn.
 
     `regions` (DP percent; none: `tesla.tasks`) are drawn in proportion to `weights` (none: all
-    alike), or as often as the CSV file `usage` says, whose contents take the place of both when
-    the recipe is loaded. No task is added after `max_epoch` epochs.
+    alike, in rounds), or as often as the CSV file `usage` says, whose contents take the place of
+    both when the recipe is loaded. No task is added after `max_epoch` epochs.
     """
 
     max_epoch: Annotated[int, msgspec.Meta(ge=0)] = 50

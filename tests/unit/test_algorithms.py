@@ -179,10 +179,24 @@ def test_tasks_follow_the_distribution(changes: tuple[str, ...], shares: dict[in
     for seed in range(100):
         override = ["algorithm=r-tesla", f"seed={seed}", *changes]
         recipe = load_recipe("mnist-mlp", override)
-        counts.update(draws(recipe, range(1, 11)))
+        counts.update(draws(recipe, range(4, 14)))  # after the opening round
     assert counts.keys() == shares.keys()
     chi2 = sum((counts[dp] - 1000 * share) ** 2 / (1000 * share) for dp, share in shares.items())
     assert chi2 < 16.3, "the 99.9 % quantile for three degrees of freedom"
+
+
+@pytest.mark.parametrize("regions", ["[100, 70, 40, 10]", "[90, 30]", "[100]"])
+@pytest.mark.parametrize("seed", range(5))
+def test_without_weights_every_round_has_each_task_once(regions: str, seed: int) -> None:
+    changes = ["algorithm=r-tesla", f"seed={seed}", f"r_tesla.regions={regions}"]
+    recipe = load_recipe("mnist-mlp", changes)
+    tasks = sorted(recipe.r_tesla.regions)
+    first, *found = draws(recipe, range(13))
+    assert first == 100
+    start = len(set(tasks) - {100})
+    assert sorted({*found[:start], *({100} & set(tasks))}) == tasks
+    for begin in range(start, 12 - len(tasks), len(tasks)):
+        assert sorted(found[begin : begin + len(tasks)]) == tasks
 
 
 def test_tasks_follow_from_seed_and_index_alone() -> None:

@@ -44,9 +44,9 @@ def result(*accuracies: float, macs: int = 50) -> RunResult:
     )
 
 
-def row(label: str = "tesla, linear", *runs: RunResult) -> RowResult:
+def row(algorithm: str = "tesla", *runs: RunResult) -> RowResult:
     chosen = runs or (result(0.5, 0.9), result(0.7, 1.0))
-    return summarize("mnist-mlp", "tesla", "linear", label, list(enumerate(chosen)))
+    return summarize("mnist-mlp", Row(algorithm, "linear"), list(enumerate(chosen)))
 
 
 def test_rows_are_products_and_pairs_without_repetitions() -> None:
@@ -54,6 +54,15 @@ def test_rows_are_products_and_pairs_without_repetitions() -> None:
     assert [row.label for row in rows] == [
         "tesla, linear", "tesla, step", "individual, all-one", "idp, linear",
     ]  # fmt: skip
+
+
+def test_a_row_may_have_changes_of_its_own() -> None:
+    text = "r-tesla:step:batch=28:r_tesla.regions=[90, 10]"
+    (row,) = parse_rows([], [], [text])
+    assert row.text == text and row.label == "r-tesla, step, batch=28, r_tesla.regions=[90, 10]"
+    (run,) = plan(["digits-mlp"], [row], (3,), ["batch=5"])
+    assert run.recipe.optimizer.batch == 28 and run.recipe.r_tesla.regions == (90, 10)
+    assert run.folder == "digits-mlp--r-tesla--step--batch=28--r_tesla.regions=_90_10_--3"
 
 
 @pytest.mark.parametrize(

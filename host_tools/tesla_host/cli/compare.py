@@ -26,7 +26,11 @@ def compare(
     ] = None,
     row: Annotated[
         list[str] | None,
-        typer.Option("--row", metavar="ALGORITHM:PROFILE", help="one combination; repeatable"),
+        typer.Option(
+            "--row",
+            metavar="ALGORITHM:PROFILE[:KEY=VALUE]",
+            help="one combination, with changes of its own; repeatable",
+        ),
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", metavar="LIST", help="such as 0,1,2")] = "0",
     dp: Annotated[

@@ -4,6 +4,7 @@ In: names as the user typed them. Out: `Run`s in the order they start. Refuses, 
 names that do not exist and combinations that cannot be trained, before anything is.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,15 +18,24 @@ PLAIN = "all-one"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A way of training: one line of the table, one curve of the figure."""
+    """A way of training: one line of the table, one curve of the figure.
+
+    `changes` are the overrides `key=value` of this row alone.
+    """
 
     algorithm: str
     profile: str
+    changes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """What the table and the figure call it."""
-        return f"{self.algorithm}, {self.profile}"
+        return ", ".join((self.algorithm, self.profile, *self.changes))
+
+    @property
+    def text(self) -> str:
+        """What `parse_rows` reads."""
+        return ":".join((self.algorithm, self.profile, *self.changes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +49,8 @@ class Run:
     @property
     def folder(self) -> str:
         """Name of its sub-folder."""
-        parts = (self.recipe.name, self.row.algorithm, self.row.profile, str(self.recipe.seed))
-        return "--".join(parts)
+        row = re.sub(r"[^A-Za-z0-9._=-]+", "_", "--".join(self.row.text.split(":")))
+        return f"{self.recipe.name}--{row}--{self.recipe.seed}"
 
 
 def parse_rows(
@@ -48,19 +58,20 @@ def parse_rows(
 ) -> tuple[Row, ...]:
     """Every algorithm with every profile, and then the `pairs`, written `algorithm:profile`.
 
+    After a pair there may be overrides for this row alone, each behind another colon.
+
     An algorithm for which profiles mean nothing appears once. Raises `ConfigError`.
     """
-    wanted = [(algorithm, profile) for algorithm in algorithms for profile in profiles]
-    for pair in pairs:
-        algorithm, colon, profile = pair.partition(":")
-        if not colon:
-            raise ConfigError(f"row {pair!r} has no ':'; write it as in tesla:linear")
-        wanted.append((algorithm, profile))
+    products = [f"{algorithm}:{profile}" for algorithm in algorithms for profile in profiles]
     rows = []
-    for algorithm, profile in wanted:
+    for text in (*products, *pairs):
+        algorithm, *rest = text.split(":")
+        if not rest:
+            raise ConfigError(f"row {text!r} has no ':'; write it as in tesla:linear")
+        profile, *changes = rest
         make_profile(profile, 1)
         plain = not find_algorithm(algorithm).uses_profile
-        rows.append(Row(algorithm, PLAIN if plain else profile))
+        rows.append(Row(algorithm, PLAIN if plain else profile, tuple(changes)))
     if not rows:
         raise ConfigError("there is nothing to compare; give --algorithm and --profile, or --row")
     return tuple(dict.fromkeys(rows))
@@ -89,9 +100,11 @@ def plan(
         for source in recipes:
             for row in rows:
                 choice = [f"algorithm={row.algorithm}", f"profile={row.profile}", f"seed={seed}"]
-                recipe = load_recipe(source, [*overrides, *choice])
+                recipe = load_recipe(source, [*overrides, *row.changes, *choice])
                 make_algorithm(recipe)
                 runs.append(Run(source, row, recipe))
     if len({run.folder for run in runs}) != len(runs):
-        raise ConfigError("two recipes have the same name; change the name in one of the files")
+        raise ConfigError(
+            "two recipes or rows have the same name; leave one out or give it another name"
+        )
     return tuple(runs)

@@ -7,11 +7,15 @@ Accuracies are fractions 0 to 1. Field names are a promise to users' scripts: ad
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tesla_host.compare.plan import Row
 
 SCHEMA = "tesla-embed/compare/1"
 RUN_SCHEMA = "tesla-embed/compare-run/1"
@@ -45,6 +49,7 @@ class RowResult(msgspec.Struct, kw_only=True, frozen=True):
     """A row: means over its runs, and standard deviations where there are at least two.
 
     `source` is `measured`, or says where a reference row comes from; that may lack percentages.
+    `changes` are the row's overrides of the recipe.
     `mean_accuracy` is the mean over the grid, its deviation that of the runs' means.
     """
 
@@ -53,6 +58,7 @@ class RowResult(msgspec.Struct, kw_only=True, frozen=True):
     source: str
     algorithm: str
     profile: str
+    changes: list[str]
     mean: dict[int, float]
     sd: dict[int, float]
     mean_accuracy: float | None
@@ -85,9 +91,7 @@ class _Reference(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     row: list[_ReferenceRow]
 
 
-def summarize(
-    recipe: str, algorithm: str, profile: str, label: str, runs: Sequence[tuple[int, RunResult]]
-) -> RowResult:
+def summarize(recipe: str, row: "Row", runs: Sequence[tuple[int, RunResult]]) -> RowResult:
     """Sum up `(seed, result)` pairs of one row, all measured on the same grid."""
     seeds = [SeedResult(seed=seed, epochs=run.epochs, accuracy=run.accuracy) for seed, run in runs]
     first = runs[0][1]
@@ -96,10 +100,11 @@ def summarize(
     several = len(runs) > 1
     return RowResult(
         recipe=recipe,
-        label=label,
+        label=row.label,
         source=MEASURED,
-        algorithm=algorithm,
-        profile=profile,
+        algorithm=row.algorithm,
+        profile=row.profile,
+        changes=list(row.changes),
         mean={dp: statistics.fmean(values) for dp, values in columns.items()},
         sd={dp: statistics.stdev(values) for dp, values in columns.items()} if several else {},
         mean_accuracy=statistics.fmean(means),
@@ -137,6 +142,7 @@ def _reference_row(reference: _Reference, row: _ReferenceRow) -> RowResult:
         source=reference.source,
         algorithm="",
         profile="",
+        changes=[],
         mean=mean,
         sd={},
         mean_accuracy=None if row.mean is None else row.mean / 100,

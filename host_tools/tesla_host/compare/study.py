@@ -42,7 +42,7 @@ class Study:
         parts = ["tesla-embed", "compare", *self.recipes]
         parts += ["--data", self.data.partition(":")[0] + (":DIR" if ":" in self.data else "")]
         for row in self.rows:
-            parts += ["--row", f"{row.algorithm}:{row.profile}"]
+            parts += ["--row", row.text]
         parts += ["--seeds", ",".join(map(str, self.seeds))]
         parts += ["--dp", ",".join(map(str, self.dps))]
         for flag, values in (("--set", self.overrides), ("--reference", self.references)):
@@ -88,10 +88,7 @@ def _rows(results: dict[Run, RunResult]) -> list[RowResult]:
     groups: dict[tuple[str, Row], list[tuple[int, RunResult]]] = {}
     for run, result in results.items():
         groups.setdefault((run.recipe.name, run.row), []).append((run.recipe.seed, result))
-    return [
-        summarize(recipe, row.algorithm, row.profile, row.label, found)
-        for (recipe, row), found in groups.items()
-    ]
+    return [summarize(recipe, row, found) for (recipe, row), found in groups.items()]
 
 
 def _need_matplotlib() -> None:

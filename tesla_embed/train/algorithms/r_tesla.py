@@ -1,9 +1,10 @@
 """R-TESLA: TESLA with tasks in random order (the paper, section 3.3, Algorithm 2).
 
-The first task is the first of `tesla.tasks`. At every early stop the next one is drawn from a
-distribution, uniform or given by the user ("derived from the behavioral statistics of users"), and
-joins the aggregate, which may hold a task several times. No stage begins once the stages before it
-took more than `r_tesla.max_epoch` epochs together.
+The first task is the first of `tesla.tasks`. At every early stop another one joins the aggregate,
+which may hold a task several times. By default tasks come in rounds, each once a round in random
+order: some fifty epochs are too few for independent draws to be uniform. With weights given by the
+user ("derived from the behavioral statistics of users") every draw is independent. No stage begins
+once the stages before it took more than `r_tesla.max_epoch` epochs together.
 """
 
 import numpy as np
@@ -27,13 +28,22 @@ class RandomizedTesla(Algorithm):
 
     def task(self, index: int) -> int:
         """The task that joins at stage `index`, in DP percent: from seed and index alone."""
-        if index == 0:
-            return self.recipe.tesla.tasks[0]
-        options = self.recipe.r_tesla
+        first, options = self.recipe.tesla.tasks[0], self.recipe.r_tesla
         tasks = options.regions or self.recipe.tesla.tasks
-        weights = np.asarray(options.weights or [1.0] * len(tasks))
-        rng = np.random.default_rng([self.recipe.seed, index, _STREAM])
-        return int(rng.choice(tasks, p=weights / weights.sum()))
+        if index == 0:
+            return first
+        if options.weights:
+            weights = np.asarray(options.weights)
+            return int(self._random(index).choice(tasks, p=weights / weights.sum()))
+        # The first round goes without the task that is there already.
+        opening = [task for task in self._random(0).permutation(tasks) if task != first]
+        if index <= len(opening):
+            return int(opening[index - 1])
+        number, place = divmod(index - 1 - len(opening), len(tasks))
+        return int(self._random(1 + number).permutation(tasks)[place])
+
+    def _random(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.recipe.seed, number, _STREAM])
 
     def stage(self, index: int, epochs: int) -> Stage | None:
         """The aggregate of the first `index + 1` tasks."""
