@@ -8,7 +8,7 @@ that stops being finite.
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -90,6 +90,7 @@ def train(
             state.save(path, fingerprint)
             if observer:
                 observer(event)
+    state.finish()
     info = CheckpointInfo(
         recipe=recipe, input_shape=data.input_shape, classes=data.classes, data=data.name
     )
@@ -121,11 +122,7 @@ def _epoch(
     loss = _run_batches(algorithm, stage, state, splits[0])
     counters.epoch += 1
     counters.epochs += 1
-    objective, accuracy = 0.0, 0.0
-    for dp, coefficient in stage.objective.items():
-        measured = measure(state.network, splits[1], dp)
-        objective += coefficient * measured.loss
-        accuracy += coefficient * measured.accuracy
+    objective, accuracy = _validate(state, splits[1], stage.objective)
     if not math.isfinite(loss + objective):
         raise ConfigError(
             f"the loss is {loss} after epoch {counters.epoch} of stage {stage.name}; lower "
@@ -154,7 +151,19 @@ def _epoch(
     )
     if stops:
         state.finish_stage()
+        if goal := algorithm.goal():
+            state.choose(_validate(state, splits[1], goal)[0])
     return event
+
+
+def _validate(state: RunState, split: Split, objective: Mapping[int, float]) -> tuple[float, float]:
+    """Loss and accuracy on the validation split, summed with the coefficients of `objective`."""
+    loss, accuracy = 0.0, 0.0
+    for dp, coefficient in objective.items():
+        measured = measure(state.network, split, dp)
+        loss += coefficient * measured.loss
+        accuracy += coefficient * measured.accuracy
+    return loss, accuracy
 
 
 def _run_batches(algorithm: Algorithm, stage: Stage, state: RunState, split: Split) -> float:

@@ -60,13 +60,15 @@ class RTesla(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     `regions` (DP percent; none: `tesla.tasks`) are drawn in proportion to `weights` (none: all
     alike, in rounds), or as often as the CSV file `usage` says, whose contents take the place of
-    both when the recipe is loaded. No task is added after `max_epoch` epochs.
+    both when the recipe is loaded. No task is added after `max_epoch` epochs. The result is the
+    network of the `best` stage on the validation split or, as in the paper, of the `last`.
     """
 
     max_epoch: Annotated[int, msgspec.Meta(ge=0)] = 50
     regions: tuple[Percent, ...] = ()
     weights: tuple[Annotated[float, msgspec.Meta(ge=0, le=1e18)], ...] = ()
     usage: str = ""
+    keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
         if self.weights and not any(self.weights):

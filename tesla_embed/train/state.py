@@ -27,7 +27,8 @@ _ADVICE = "choose another --out or delete it"
 class Counters(msgspec.Struct, kw_only=True):
     """Where a run stands: `epoch` counts in the stage, `epochs` in all, `stale` without a gain.
 
-    `best` is the lowest validation objective of the stage, `None` before its first epoch.
+    `best` is the lowest validation objective of the stage, `None` before its first epoch. `reached`
+    is the lowest value of the algorithm's goal after a stage, `None` before the first or without.
     """
 
     stage: int = 0
@@ -35,6 +36,7 @@ class Counters(msgspec.Struct, kw_only=True):
     epochs: int = 0
     stale: int = 0
     best: float | None = None
+    reached: float | None = None
 
 
 class _Header(msgspec.Struct, kw_only=True):
@@ -46,12 +48,16 @@ class _Header(msgspec.Struct, kw_only=True):
 
 @dataclass(slots=True)
 class RunState:
-    """A run between two epochs; `best` holds the stage's best weights, empty before its first."""
+    """A run between two epochs; `best` holds the stage's best weights, empty before its first.
+
+    `chosen` holds the weights after the stage that came closest to the algorithm's goal.
+    """
 
     recipe: Recipe
     network: Network
     optimizer: torch.optim.Optimizer = field(init=False)
     best: dict[str, Tensor] = field(default_factory=dict)
+    chosen: dict[str, Tensor] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
 
     def __post_init__(self) -> None:
@@ -71,19 +77,34 @@ class RunState:
 
     def keep_best(self) -> None:
         """Remember the present weights as the best of the stage."""
-        self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.best = self._weights()
+
+    def choose(self, goal: float) -> None:
+        """Remember the present weights for the end if `goal` is lower than after earlier stages."""
+        if self.counters.reached is None or goal < self.counters.reached:
+            self.chosen, self.counters.reached = self._weights(), goal
+
+    def finish(self) -> None:
+        """Go to the weights that were chosen, if any were."""
+        if self.chosen:
+            self.network.load_state_dict(self.chosen)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.network.state_dict().items()}
 
     def finish_stage(self) -> None:
         """Go back to the stage's best weights and stand before the next stage."""
         self.network.load_state_dict(self.best)
         self.best = {}
         self.renew_optimizer()
-        self.counters = Counters(stage=self.counters.stage + 1, epochs=self.counters.epochs)
+        done = self.counters
+        self.counters = Counters(stage=done.stage + 1, epochs=done.epochs, reached=done.reached)
 
     def save(self, path: Path, data: str) -> None:
         """Write the state in one step; `data` is the fingerprint of the data set."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors |= {f"chosen.{name}": value for name, value in self.chosen.items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
         header = _Header(recipe=self.recipe, data=data, counters=self.counters)
@@ -100,15 +121,20 @@ class RunState:
             raise ConfigError(f"{path} belongs to a run of another recipe; {_ADVICE}")
         if header.data != data.fingerprint():
             raise ConfigError(f"{path} belongs to a run on other data; {_ADVICE}")
-        groups: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+        groups: dict[str, dict[str, Tensor]] = {
+            group: {} for group in ("network", "best", "chosen", "optimizer")
+        }
         for name, tensor in tensors.items():
             group, _, rest = name.partition(".")
             groups.setdefault(group, {})[rest] = tensor
         check_state(path, self.network, groups["network"], _ADVICE)
         if groups["best"] or header.counters.best is not None:
             check_state(path, self.network, groups["best"], _ADVICE)
+        if groups["chosen"] or header.counters.reached is not None:
+            check_state(path, self.network, groups["chosen"], _ADVICE)
         self.network.load_state_dict(groups["network"])
-        self.best, self.counters = groups["best"], header.counters
+        self.best, self.chosen = groups["best"], groups["chosen"]
+        self.counters = header.counters
         self._load_optimizer(path, groups["optimizer"])
 
     def _load_optimizer(self, path: Path, tensors: dict[str, Tensor]) -> None:

@@ -191,6 +191,30 @@ def test_r_tesla_ends_after_max_epoch() -> None:
     assert len(longest) <= algorithm.stage_count
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_r_tesla_keeps_the_stage_that_serves_all_tasks(
+    digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str
+) -> None:
+    ends: list[torch.Tensor] = []
+    goals = iter([0.5, 0.3, 0.4, 0.2, 0.9, 0.8, 0.7])
+    real = loop.RunState.finish_stage
+    choose = loop.RunState.choose
+
+    def finish(state: loop.RunState) -> None:
+        real(state)
+        ends.append(state.network.state_dict()["body.fc1.weight"].clone())
+
+    monkeypatch.setattr(loop.RunState, "finish_stage", finish)
+    monkeypatch.setattr(loop.RunState, "choose", lambda state, _: choose(state, next(goals)))
+    changes = [f"keep={keep}", "max_epochs=1", "max_epoch=5", "weights=[3, 1]"]
+    recipe = small("r-tesla", *changes)
+    network = train(recipe, digits, tmp_path).network
+    assert len(ends) == 6
+    assert torch.equal(network.state_dict()["body.fc1.weight"], ends[3 if keep == "best" else 5])
+    goal = make_algorithm(recipe).goal()
+    assert goal == ({100: 0.75, 30: 0.25} if keep == "best" else None)
+
+
 # --- ATP ----------------------------------------------------------------------------------------
 
 

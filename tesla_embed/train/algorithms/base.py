@@ -66,6 +66,13 @@ class Algorithm(abc.ABC):
     def stage_count(self) -> int:
         """How many stages there will be at most, for showing progress."""
 
+    def goal(self) -> Mapping[int, float] | None:
+        """What decides which stage's network is the result: a sum like a stage's `objective`.
+
+        The lowest value on the validation split wins. By default `None`: the last stage's network.
+        """
+        return None
+
     def backward(
         self, network: Network, stage: Stage, x: Tensor, y: Tensor, step: int = 0
     ) -> float:

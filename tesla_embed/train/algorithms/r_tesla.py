@@ -4,8 +4,12 @@ The first task is the first of `tesla.tasks`. At every early stop another one jo
 which may hold a task several times. By default tasks come in rounds, each once a round in random
 order: some fifty epochs are too few for independent draws to be uniform. With weights given by the
 user ("derived from the behavioral statistics of users") every draw is independent. No stage begins
-once the stages before it took more than `r_tesla.max_epoch` epochs together.
+once the stages before it took more than `r_tesla.max_epoch` epochs together. The paper notes that
+the last network need not be the best one (section 4.1); unless `r_tesla.keep` says `last`, the
+result is that of the stage that serves all tasks best on the validation split.
 """
+
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -41,6 +45,15 @@ class RandomizedTesla(Algorithm):
             return int(opening[index - 1])
         number, place = divmod(index - 1 - len(opening), len(tasks))
         return int(self._random(1 + number).permutation(tasks)[place])
+
+    def goal(self) -> Mapping[int, float] | None:
+        """The losses of all tasks, weighted as they are drawn; none with `keep` `last`."""
+        options = self.recipe.r_tesla
+        if options.keep == "last":
+            return None
+        tasks = options.regions or self.recipe.tesla.tasks
+        weights = options.weights or (1.0,) * len(tasks)
+        return {dp: weight / sum(weights) for dp, weight in zip(tasks, weights, strict=True)}
 
     def _random(self, number: int) -> np.random.Generator:
         return np.random.default_rng([self.recipe.seed, number, _STREAM])
