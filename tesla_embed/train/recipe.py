@@ -95,10 +95,15 @@ class MpIdp(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Universal(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Universally slimmable training: a step trains 100 %, `smallest` and `random` others."""
+    """Universally slimmable training: a step trains 100 %, `smallest` and `random` others.
+
+    Those are drawn with the same probability each, or uniformly on a logarithmic scale: so that
+    small widths, where a few channels matter most and a step costs least, come up more often.
+    """
 
     smallest: Annotated[int, msgspec.Meta(ge=1, le=99)] = 10
     random: Annotated[int, msgspec.Meta(ge=0, le=99)] = 2
+    scale: Literal["linear", "logarithmic"] = "linear"
 
 
 class Individual(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -66,7 +66,7 @@ class RunState:
     def renew_optimizer(self) -> None:
         """Start the optimiser afresh: a new stage has a new objective."""
         rate = self.recipe.optimizer.learning_rate
-        self.optimizer = torch.optim.Adam(parameter_groups(self.network, rate))
+        self.optimizer = torch.optim.Adam(parameter_groups(self.network, rate), fused=True)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
 

@@ -294,11 +294,14 @@ def test_universal_is_the_sandwich_rule_with_a_detached_teacher() -> None:
         torch.testing.assert_close(gradient, parameter.grad, atol=1e-7, rtol=1e-4)
 
 
-def test_random_widths_cover_the_range_and_follow_the_step() -> None:
-    algorithm = make_algorithm(small("universal", "smallest=20", "universal.random=3"))
+@pytest.mark.parametrize(("scale", "low_half"), [("linear", 0.5), ("logarithmic", 0.69)])
+def test_random_widths_cover_the_range_and_follow_the_step(scale: str, low_half: float) -> None:
+    changes = ["smallest=20", "universal.random=3", f"scale={scale}"]
+    algorithm = make_algorithm(small("universal", *changes))
     assert isinstance(algorithm, Universal)
-    drawn = [dp for step in range(500) for dp in algorithm.widths(step)[1:]]
-    assert set(drawn) == set(range(20, 101)) and len(drawn) == 1500
+    drawn = [dp for step in range(1000) for dp in algorithm.widths(step)[1:]]
+    assert set(drawn) == set(range(20, 101)) and len(drawn) == 3000
+    assert sum(dp <= 60 for dp in drawn) / 3000 == pytest.approx(low_half, abs=0.03)
     assert algorithm.widths(4) == algorithm.widths(4) != algorithm.widths(5)
 
 

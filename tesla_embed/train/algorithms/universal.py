@@ -6,6 +6,8 @@ TESLA leaves between its tasks. Source: Yu and Huang, "Universally Slimmable Net
 Training Techniques", ICCV 2019, sections 3.2 and 3.3.
 """
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -46,7 +48,11 @@ class Universal(Algorithm):
         """DP percentages below the largest that step number `step` trains, the smallest first."""
         options = self.recipe.universal
         rng = np.random.default_rng([self.recipe.seed, step, _STREAM])
-        drawn = rng.integers(options.smallest, 100, options.random, endpoint=True)
+        if options.scale == "logarithmic":
+            low, high = math.log(options.smallest - 0.5), math.log(100.5)
+            drawn = np.exp(rng.uniform(low, high, options.random)).round().astype(np.int64)
+        else:
+            drawn = rng.integers(options.smallest, 100, options.random, endpoint=True)
         return (options.smallest, *map(int, drawn))
 
     def backward(
