@@ -128,10 +128,11 @@ def _epoch(
             f"the loss is {loss} after epoch {counters.epoch} of stage {stage.name}; lower "
             "optimizer.learning_rate or scale the data"
         )
-    improved = counters.best is None or objective < counters.best - stopping.min_gain
+    score = objective if stage.judge == "loss" else 1 - accuracy
+    improved = counters.best is None or score < counters.best - stopping.min_gain
     counters.stale = 0 if improved else counters.stale + 1
     if improved:
-        counters.best = objective
+        counters.best = score
         state.keep_best()
     if stage.epochs is None:
         stops = counters.stale >= stopping.patience or counters.epoch >= stopping.max_epochs

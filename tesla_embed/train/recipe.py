@@ -97,13 +97,13 @@ class MpIdp(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Universal(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Universally slimmable training: a step trains 100 %, `smallest` and `random` others.
 
-    Those are drawn with the same probability each, or uniformly on a logarithmic scale: so that
-    small widths, where a few channels matter most and a step costs least, come up more often.
+    Those are drawn uniformly on a logarithmic scale, so that small widths, where a few channels
+    matter most and a step costs least, come up more often; or all alike, as in the publication.
     """
 
     smallest: Annotated[int, msgspec.Meta(ge=1, le=99)] = 10
     random: Annotated[int, msgspec.Meta(ge=0, le=99)] = 2
-    scale: Literal["linear", "logarithmic"] = "linear"
+    scale: Literal["logarithmic", "linear"] = "logarithmic"
 
 
 class Individual(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -119,7 +119,7 @@ class Budget(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """For `universal` and `individual`, which do not stop early: so many `epochs` per network.
 
     The learning rate starts at `peak`; with the schedule `cosine` it falls to zero within them. The
-    best epoch on the validation split is kept.
+    epoch of the highest accuracy on the validation split is kept.
     """
 
     epochs: Natural = 20

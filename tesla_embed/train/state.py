@@ -27,8 +27,9 @@ _ADVICE = "choose another --out or delete it"
 class Counters(msgspec.Struct, kw_only=True):
     """Where a run stands: `epoch` counts in the stage, `epochs` in all, `stale` without a gain.
 
-    `best` is the lowest validation objective of the stage, `None` before its first epoch. `reached`
-    is the lowest value of the algorithm's goal after a stage, `None` before the first or without.
+    `best` is the lowest validation score of the stage (loss or error rate), `None` before its first
+    epoch. `reached` is the lowest value of the algorithm's goal after a stage, `None` before the
+    first or without a goal.
     """
 
     stage: int = 0

@@ -305,6 +305,21 @@ def test_random_widths_cover_the_range_and_follow_the_step(scale: str, low_half:
     assert algorithm.widths(4) == algorithm.widths(4) != algorithm.widths(5)
 
 
+def test_a_budget_ends_with_the_most_accurate_epoch(
+    digits: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted = iter([(0.1, 0.5), (0.9, 0.8), (0.9, 0.7), (0.9, 0.8)])  # loss, accuracy
+    weights: list[torch.Tensor] = []
+
+    def validate(state: loop.RunState, *_: object) -> tuple[float, float]:
+        weights.append(state.network.state_dict()["body.fc1.weight"].clone())
+        return next(scripted)
+
+    monkeypatch.setattr(loop, "_validate", validate)
+    network = train(small("universal", "budget.epochs=4"), digits, tmp_path).network
+    assert torch.equal(network.state_dict()["body.fc1.weight"], weights[1])
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
 def test_learning_rate_within_the_budget(
     digits: DataSet, tmp_path: Path, schedule: str, monkeypatch: pytest.MonkeyPatch

@@ -24,13 +24,16 @@ class Stage:
 
     `objective` maps DP percentages to their coefficients, which sum to 1: the aggregated loss is
     Σ coefficient · L_dp, and early stopping watches the same sum on the validation split. Either
-    way the stage ends with the weights that were best there. `rate` is the learning rate it starts
-    with, relative to the recipe's; with the schedule `cosine` it falls to zero within `epochs`.
+    way the stage ends with the weights that were best there, by their loss or by their accuracy:
+    a falling learning rate goes on raising accuracy when confidence already costs loss. `rate` is
+    the learning rate it starts with, relative to the recipe's; with the schedule `cosine` it falls
+    to zero within `epochs`.
     """
 
     name: str
     objective: Mapping[int, float]
     epochs: int | None = None
+    judge: Literal["loss", "accuracy"] = "loss"
     rate: float = 1.0
     schedule: Literal["constant", "cosine"] = "constant"
 

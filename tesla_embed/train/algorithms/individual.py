@@ -35,6 +35,7 @@ class Individual(Algorithm):
             name=f"network of {regions[index]} % DP",
             objective={regions[index]: 1.0},
             epochs=budget.epochs,
+            judge="accuracy",
             rate=budget.peak / self.recipe.optimizer.learning_rate,
             schedule=budget.schedule,
         )

@@ -40,6 +40,7 @@ class Universal(Algorithm):
             name=f"{smallest} to 100 % DP",
             objective={dp: 1 / len(judged) for dp in sorted(judged, reverse=True)},
             epochs=budget.epochs,
+            judge="accuracy",
             rate=budget.peak / self.recipe.optimizer.learning_rate,
             schedule=budget.schedule,
         )
