@@ -165,6 +165,13 @@ def test_a_comparison_is_written_and_finished_runs_are_skipped(tmp_path: Path) -
         recipes=["digits-mlp"], rows=[Row("tesla", "linear"), Row("idp", "linear")], seeds=[0],
         dps=[30, 100], data="digits", overrides=TINY,
     )  # fmt: skip
+    assert study.command() == (
+        "tesla-embed compare digits-mlp --data digits --row tesla:linear --row idp:linear "
+        "--seeds 0 --dp 30,100 --set 'hidden=[8]' --set max_epochs=1 --set 'tasks=[100, 30]' "
+        "--set batch=512 --out DIR"
+    )
+    grid = Study(recipes=["a"], rows=[], seeds=[0, 1], dps=[10, 15, 20], data="idx:/home/me")
+    assert grid.command().endswith("--data idx:DIR --seeds 0,1 --dp 10-20/5 --out DIR")
     first = compare(study, tmp_path, 2, nobody)
     assert [one.label for one in first.rows] == ["tesla, linear", "idp, linear"]
     assert first.rows[0].macs == {30: 74 * 3, 100: 74 * 8}

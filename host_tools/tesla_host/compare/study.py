@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tesla_embed import __version__, atomic
@@ -44,7 +45,7 @@ class Study:
         for row in self.rows:
             parts += ["--row", row.text]
         parts += ["--seeds", ",".join(map(str, self.seeds))]
-        parts += ["--dp", ",".join(map(str, self.dps))]
+        parts += ["--dp", _grid(self.dps)]
         for flag, values in (("--set", self.overrides), ("--reference", self.references)):
             for value in values:
                 parts += [flag, value]
@@ -89,6 +90,14 @@ def _rows(results: dict[Run, RunResult]) -> list[RowResult]:
     for run, result in results.items():
         groups.setdefault((run.recipe.name, run.row), []).append((run.recipe.seed, result))
     return [summarize(recipe, row, found) for (recipe, row), found in groups.items()]
+
+
+def _grid(dps: Sequence[int]) -> str:
+    """A list of DP percentages as the command line takes it, evenly spaced ones as a range."""
+    steps = {later - earlier for earlier, later in pairwise(dps)}
+    if len(dps) > 2 and len(steps) == 1:
+        return f"{dps[0]}-{dps[-1]}/{steps.pop()}"
+    return ",".join(map(str, dps))
 
 
 def _need_matplotlib() -> None:
