@@ -179,9 +179,7 @@ def test_a_comparison_is_written_and_finished_runs_are_skipped(tmp_path: Path) -
     before = {name: (tmp_path / name).read_bytes() for name in names}
     assert json.loads(before["compare.json"])["schema"] == "tesla-embed/compare/1"
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")}
-    started = time.monotonic()
     assert compare(study, tmp_path, 2, nobody) == first
-    assert time.monotonic() - started < 5
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")}
     assert before == {name: (tmp_path / name).read_bytes() for name in names}
 
