@@ -198,7 +198,13 @@ def test_ctrl_c_leaves_checkpoints_and_no_processes(tmp_path: Path) -> None:
     arguments = ["compare", "digits-mlp", "--data", "digits", "--row", "idp:linear"]
     arguments += ["--out", str(tmp_path), "--jobs", "1", "--set", "patience=100000"]
     arguments += ["--set", "max_epochs=100000", "--set", "hidden=[8]"]
-    program = f"import sys; sys.argv[1:] = {arguments!r}; from tesla_host.cli import main; main()"
+    program = f"""
+import signal, sys
+from tesla_host.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts without
+sys.argv[1:] = {arguments!r}
+main()
+"""
     process = subprocess.Popen(
         [sys.executable, "-c", program], stderr=subprocess.PIPE, start_new_session=True
     )
