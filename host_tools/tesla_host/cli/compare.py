@@ -14,39 +14,46 @@ if TYPE_CHECKING:
 _GRID = "10-100/5"
 
 
+_Algorithms = Annotated[
+    list[str] | None, typer.Option("--algorithm", help="train with it; repeatable")
+]
+_Profiles = Annotated[
+    list[str] | None, typer.Option("--profile", help="for each --algorithm; repeatable")
+]
+_Rows = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--row",
+        metavar="ALGORITHM:PROFILE[:KEY=VALUE]",
+        help="one combination, with changes of its own; repeatable",
+    ),
+]
+_Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="change a key of every recipe; repeatable"),
+]
+_References = Annotated[
+    list[str] | None,
+    typer.Option("--reference", help="published figures to show: mnist-mlp or a .toml file"),
+]
+
+
 def compare(
     recipes: Annotated[list[str], typer.Argument(help="names of recipes, or .toml files")],
     data: DataOption,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for the results")],
-    algorithm: Annotated[
-        list[str] | None, typer.Option("--algorithm", help="train with it; repeatable")
-    ] = None,
-    profile: Annotated[
-        list[str] | None, typer.Option("--profile", help="for each --algorithm; repeatable")
-    ] = None,
-    row: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--row",
-            metavar="ALGORITHM:PROFILE[:KEY=VALUE]",
-            help="one combination, with changes of its own; repeatable",
-        ),
-    ] = None,
+    algorithm: _Algorithms = None,
+    profile: _Profiles = None,
+    row: _Rows = None,
     seeds: Annotated[str, typer.Option("--seeds", metavar="LIST", help="such as 0,1,2")] = "0",
     dp: Annotated[
         str, typer.Option("--dp", metavar="LIST", help="where to measure, such as 10-100/5")
     ] = _GRID,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="change a key of every recipe; repeatable"),
-    ] = None,
-    reference: Annotated[
-        list[str] | None,
-        typer.Option("--reference", help="published figures to show: mnist-mlp or a .toml file"),
-    ] = None,
+    set_: _Changes = None,
+    reference: _References = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="runs at once; by default one per core")
-    ] = 0,
+        int | None, typer.Option("--jobs", min=1, help="runs at once; by default one per core")
+    ] = None,
 ) -> None:
     """Train in several ways and compare accuracy at every dot-product percentage.
 
@@ -73,7 +80,7 @@ def compare(
         references=reference or [],
     )
     with progress("comparing") as observer:
-        comparison = run_comparison(study, out, jobs or len(os.sched_getaffinity(0)), observer)
+        comparison = run_comparison(study, out, jobs or os.cpu_count() or 1, observer)
     _print_table(comparison)
     print(out / "compare.md")
 
