@@ -7,7 +7,6 @@ import numpy as np
 
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
-from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import FloatAnswers, Model
 from tesla_embed.nn.export import to_model
 from tesla_embed.quant.calibrate import calibrate
@@ -27,11 +26,6 @@ def quantize_checkpoint(
     the network, `QuantizationError` when integers cannot represent it.
     """
     info = checkpoint.info
-    if data.input_shape != tuple(info.input_shape):
-        raise ConfigError(
-            f"the network takes examples of shape {tuple(info.input_shape)}, the data have "
-            f"{data.input_shape}; use the data set it was trained on"
-        )
     scores = evaluate(checkpoint.network, data.test, dps)
     provenance = dataclasses.replace(
         info.provenance(),
