@@ -36,15 +36,21 @@ class Table:
     `bias`: int32 in units of input scale times weight scale (float32 in a float model).
     `weight_scale`: float64, one per active output channel, or `None` in a float model. It usually
     repeats the leading entries of the weights' own scale; batch norm per region changes it.
+    `gain`: what a float model has in its place, `y = activation(gain * (W x) + bias)`: positive
+    float64, one per active output channel, or `None` for ones and in an integer model. Weights
+    exist once, so whatever multiplies a channel differently in each region must stand beside them.
     """
 
     bias: npt.NDArray[np.generic]
     weight_scale: npt.NDArray[np.float64] | None = None
+    gain: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         self.bias.flags.writeable = False
         if self.weight_scale is not None:
             self.weight_scale.flags.writeable = False
+        if self.gain is not None:
+            self.gain.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,10 @@ def _weighted(op: Weighted, table: Table | None, target: TensorType, x: Float64)
     if table is None:
         raise GraphError(f"{op.name}: has weights but no table")
     weights = op.weights.data.reshape(len(op.weights.data), -1).astype(np.float64)
-    y = x.reshape(-1, weights.shape[1]) @ weights.T + table.bias.astype(np.float64)
+    y = x.reshape(-1, weights.shape[1]) @ weights.T
+    if table.gain is not None:
+        y = y * table.gain
+    y = y + table.bias.astype(np.float64)
     match op.activation:
         case Activation.NONE:
             pass

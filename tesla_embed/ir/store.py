@@ -2,7 +2,8 @@
 
 Layout: the metadata key `tesla-embed` holds `{"schema", "model", "digest"}`; weights are named
 `<operation>.weights` and `<operation>.weight_scale`, a region's tables
-`region<dp>.<operation>.bias` and `region<dp>.<operation>.weight_scale`.
+`region<dp>.<operation>.bias`, `region<dp>.<operation>.weight_scale` and, in float models,
+`region<dp>.<operation>.gain`.
 Files are not trusted: whatever is read is verified.
 """
 
@@ -156,6 +157,8 @@ def _arrays(model: Model) -> Arrays:
             arrays[f"region{region.dp}.{op.name}.bias"] = table.bias
             if table.weight_scale is not None:
                 arrays[f"region{region.dp}.{op.name}.weight_scale"] = table.weight_scale
+            if table.gain is not None:
+                arrays[f"region{region.dp}.{op.name}.gain"] = table.gain
     # safetensors writes an array as it lies in memory, whatever its strides.
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
@@ -198,13 +201,18 @@ def _build_op(described: dict[str, Any], arrays: Arrays) -> Op:
 
 
 def _build_weights(name: str, arrays: Arrays) -> Weights:
-    return Weights(data=_take(f"{name}.weights", arrays), scale=_scale(name, arrays))
+    scale = _scale(f"{name}.weight_scale", arrays)
+    return Weights(data=_take(f"{name}.weights", arrays), scale=scale)
 
 
 def _build_table(name: str, op: Op, arrays: Arrays) -> Table | None:
     if not isinstance(op, Weighted):
         return None
-    return Table(bias=_take(f"{name}.bias", arrays), weight_scale=_scale(name, arrays))
+    return Table(
+        bias=_take(f"{name}.bias", arrays),
+        weight_scale=_scale(f"{name}.weight_scale", arrays),
+        gain=_scale(f"{name}.gain", arrays),
+    )
 
 
 def _take(name: str, arrays: Arrays) -> npt.NDArray[np.generic]:
@@ -215,7 +223,7 @@ def _take(name: str, arrays: Arrays) -> npt.NDArray[np.generic]:
 
 
 def _scale(name: str, arrays: Arrays) -> npt.NDArray[np.float64] | None:
-    found = arrays.pop(f"{name}.weight_scale", None)
+    found = arrays.pop(name, None)
     if found is not None and found.dtype != np.float64:
-        raise GraphError(f"{name}.weight_scale is {found.dtype}, not float64")
+        raise GraphError(f"{name} is {found.dtype}, not float64")
     return typing.cast("npt.NDArray[np.float64] | None", found)

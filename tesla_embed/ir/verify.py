@@ -171,10 +171,14 @@ def _weights(op: Weighted, weights: Weights, rank: int) -> None:
 
 
 def _scale(name: str, scale: np.ndarray, count: int) -> None:
-    _require(scale.dtype == np.float64 and scale.shape == (count,), name, f"needs {count} scales")
-    ok = bool((np.isfinite(scale) & (scale > 0)).all())
-    _require(ok, name, "weight scales must be positive")
+    _factors(name, "weight scales", scale, count)
     _require(_is_float32(scale), name, "weight scales must be float32, as in a .tflite")
+
+
+def _factors(name: str, what: str, values: np.ndarray, count: int) -> None:
+    fits = values.dtype == np.float64 and values.shape == (count,)
+    _require(fits, name, f"needs {count} {what}")
+    _require(bool((np.isfinite(values) & (values > 0)).all()), name, f"{what} must be positive")
 
 
 def _is_float32(values: np.ndarray | np.float64) -> bool:
@@ -241,7 +245,10 @@ def _table(where: str, op: Weighted, table: Table, graph: Graph, region: Region)
         float_ok = table.bias.dtype == np.float32 and table.weight_scale is None
         float_ok = float_ok and op.weights.data.dtype == np.float32
         _require(float_ok, where, "a float model needs float weights and biases, and no scales")
+        if table.gain is not None:
+            _factors(where, "gains", table.gain, count)
         return
+    _require(table.gain is None, where, "an integer model has weight scales, and no gain")
     _require(op.weights.data.dtype == np.int8, where, "int8 activations need int8 weights")
     _require(table.bias.dtype == np.int32, where, "biases must be int32")
     if table.weight_scale is None:

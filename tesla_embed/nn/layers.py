@@ -1,51 +1,93 @@
 """Layers that compute only a leading part of their dot products.
 
 In: activations whose inactive channels are simply absent. Out: the active channels of the result.
-A layer reads its active input width off the tensor it gets and its active output width off its
-DP percentage, slices its weights accordingly and never masks, so the saving is real and weights
-outside the active part receive gradients of exactly zero. Refuses DP percentages outside 1 to 100.
+A layer reads its active input width off the tensor it gets and its active output width off the
+`ChannelGroup` of its output, slices its weights accordingly and never masks, so the saving is real
+and weights outside the active part receive gradients of exactly zero. `set_dp` and `set_widths`
+refuse, with `ConfigError`, percentages outside 1 to 100 and widths that cannot be.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tesla_embed.errors import ConfigError
-from tesla_embed.ir.graph import active_channels
+from tesla_embed.nn.channels import ChannelGroup, Span, unique_groups
 
 
-class IncompleteLayer(nn.Module):
-    """What scalable layers share: the DP percentage and the active width of their output.
+class ScalableLayer(nn.Module):
+    """A layer that knows which channels it reads (`source`) and makes (`target`).
 
-    `outputs` counts output channels. With `scalable` only the leading `dp` percent of them, rounded
-    up to a `multiple` (1 is the paper's rule), are computed; otherwise always all.
+    `dp` is the percentage that `set_dp` chose last.
+    """
+
+    source: Span
+    target: Span
+    profile: Tensor | None
+
+    def __init__(self, source: Span, target: Span) -> None:
+        super().__init__()
+        self.source, self.target = source, target
+        self.dp = 100
+
+    def narrow(self) -> None:
+        """Keep only the active part of the weights, and no profile; the groups are the caller's."""
+        raise NotImplementedError
+
+
+class IncompleteLayer(ScalableLayer):
+    """What layers with dot products share.
+
+    `outputs` counts output channels; those of `target` that are active are computed. `profile`
+    holds γ where this layer applies it, and `bias` is `None` where there is none.
     """
 
     weight: nn.Parameter
-    bias: nn.Parameter
-    profile: Tensor | None
+    bias: nn.Parameter | None
 
-    def __init__(self, outputs: int, *, scalable: bool, multiple: int) -> None:
-        super().__init__()
-        self.outputs = outputs
-        self.scalable = scalable
-        self.multiple = multiple
-        self.dp = 100
+    @property
+    def outputs(self) -> int:
+        """Output channels at full width."""
+        return self.target.size
 
     def active_outputs(self, dp: int | None = None) -> int:
         """Number of output channels computed at `dp` percent, by default at the present one."""
-        if not self.scalable:
-            return self.outputs
-        return active_channels(self.outputs, self.dp if dp is None else dp, self.multiple)
+        return self.target.active if dp is None else self.target.width(dp)
 
-    def reset(self, generator: torch.Generator) -> None:
-        """Draw weights and biases from U(-1/√fan_in, 1/√fan_in), PyTorch's own default."""
-        bound = 1 / math.sqrt(self.weight[0].numel())
+    def reset(self, generator: torch.Generator, gain: float = 1.0) -> None:
+        """Draw weights and biases from U(-g/√fan_in, g/√fan_in); g = 1 is PyTorch's default.
+
+        g = √6 is He's uniform initialisation, which keeps the variance through many ReLU layers
+        (He et al., "Delving Deep into Rectifiers", ICCV 2015); biases are then zero.
+        """
+        bound = gain / math.sqrt(self.weight[0].numel())
         with torch.no_grad():
             self.weight.uniform_(-bound, bound, generator=generator)
-            self.bias.uniform_(-bound, bound, generator=generator)
+            if self.bias is not None and gain == 1.0:
+                self.bias.uniform_(-bound, bound, generator=generator)
+            elif self.bias is not None:
+                self.bias.zero_()
+
+    def _active(self, terms: int) -> tuple[Tensor, Tensor | None]:
+        """Weights and biases for an input of `terms` active entries."""
+        weight = self.target.take(self.weight)
+        whole = len(self.source.parts) == 1
+        weight = weight.narrow(1, 0, terms) if whole else self.source.take(weight, 1)
+        return weight, None if self.bias is None else self.target.take(self.bias)
+
+    def narrow(self) -> None:
+        """Keep only the active part of the weights, and no profile; the groups are the caller's."""
+        weight, bias = self._active(self.source.active)
+        self._set_weights(weight.detach().clone(), None if bias is None else bias.detach().clone())
+        self.profile = None
+
+    def _set_weights(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight = nn.Parameter(weight)
+        self.register_parameter("bias", None if bias is None else nn.Parameter(bias))
 
 
 class IncompleteLinear(IncompleteLayer):
@@ -59,58 +101,128 @@ class IncompleteLinear(IncompleteLayer):
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
+        inputs: int | Span,
+        outputs: int | Span,
         *,
         profile: Tensor | None = None,
         scalable: bool = False,
         multiple: int = 1,
     ) -> None:
-        super().__init__(outputs, scalable=scalable, multiple=multiple)
-        self.weight = nn.Parameter(torch.zeros(outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        source, target = _spans(inputs, outputs, scalable, multiple)
+        super().__init__(source, target)
+        self._set_weights(torch.zeros(target.size, source.size), torch.zeros(target.size))
         self.register_buffer("profile", profile)
+
+    @staticmethod
+    def like(layer: nn.Linear, source: Span, target: Span) -> "IncompleteLinear":
+        """The incomplete form of a plain layer, with copies of its weights."""
+        with torch.device("meta"):
+            made = IncompleteLinear(source, target)
+        made._set_weights(*_copies(layer))
+        return made
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[B, active inputs]` to `[B, active outputs]`."""
-        terms, rows = x.shape[1], self.active_outputs()
         if self.profile is not None:
-            x = x * self.profile[:terms]
-        return F.linear(x, self.weight[:rows, :terms], self.bias[:rows])
+            terms = x.shape[1]
+            whole = len(self.source.parts) == 1
+            x = x * (self.profile[:terms] if whole else self.source.take(self.profile))
+        return F.linear(x, *self._active(x.shape[1]))
 
 
-class IncompleteConv2d(IncompleteLayer):
-    """Convolution with an incomplete dot product (the paper, Eq. 2).
+class IncompleteConv(IncompleteLayer):
+    """Convolution with an incomplete dot product (the paper, Eq. 2), over time or images.
 
-    y_j = γ_j (b_j + Σ_{i ≤ k} f_ji * x_i), x `[B, k, H, W]`, y `[B, m, H', W']`: k is the active
-    input width, found in the shape of x, m the active output width. `weight` is
-    `[outputs, inputs, kernel, kernel]`; `profile` holds γ `[outputs]` or is `None` for all ones.
+    y_j = γ_j (b_j + Σ_{i ≤ k} f_ji * x_i), x `[B, k, …]`, y `[B, m, …]`: k is the active input
+    width, found in the shape of x, m the active output width. `weight` is
+    `[outputs, inputs, *kernel]`; `profile` holds γ `[outputs]` or is `None` for all ones.
+    With `depthwise` every input channel has filters of its own, `[outputs, 1, *kernel]`, and m
+    follows k: the channels of the input carry their γ through, and none is applied here.
+    `padding` counts zeros at both ends of each dimension, or is "same" or "valid".
     """
 
     def __init__(
         self,
-        inputs: int,
-        outputs: int,
-        kernel: int,
+        inputs: int | Span,
+        outputs: int | Span,
+        kernel: int | tuple[int, ...],
         *,
-        stride: int = 1,
-        padding: int = 0,
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] | str = 0,
+        dilation: int | tuple[int, ...] = 1,
+        depthwise: bool = False,
         profile: Tensor | None = None,
         scalable: bool = False,
         multiple: int = 1,
+        dimensions: int = 2,
     ) -> None:
-        super().__init__(outputs, scalable=scalable, multiple=multiple)
-        self.kernel, self.stride, self.padding = kernel, stride, padding
-        self.weight = nn.Parameter(torch.zeros(outputs, inputs, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        source, target = _spans(inputs, outputs, scalable, multiple)
+        super().__init__(source, target)
+        self.kernel = (kernel,) * dimensions if isinstance(kernel, int) else kernel
+        self.stride = (stride,) * dimensions if isinstance(stride, int) else stride
+        self.padding = (padding,) * dimensions if isinstance(padding, int) else padding
+        self.dilation = (dilation,) * dimensions if isinstance(dilation, int) else dilation
+        self.depthwise = depthwise
+        fan = 1 if depthwise else source.size
+        self._set_weights(torch.zeros(target.size, fan, *self.kernel), torch.zeros(target.size))
         self.register_buffer("profile", profile)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `[B, active inputs, H, W]` to `[B, active outputs, H', W']`."""
-        terms, rows = x.shape[1], self.active_outputs()
-        weight, bias = self.weight[:rows, :terms], self.bias[:rows]
-        y = F.conv2d(x, weight, bias, stride=self.stride, padding=self.padding)
-        return y if self.profile is None else y * self.profile[:rows, None, None]
+        """Map `[B, active inputs, …]` to `[B, active outputs, …]`."""
+        weight, bias = self._active(1 if self.depthwise else x.shape[1])
+        if self.profile is not None:  # multiplying the result would take another pass over it
+            gamma = self.target.take(self.profile)
+            weight = weight * gamma.reshape(-1, *[1] * (weight.ndim - 1))
+            bias = None if bias is None else bias * gamma
+        convolve = F.conv2d if len(self.kernel) == 2 else F.conv1d
+        y: Tensor = convolve(
+            x,
+            weight,
+            bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            x.shape[1] if self.depthwise else 1,
+        )
+        return y
+
+    def _active(self, terms: int) -> tuple[Tensor, Tensor | None]:
+        if not self.depthwise:
+            return super()._active(terms)
+        bias = None if self.bias is None else self.target.take(self.bias)
+        return self.target.take(self.weight), bias
+
+
+class IncompleteConv2d(IncompleteConv):
+    """`IncompleteConv` over images: x is `[B, k, H, W]`."""
+
+    @staticmethod
+    def like(layer: nn.Conv2d, source: Span, target: Span) -> "IncompleteConv2d":
+        """The incomplete form of a plain layer, with copies of its weights."""
+        with torch.device("meta"):
+            made = IncompleteConv2d(source, target, layer.kernel_size, **_options(layer))
+        made._set_weights(*_copies(layer))
+        return made
+
+
+class IncompleteConv1d(IncompleteConv):
+    """`IncompleteConv` over time: x is `[B, k, L]`, kernel and stride have one number."""
+
+    @staticmethod
+    def like(layer: nn.Conv1d, source: Span, target: Span) -> "IncompleteConv1d":
+        """The incomplete form of a plain layer, with copies of its weights."""
+        with torch.device("meta"):
+            made = IncompleteConv1d(source, target, layer.kernel_size, **_options(layer))
+        made._set_weights(*_copies(layer))
+        return made
+
+
+class ChannelsFirst(nn.Module):
+    """Turns images as data sets have them, `[B, H, W, C]`, into `[B, C, H, W]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[B, H, W, C]` to `[B, C, H, W]`."""
+        return x.permute(0, 3, 1, 2)
 
 
 def set_dp(module: nn.Module, dp: int) -> None:
@@ -118,5 +230,59 @@ def set_dp(module: nn.Module, dp: int) -> None:
     if not 1 <= dp <= 100:
         raise ConfigError(f"{dp} % DP is out of range; use 1 to 100")
     for layer in module.modules():
-        if isinstance(layer, IncompleteLayer):
+        if isinstance(layer, ScalableLayer):
             layer.dp = dp
+            for part in (*layer.source.parts, *layer.target.parts):
+                part.group.active = part.group.width(dp)
+
+
+def channel_groups(module: nn.Module) -> dict[str, ChannelGroup]:
+    """The groups of channels that shrink together inside `module`, by name, in execution order."""
+    layers = [layer for layer in module.modules() if isinstance(layer, ScalableLayer)]
+    return unique_groups(span for layer in layers for span in (layer.source, layer.target))
+
+
+def set_widths(module: nn.Module, widths: Mapping[str, int]) -> None:
+    """Set the number of active channels of some groups; the others stay as they are.
+
+    Names are those of `channel_groups`. Batch norm then uses the statistics for the smallest DP
+    percentage that covers the mean share of active channels; `recalibrate` makes better ones.
+    Raises `ConfigError` for unknown groups and widths that cannot be, before changing anything.
+    """
+    groups = channel_groups(module)
+    for name, channels in widths.items():
+        if name not in groups:
+            known = ", ".join(name for name, group in groups.items() if group.scalable)
+            raise ConfigError(f"group {name!r} is not known; scalable groups are {known}")
+        groups[name].checked(channels)
+    for name, channels in widths.items():
+        groups[name].active = channels
+    scalable = [group for group in groups.values() if group.scalable]
+    share = sum(group.active for group in scalable) / max(1, sum(g.size for g in scalable))
+    for layer in module.modules():
+        if isinstance(layer, ScalableLayer):
+            layer.dp = math.ceil(100 * share) or 100
+
+
+def _spans(
+    inputs: int | Span, outputs: int | Span, scalable: bool, multiple: int
+) -> tuple[Span, Span]:
+    source = Span.of(inputs) if isinstance(inputs, int) else inputs
+    if isinstance(outputs, Span):
+        return source, outputs
+    return source, Span.of(outputs, scalable=scalable, multiple=multiple)
+
+
+def _copies(layer: nn.Module) -> tuple[Tensor, Tensor | None]:
+    weight, bias = cast("Tensor", layer.weight), cast("Tensor | None", layer.bias)
+    return weight.detach().clone(), None if bias is None else bias.detach().clone()
+
+
+def _options(layer: nn.Conv1d | nn.Conv2d) -> dict[str, Any]:
+    return {
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "dilation": layer.dilation,
+        "depthwise": layer.groups > 1,
+        "dimensions": len(layer.kernel_size),
+    }

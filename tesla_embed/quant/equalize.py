@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from tesla_embed.ir.graph import Graph, Model, Region, Table
+from tesla_embed.ir.graph import Graph, Model, Region
 from tesla_embed.ir.interpret_float import float_activations
 from tesla_embed.ir.ops import Activation, Op, Weighted
 from tesla_embed.ir.types import Weights
@@ -98,5 +98,5 @@ def _rescale_bias(region: Region, producer: int, factors: Float64) -> Region:
     table = tables[producer]
     assert table is not None
     bias = (table.bias.astype(np.float64) * factors[: len(table.bias)]).astype(np.float32)
-    tables[producer] = Table(bias=bias)
+    tables[producer] = dataclasses.replace(table, bias=bias)
     return dataclasses.replace(region, tables=tuple(tables))

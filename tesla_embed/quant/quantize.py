@@ -97,6 +97,10 @@ def _quantize_table(where: str, op: Op, table: Table | None, source: TensorType)
     if table is None or not isinstance(op, Weighted) or op.weights.scale is None:
         return None
     weight_scale = op.weights.scale[: len(table.bias)].copy()
+    if table.gain is not None:  # rounded to float32 again: what a .tflite can carry
+        weight_scale = (weight_scale * table.gain).astype(np.float32).astype(np.float64)
+        if not bool((weight_scale > 0).all() and np.isfinite(weight_scale).all()):
+            raise QuantizationError(f"{where}: a gain is out of range; train the network again")
     bias = np.rint(table.bias.astype(np.float64) / (quantization(source).scale * weight_scale))
     if bool((np.abs(bias) > INT32_MAX).any()):
         raise QuantizationError(f"{where}: a bias does not fit int32; its channel is nearly dead")

@@ -17,6 +17,7 @@ from tesla_embed import __version__
 from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Provenance
 from tesla_embed.nn.networks import Count, Network, assemble
+from tesla_embed.train.algorithms import make_algorithm
 from tesla_embed.train.recipe import Recipe
 from tesla_embed.train.tensors import read_tensors, write_tensors
 
@@ -72,7 +73,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ConfigError(f"the header of {path} is malformed: {error}; {_ADVICE}") from error
     with torch.device("meta"):  # shapes only: a header may claim any size
         recipe = info.recipe
-        network = assemble(recipe.network, info.input_shape, info.classes, recipe.profile)
+        network = assemble(
+            recipe.network, info.input_shape, info.classes, recipe.profile, recipe.batch_norm
+        )
+        make_algorithm(recipe).prepare(network)
     check_state(path, network, tensors, _ADVICE)
     network.load_state_dict(tensors, assign=True)
     return Checkpoint(network, info)

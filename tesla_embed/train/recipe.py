@@ -5,16 +5,20 @@ In: the name of a recipe that ships with the package or the path of a .toml file
 keys, values of the wrong type or out of range; the message lists the keys that exist.
 """
 
+import itertools
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import structs
 
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.networks import NetworkConfig
+from tesla_embed.nn.norm import BatchNormOptions
+from tesla_embed.train.usage import read_usage
 
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*\Z", max_length=63)]
@@ -22,11 +26,30 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*\Z", max_len
 Natural = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Adam(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Optimiser Adam: `learning_rate` per step, over batches of `batch` examples."""
+class Optimizer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Optimiser Adam, or gradient descent with `momentum`.
+
+    `learning_rate` per step, over batches of `batch` examples in each process. `weight_decay`
+    pulls weights, not biases, to zero. `schedule` says how the rate falls within a stage: not at
+    all, as half a cosine down to zero after `stopping.max_epochs`, or by `step_factor` every
+    `step_epochs` epochs.
+    """
 
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1e-3
     batch: Natural = 128
+    method: Literal["adam", "sgd"] = "adam"
+    momentum: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    step_epochs: Natural = 30
+    step_factor: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
+
+
+class Augmentation(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Random changes to training images: shifts by up to `crop` pixels, `flip` left to right."""
+
+    crop: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    flip: bool = False
 
 
 class Stopping(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -54,11 +77,89 @@ class Tesla(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             raise ValueError("tasks must decrease, as in 100, 70, 40, 10")
 
 
+class RTesla(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """R-TESLA, which shares `tesla.tasks` and `tesla.alpha`: how the next task is drawn.
+
+    `regions` (DP percent; none: `tesla.tasks`) are drawn in proportion to `weights` (none: all
+    alike, in rounds), or as often as the CSV file `usage` says, whose contents take the place of
+    both when the recipe is loaded. No task is added after `max_epoch` epochs. The result is the
+    network of the `best` stage on the validation split or, as in the paper, of the `last`.
+    """
+
+    max_epoch: Annotated[int, msgspec.Meta(ge=0)] = 50
+    regions: tuple[Percent, ...] = ()
+    weights: tuple[Annotated[float, msgspec.Meta(ge=0, le=1e18)], ...] = ()
+    usage: str = ""
+    keep: Literal["best", "last"] = "best"
+
+    def __post_init__(self) -> None:
+        if self.weights and not any(self.weights):
+            raise ValueError("weights must not all be zero")
+        if len(set(self.regions)) != len(self.regions):
+            raise ValueError("regions must differ")
+
+
+class MpIdp(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """MP-IDP: upper ends of the `ranges` (DP percent), and their `profiles`.
+
+    Without `profiles` the recipe's profile serves all ranges.
+    """
+
+    ranges: Annotated[tuple[Percent, ...], msgspec.Meta(min_length=1)] = (20, 50, 100)
+    profiles: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_regions("ranges", self.ranges)
+        if self.profiles and len(self.profiles) != len(self.ranges):
+            raise ValueError(
+                f"ranges has {len(self.ranges)} entries but profiles has {len(self.profiles)}"
+            )
+
+
+class Universal(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Universally slimmable training: a step trains 100 %, `smallest` and `random` others.
+
+    Those are drawn uniformly on a logarithmic scale, so that small widths, where a few channels
+    matter most and a step costs least, come up more often; or all alike, as in the publication.
+    """
+
+    smallest: Annotated[int, msgspec.Meta(ge=1, le=99)] = 10
+    random: Annotated[int, msgspec.Meta(ge=0, le=99)] = 2
+    scale: Literal["logarithmic", "linear"] = "logarithmic"
+
+
+class Individual(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Individually trained networks, one for each of `regions` (DP percent)."""
+
+    regions: Annotated[tuple[Percent, ...], msgspec.Meta(min_length=1)] = tuple(range(10, 101, 5))
+
+    def __post_init__(self) -> None:
+        _check_regions("regions", self.regions)
+
+
+class Budget(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """For `universal` and `individual`, which do not stop early: so many `epochs` per network.
+
+    The learning rate falls from `peak` to zero within them, as half a cosine. The epoch of the
+    highest accuracy on the validation split is kept.
+    """
+
+    epochs: Natural = 20
+    peak: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 3e-3
+
+
+def _check_regions(name: str, regions: Sequence[int]) -> None:
+    if regions[-1] != 100 or any(a >= b for a, b in itertools.pairwise(regions)):
+        raise ValueError(f"{name} must ascend to 100, as in 20, 50, 100")
+
+
 class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How to train one network; `profile` and `algorithm` are names from their registries.
 
     `threads` counts CPU threads. It belongs to the recipe because the order of sums, and with it
     the last bit of every weight, depends on it; one is also the fastest for small networks.
+    `device` is "auto" (the graphics processor where there is one), "cpu" or "cuda". With
+    `precision` "bfloat16" products are computed in that type; weights and sums stay float32.
     """
 
     name: Name
@@ -67,9 +168,25 @@ class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     profile: str = "linear"
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
-    optimizer: Adam = Adam()
+    device: Annotated[str, msgspec.Meta(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)\Z")] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    optimizer: Optimizer = Optimizer()
+    augmentation: Augmentation = Augmentation()
+    batch_norm: BatchNormOptions = BatchNormOptions()
     stopping: Stopping = Stopping()
     tesla: Tesla = Tesla()
+    r_tesla: RTesla = RTesla()
+    mp_idp: MpIdp = MpIdp()
+    universal: Universal = Universal()
+    individual: Individual = Individual()
+    budget: Budget = Budget()
+
+    def __post_init__(self) -> None:
+        drawn = len(self.r_tesla.regions or self.tesla.tasks)
+        if self.r_tesla.weights and len(self.r_tesla.weights) != drawn:
+            raise ValueError(
+                f"r_tesla.weights has {len(self.r_tesla.weights)} entries for {drawn} regions"
+            )
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -87,7 +204,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     recipe = _convert(_read(source), f"recipe {source}", ())
     if not overrides:
-        return recipe
+        return _with_usage(recipe)
     table: dict[str, Any] = msgspec.to_builtins(recipe)
     known = _keys(table)
     for override in overrides:
@@ -96,7 +213,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
             raise ConfigError(f"{override!r} has no '='; write --set key=value")
         path = _find(key.strip(), known)
         table = _replaced(table, path.split("."), _value(text.strip()))
-    return _convert(table, f"recipe {source} with --set {', '.join(overrides)}", known)
+    return _with_usage(_convert(table, f"recipe {source} with --set {', '.join(overrides)}", known))
 
 
 def recipe_bytes(recipe: Recipe) -> bytes:
@@ -119,6 +236,19 @@ def _read(source: str) -> dict[str, Any]:
         return tomllib.loads(content)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"recipe {source} is no valid TOML: {error}") from error
+
+
+def _with_usage(recipe: Recipe) -> Recipe:
+    """Read the usage file now: a run must go on the same when the file has changed."""
+    options = recipe.r_tesla
+    if not options.usage:
+        return recipe
+    if options.regions or options.weights:
+        raise ConfigError("r_tesla.usage excludes r_tesla.regions and weights; give only one")
+    regions, weights = read_usage(Path(options.usage))
+    return structs.replace(
+        recipe, r_tesla=structs.replace(options, regions=regions, weights=weights, usage="")
+    )
 
 
 def _convert(table: Mapping[str, Any], where: str, known: Sequence[str]) -> Recipe:

@@ -56,3 +56,15 @@ def test_errors_reach_the_caller(tmp_path: Path) -> None:
 def test_verbs_do_not_import_torch_before_they_run() -> None:
     program = "import sys, tesla_host.cli.train; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_trainable_profile_and_usage(tmp_path: Path) -> None:
+    usage = tmp_path / "usage = 1.csv"
+    usage.write_text("dp,count\n30,5\n")
+    arguments = ["digits-mlp", "--data", "digits", "--out", tmp_path / "run", *TINY]
+    arguments += ["--algorithm", "r-tesla", "--set", "max_epoch=2", "--trainable-profile"]
+    run("train", *arguments, "--usage", usage)
+    content = (tmp_path / "run" / "model.safetensors").read_bytes()
+    assert b'\\"profile\\":\\"trainable\\"' in content and b'\\"regions\\":[30]' in content
+    with pytest.raises(ConfigError, match="excludes --profile linear"):
+        run("train", *arguments, "--profile", "linear")

@@ -71,9 +71,11 @@ def watched(recipe: Recipe, data: DataSet, folder: Path) -> tuple[TrainResult, S
     """Train, and take down which examples were learnt from in which order."""
     seen, real = Seen(), Algorithm.backward
 
-    def backward(self: Any, network: Any, stage: Any, x: torch.Tensor, y: torch.Tensor) -> float:
+    def backward(
+        self: Any, network: Any, stage: Any, x: torch.Tensor, y: torch.Tensor, step: int
+    ) -> float:
         seen.epochs[-1] += x[:, 0].tolist()
-        return real(self, network, stage, x, y)
+        return real(self, network, stage, x, y, step)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Algorithm, "backward", backward)

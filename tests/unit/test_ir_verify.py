@@ -217,8 +217,8 @@ RULES: dict[str, tuple[Change, str]] = {
     "weights' type": (weights_with(0, I8.astype(np.int16), EIGHTH), "conv: weights are int16"),
     "weight -128": (weights_with(0, I8 - np.int8(127) - np.int8(1), EIGHTH), "lie in -127…127"),
     "no scale": (weights_with(0, I8), "conv: int8 weights need a scale"),
-    "scales short": (weights_with(0, I8, EIGHTH[:5].copy()), "conv: needs 6 scales"),
-    "scales' type": (weights_with(0, I8, EIGHTH.astype(np.float32)), "conv: needs 6 scales"),
+    "scales short": (weights_with(0, I8, EIGHTH[:5].copy()), "conv: needs 6 weight scales"),
+    "scales' type": (weights_with(0, I8, EIGHTH.astype(np.float32)), "conv: needs 6 weight scales"),
     "scale of zero": (weights_with(0, I8, EIGHTH * 0), "conv: weight scales must be positive"),
     "scale of NaN": (weights_with(0, I8, EIGHTH * np.nan), "conv: weight scales must be positive"),
     "dense width": (

@@ -20,6 +20,7 @@ from tesla_embed.train import loop
 from tesla_embed.train.algorithms import make_algorithm
 from tesla_embed.train.algorithms.tesla import aggregate
 from tesla_embed.train.evaluate import Measure, evaluate
+from tesla_embed.train.log import LOG_NAME
 from tesla_embed.train.loop import EpochDone, train
 from tesla_embed.train.recipe import Recipe, load_recipe
 
@@ -185,7 +186,7 @@ loop.train(recipe.load_recipe("digits-mlp", {TINY!r}), load_data("digits"), Path
     folder = tmp_path / "killed"
     done = subprocess.run([sys.executable, "-c", program, str(folder)], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert [entry.name for entry in folder.iterdir()] == [loop.CHECKPOINT_NAME]
+    assert {entry.name for entry in folder.iterdir()} == {loop.CHECKPOINT_NAME, LOG_NAME}
     recipe = load_recipe("digits-mlp", TINY)
     events: list[EpochDone] = []
     resumed = train(recipe, digits, folder, events.append).path.read_bytes()

@@ -15,6 +15,8 @@ import typer
 from tesla_embed import __version__
 from tesla_embed.errors import TeslaEmbedError
 from tesla_host.cli.build import build, doctor, targets
+from tesla_host.cli.cam import cam
+from tesla_host.cli.compare import compare
 from tesla_host.cli.demo import demo
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate, quantize
@@ -30,7 +32,8 @@ app = typer.Typer(
     "compute.",
 )
 for verb in (
-    demo, train, evaluate, quantize, generate, build, profile, verify, report, targets, doctor
+    demo, train, evaluate, compare, cam, quantize, generate, build, profile, verify, report,
+    targets, doctor,
 ):  # fmt: skip
     app.command()(verb)
 

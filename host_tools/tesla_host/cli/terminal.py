@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from tesla_embed.errors import ToolchainError
@@ -29,6 +29,8 @@ def progress(what: str) -> Iterator[Callable[[str, float], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(elapsed_when_finished=False),
         TextColumn("{task.fields[status]}"),
         console=Console(stderr=True),
     ) as bar:

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from tesla_embed import atomic
+from tesla_embed.errors import ConfigError
 from tesla_host.cli.options import ALL_REGIONS, DataOption, parse_dp_list
 from tesla_host.cli.terminal import console, need_torch, progress
 
@@ -36,10 +37,24 @@ def train(
     profile: Annotated[
         str | None, typer.Option("--profile", help="short for --set profile=...")
     ] = None,
+    trainable_profile: Annotated[
+        bool, typer.Option("--trainable-profile", help="learn the profile: ATP, from all ones")
+    ] = False,
+    usage: Annotated[
+        Path | None,
+        typer.Option("--usage", metavar="CSV", help="r-tesla draws regions as often as used"),
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="FILE", help="start from these weights")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="log to DIR/tensorboard as well")
+    ] = False,
 ) -> None:
     """Train a network that runs at several dot-product percentages.
 
-    Writes DIR/model.safetensors. Started again after an interruption, it continues.
+    Writes DIR/model.safetensors and DIR/training.csv. Started again after an interruption, it
+    continues. Several processes train together under torchrun.
 
     Example: tesla-embed train mnist-mlp --data idx:mnist --out runs/m --profile linear
     """
@@ -47,20 +62,38 @@ def train(
     from tesla_embed.data import load_data
     from tesla_embed.train import loop
     from tesla_embed.train.evaluate import evaluate as run_evaluation
+    from tesla_embed.train.parallel import is_first_process
     from tesla_embed.train.recipe import load_recipe
 
     atomic.check_writable(out / loop.MODEL_NAME)
-    overrides = list(set_ or [])
-    overrides += [f"algorithm={algorithm}"] if algorithm else []
-    overrides += [f"profile={profile}"] if profile else []
+    if trainable_profile and profile not in (None, "trainable"):
+        raise ConfigError(f"--trainable-profile excludes --profile {profile}; give one of them")
+    profile = "trainable" if trainable_profile else profile
+    overrides = _overrides(set_, algorithm, profile)
+    overrides += [f"usage={json.dumps(str(usage))}"] if usage else []
     chosen = load_recipe(recipe, overrides)
     dataset = load_data(data)
+    if not is_first_process():
+        loop.train(chosen, dataset, out, initial=init)
+        return
     with progress(f"training {chosen.name}") as observer:
         result = loop.train(
-            chosen, dataset, out, lambda event: observer(_status(event), event.fraction)
+            chosen,
+            dataset,
+            out,
+            lambda event: observer(_status(event), event.fraction),
+            initial=init,
+            tensorboard=tensorboard,
         )
     _print_table(run_evaluation(result.network, dataset.test, parse_dp_list(ALL_REGIONS)))
     print(f"{result.path}: {chosen.name} after {result.epochs} epochs")
+
+
+def _overrides(set_: list[str] | None, algorithm: str | None, profile: str | None) -> list[str]:
+    overrides = list(set_ or [])
+    overrides += [f"algorithm={algorithm}"] if algorithm else []
+    overrides += [f"profile={profile}"] if profile else []
+    return overrides
 
 
 def evaluate(

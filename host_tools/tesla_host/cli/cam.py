@@ -1,0 +1,86 @@
+"""The verb `cam`: where a network looks at every DP percentage.
+
+PyTorch is imported when the verb runs, never before.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from tesla_embed import atomic
+from tesla_host.cli.options import DataOption, parse_dp_list
+from tesla_host.cli.terminal import console, need_torch
+from tesla_host.report.pictures import GREEN, RED, framed, grid, overlay, png
+
+if TYPE_CHECKING:
+    from tesla_embed.nn.cam import ActivationMaps
+
+_PIXELS = 96
+"""Height of one picture, about."""
+
+
+def cam(
+    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors that train wrote")],
+    data: DataOption,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="picture to write, .png")],
+    dp: Annotated[
+        str, typer.Option("--dp", metavar="LIST", help="10,25,100 or 10,20,...,100")
+    ] = "10,20,30,50,100",
+    samples: Annotated[int, typer.Option("--samples", min=1, max=64, help="test images")] = 6,
+    first: Annotated[int, typer.Option("--first", min=0, help="number of the first one")] = 0,
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="look at this layer instead of the last image")
+    ] = None,
+) -> None:
+    """Draw class activation maps: a row for each test image, a column for each DP percentage.
+
+    Hot places speak for the predicted class. The frame is green where that is right, red where not.
+
+    Example: tesla-embed cam runs/r/model.safetensors --data npz:cifar10 --out cam.png
+    """
+    dps = parse_dp_list(dp)
+    need_torch()
+    from tesla_embed.data import load_data
+    from tesla_embed.errors import ConfigError
+    from tesla_embed.nn.cam import activation_maps
+    from tesla_embed.train.checkpoint import load_checkpoint
+    from tesla_embed.train.evaluate import check_fit
+
+    network, split = load_checkpoint(checkpoint).network, load_data(data).test
+    check_fit(network, split)
+    if len(network.input_shape) != 3 or network.task != "classify":
+        raise ConfigError(f"{checkpoint} does not classify images; class activation maps need that")
+    chosen = split.subset(slice(first, first + samples))
+    if not len(chosen):
+        raise ConfigError(f"--first {first} is beyond the {len(split)} test images")
+    images = chosen.floats()
+    found = {value: activation_maps(network, images, value, layer) for value in dps}
+    zoom = max(1, _PIXELS // images.shape[1])
+    rows = [
+        [
+            framed(
+                overlay(images[index], maps.maps[index], zoom),
+                GREEN if maps.predictions[index] == label else RED,
+            )
+            for maps in found.values()
+        ]
+        for index, label in enumerate(chosen.y)
+    ]
+    atomic.write_bytes(out, png(grid(rows)))
+    _print_table(found, chosen.y.tolist(), first)
+    print(f"{out}: {len(chosen)} images at {', '.join(map(str, dps))} % DP, left to right")
+
+
+def _print_table(found: "dict[int, ActivationMaps]", labels: list[int], first: int) -> None:
+    table = Table(caption="predicted class at each DP percentage; * is wrong")
+    for heading in ("image", "class", *(f"{dp} %" for dp in found)):
+        table.add_column(heading, justify="right")
+    for index, label in enumerate(labels):
+        cells = []
+        for maps in found.values():
+            guess = int(maps.predictions[index])
+            cells.append(str(guess) if guess == label else f"{guess}*")
+        table.add_row(str(first + index), str(label), *cells)
+    console().print(table)
