@@ -42,6 +42,8 @@ from tesla_embed.train.state import RunState
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 MODEL_NAME = "model.safetensors"
+_STREAM = 4
+"""Sets PyTorch's random numbers apart from all others that follow from the seed."""
 _CALIBRATION_BATCH = 250
 """Examples at a time when batch norm is recalibrated."""
 
@@ -119,7 +121,8 @@ def train(
         log = TrainingLog(folder, state.counters.epochs, tensorboard) if group.first else None
         while stage := _next_stage(run.algorithm, state):
             started, rate = time.monotonic(), _rate(run, stage)
-            event = _epoch(run, stage)
+            with _own_randomness(recipe.seed, state.counters.epochs, group.rank, device):
+                event = _epoch(run, stage)
             if log:
                 log.add(_row(event, state.counters.epochs, rate, time.monotonic() - started))
                 state.save(path, fingerprint)
@@ -218,6 +221,15 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _own_randomness(seed: int, epoch: int, rank: int, device: torch.device) -> Iterator[None]:
+    """Let what PyTorch draws, as dropout does, follow from the epoch; spare everybody else."""
+    drawn = np.random.default_rng([seed, epoch, rank, _STREAM]).integers(2**63)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(drawn))
+        yield
 
 
 def _next_stage(algorithm: Algorithm, state: RunState) -> Stage | None:
