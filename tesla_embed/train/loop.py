@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tesla_embed.data import (
     DataSet,
@@ -49,6 +49,7 @@ from tesla_embed.train.state import RunState
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 MODEL_NAME = "model.safetensors"
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 _CALIBRATION_BATCH = 250
 """Examples at a time when batch norm is recalibrated."""
 
@@ -335,10 +336,22 @@ def _backward(
     """Gradients of this process's `share` of a batch, averaged over all; its own mean loss."""
     network, loss = run.state.network, 0.0
     if examples is not None:
-        with _precision(run.state.recipe.precision, run.device):
+        with _precision(run.state.recipe.precision, run.device), _seeded(run, step):
             loss = run.algorithm.backward(network, stage, *examples, step)
     run.workers.average_gradients(network, share)
     return loss
+
+
+@contextlib.contextmanager
+def _seeded(run: _Run, step: int) -> Iterator[None]:
+    """Let dropout follow from the seed, the step and the process, and leave other draws alone."""
+    if not any(isinstance(layer, _DROPOUT) for layer in run.state.network.modules()):
+        yield
+        return
+    entropy = np.random.SeedSequence([run.state.recipe.seed, step, run.workers.rank])
+    with torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
+        torch.manual_seed(int(entropy.generate_state(1)[0]))
+        yield
 
 
 def _rate(run: _Run, stage: Stage, part: float = 0.0) -> float:

@@ -119,6 +119,33 @@ def test_killed_resnet_ends_with_the_same_bits_and_log(
     assert [row["epochs"] for row in rows(tmp_path / "whole")] == ["1", "2", "3", "4"]
 
 
+def test_dropout_follows_from_the_seed(digits: DataSet, tmp_path: Path) -> None:
+    """Regression: masks came from the global generator, so every run ended with other bits."""
+    changes = [
+        "channels=4", "kernel=[3,3]", "padding=[1,1]", "dropout=0.3", "max_epochs=2",
+        "tasks=[100, 50]", "validation=0.2", "batch_norm.rows=[50, 100]",
+    ]  # fmt: skip
+    recipe = load_recipe("kws-dscnn", changes)
+
+    def stop(event: EpochDone) -> None:
+        if event.epoch == 1:
+            raise Killed
+
+    torch.manual_seed(1)
+    whole = train(recipe, digits, tmp_path / "whole").path.read_bytes()
+    state = torch.get_rng_state()
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train(recipe, digits, tmp_path / "parts", stop)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert train(recipe, digits, tmp_path / "parts").path.read_bytes() == whole
+    other = load_recipe("kws-dscnn", [*changes, "dropout=0.29"])
+    weights = train(other, digits, tmp_path / "other").network.state_dict()
+    first = safetensors.torch.load(whole)
+    assert not torch.equal(weights["body.classifier.weight"], first["body.classifier.weight"])
+
+
 def test_log_columns_and_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = TrainingLog(tmp_path / "new", 0)
     log.add(dict.fromkeys(COLUMNS, 1))
