@@ -1,8 +1,18 @@
-"""Write files so that a reader sees the old content or the new one, never a part."""
+"""Write files so that a reader sees the old content or the new one, never a part.
+
+In: a destination and its content. Out: the file or folder, whole. Refuses, with `ConfigError`,
+places that cannot be written.
+
+A process that is killed while it writes leaves a hidden `.NAME.????????.part` behind. Writers hold
+a lock on theirs, which the system gives back when they end, however they end; `write_bytes` removes
+those of the same name that nobody holds. Where the system has no such locks they stay.
+"""
 
 import contextlib
 import os
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +31,9 @@ def replacing(path: Path) -> Iterator[Path]:
     check_writable(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, temporary = _claim(path)
     except OSError as error:
         raise _unwritable(path, error) from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         temporary.chmod(0o666 & ~_umask())
         yield temporary
@@ -34,6 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def check_writable(path: Path) -> None:
@@ -81,7 +90,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` in one step."""
+    """Write `content` to `path` in one step, and remove what killed writes of it left there."""
+    _sweep(path.resolve())
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -89,6 +99,50 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write `content` to `path` in UTF-8 with Unix line ends, in one step."""
     write_bytes(path, content.encode())
+
+
+def _claim(path: Path) -> tuple[int, Path]:
+    """Create an empty file beside `path`; it counts as in use until the handle is closed."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        _lock(handle, wait=True)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # swept away before it was locked
+
+
+def _sweep(path: Path) -> None:
+    """Remove files that `_claim` created for `path` and whose processes are gone."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part")
+    with contextlib.suppress(OSError):
+        for entry in [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name)]:
+            _remove_unused(entry)
+
+
+def _remove_unused(path: Path) -> None:
+    """Remove a file that nobody writes; a link, a folder or a file of somebody else stays."""
+    if path.is_symlink() or not path.is_file():
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDWR)
+        try:
+            if _lock(handle, wait=False):
+                path.unlink()
+        finally:
+            os.close(handle)
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Whether this process is now the only one to hold the open file `handle`."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # held, or a file system without locks
+        return False
+    return True
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:

@@ -122,6 +122,39 @@ def split_validation(train: Split, share: float, seed: int) -> tuple[Split, Spli
     return train.subset(kept), train.subset(held)
 
 
+def check_data(data: DataSet) -> None:
+    """Raise `ConfigError` unless values are finite and labels from 0 to `data.classes` - 1.
+
+    What `load_data` made is checked already; this is for data sets that were made in a program.
+    """
+    for part, split in (("training", data.train), ("test", data.test)):
+        where = f"the {part} data of {data.name}"
+        if split.x.shape[1:] != data.input_shape or len(split.x) != len(split.y):
+            raise ConfigError(
+                f"{where} have examples {split.x.shape} and labels {split.y.shape}, training "
+                f"examples have shape {data.input_shape}; use data that belong together"
+            )
+        odd = np.flatnonzero(~np.isfinite(split.x.reshape(len(split), -1)).all(1))
+        if len(odd):
+            raise ConfigError(f"{where} hold NaN or infinity in example {odd[0]}; clean the data")
+        wrong = np.flatnonzero((split.y < 0) | (split.y >= data.classes))
+        if len(wrong):
+            raise ConfigError(
+                f"{where} have label {split.y[wrong[0]]} in example {wrong[0]}, outside 0 to "
+                f"{data.classes - 1}; fix the labels or the number of classes"
+            )
+
+
+def check_classes(data: DataSet, training: Split) -> None:
+    """Raise `ConfigError` if a class of `data` has no example in `training`, a part of it."""
+    missing = np.setdiff1d(np.arange(data.classes), training.y)
+    if len(missing):
+        raise ConfigError(
+            f"class {missing[0]} of {data.name} has no training example; add some, or number the "
+            "classes that there are 0, 1, 2, ..."
+        )
+
+
 def _stratified(
     y: npt.NDArray[np.int64], share: float, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

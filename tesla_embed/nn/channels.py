@@ -105,8 +105,11 @@ class Span:
     def take(self, tensor: Tensor, dim: int = 0) -> Tensor:
         """The active entries of a full-width `tensor` along `dim`; a view where that is possible.
 
-        Gradients of the entries left out are exactly zero.
+        Gradients of the entries left out are exactly zero. Where all are active it is `tensor`
+        itself: the gradient of a view would be copied into zeros first.
         """
+        if self.active == tensor.shape[dim]:
+            return tensor
         if len(self.parts) == 1:
             return tensor.narrow(dim, 0, self.parts[0].active)
         pieces, start = [], 0

@@ -75,8 +75,9 @@ class IncompleteLayer(ScalableLayer):
     def _active(self, terms: int) -> tuple[Tensor, Tensor | None]:
         """Weights and biases for an input of `terms` active entries."""
         weight = self.target.take(self.weight)
-        whole = len(self.source.parts) == 1
-        weight = weight.narrow(1, 0, terms) if whole else self.source.take(weight, 1)
+        if terms < weight.shape[1]:
+            whole = len(self.source.parts) == 1
+            weight = weight.narrow(1, 0, terms) if whole else self.source.take(weight, 1)
         return weight, None if self.bias is None else self.target.take(self.bias)
 
     def narrow(self) -> None:
@@ -125,8 +126,8 @@ class IncompleteLinear(IncompleteLayer):
         """Map `[B, active inputs]` to `[B, active outputs]`."""
         if self.profile is not None:
             terms = x.shape[1]
-            whole = len(self.source.parts) == 1
-            x = x * (self.profile[:terms] if whole else self.source.take(self.profile))
+            partial = len(self.source.parts) == 1 and terms < len(self.profile)
+            x = x * (self.profile[:terms] if partial else self.source.take(self.profile))
         return F.linear(x, *self._active(x.shape[1]))
 
 

@@ -7,7 +7,7 @@ the rows: training at a percentage updates its row (`track`; the switchable batc
 "Slimmable Neural Networks", ICLR 2019, with its scale and shift shared so that percentages nobody
 trained at work too), or `recalibrate` measures them afterwards on training data (Yu and Huang,
 "Universally Slimmable Networks and Improved Training Techniques", ICCV 2019). Refuses, with
-`ConfigError`, percentages without a row.
+`ConfigError`, percentages without a row, and single examples where a variance is wanted.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -121,6 +121,11 @@ class IncompleteBatchNorm(ScalableLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `[B, active channels, …]`."""
+        if (self.training or self.calibrating) and x.numel() == x.shape[1]:
+            raise ConfigError(
+                "batch norm got a batch of one value per channel, which has no variance; choose "
+                "optimizer.batch so that the last batch of an epoch has more than one example"
+            )
         weight, bias = self._affine()
         if self.calibrating or (self.training and self.track and self.dp in self.rows):
             return self._observe(x, weight, bias)

@@ -178,11 +178,10 @@ def trace(module: nn.Module, example: Tensor) -> Trace:
     try:
         with _evaluating(module), torch.no_grad():
             _Shapes(shaped).run(example)
-    except RuntimeError as error:
-        text = str(error).partition("\n")[0]
+    except Exception as error:  # the module's own code runs here, and layers raise several kinds
         raise ConfigError(
             f"{type(module).__name__} does not run on an example of shape "
-            f"{tuple(example.shape)}: {text}"
+            f"{tuple(example.shape)}: {_first_line(error)}; give an example that it accepts"
         ) from error
     return _translate(shaped.graph, dict(module.named_modules()))
 
@@ -196,12 +195,16 @@ def symbolic(module: nn.Module) -> fx.GraphModule:
         graph = _Tracer().trace(module)
     except Exception as error:  # the module's own code runs here, on proxies
         raise UnsupportedOp(
-            f"{type(module).__name__} cannot be traced ({error}); its forward must not depend on "
-            "the values of tensors"
+            f"{type(module).__name__} cannot be traced ({_first_line(error)}); its forward must "
+            "not depend on the values of tensors"
         ) from error
     shaped = fx.GraphModule(module, graph)
     shaped.graph.eliminate_dead_code()
     return shaped
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def step_name(node: fx.Node) -> str:

@@ -19,7 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tesla_embed.data import DataSet, Indices, Split, split_validation
+from tesla_embed.data import (
+    DataSet,
+    Indices,
+    Split,
+    check_classes,
+    check_data,
+    split_validation,
+)
 from tesla_embed.errors import ConfigError, GraphError, UnsupportedOp
 from tesla_embed.ir.verify import verify
 from tesla_embed.nn.copies import layers_at
@@ -144,7 +151,10 @@ def _prepare(
     recipe: Recipe, data: DataSet, initial: Path | None, group: Workers, device: torch.device
 ) -> _Run:
     algorithm = make_algorithm(recipe)
+    check_data(data)
     splits = split_validation(data.train, recipe.stopping.validation, recipe.seed)
+    if recipe.network.task == "classify":
+        check_classes(data, splits[0])
     network = build(
         recipe.network,
         data.input_shape,
@@ -247,8 +257,9 @@ def _epoch(run: _Run, stage: Stage) -> EpochDone:
     objective, accuracy = _validate(run, stage.objective)
     if not math.isfinite(loss + objective):
         raise ConfigError(
-            f"the loss is {loss} after epoch {counters.epoch} of stage {stage.name}; lower "
-            "optimizer.learning_rate or scale the data"
+            f"the loss is {loss:g} and on validation data {objective:g} after epoch "
+            f"{counters.epoch} of stage {stage.name}; lower optimizer.learning_rate or scale the "
+            "data"
         )
     score = stage.score(objective, accuracy)
     improved = counters.best is None or score < counters.best - stopping.min_gain

@@ -1,6 +1,10 @@
 """Files and folders are replaced whole or not at all, and nothing is left lying about."""
 
 import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -136,3 +140,62 @@ def test_old_folder_returns_when_the_new_one_cannot_be_moved_in(
         make_folder(path, "new")
     assert names(path) == ["old"]
     assert names(tmp_path) == ["folder"]
+
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from tesla_embed.atomic import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half of the n")
+    print("writing", flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_next_write_removes_what_a_killed_one_left_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.file"
+    kept = [
+        ".a.file.part", ".a.file.12345678.part~", ".a.file.1234567.part", ".axfile.12345678.part",
+        ".b.file.12345678.part", "a.file.12345678.part", ".a.file.ABCDEFGH.part",
+    ]  # fmt: skip
+    for name in kept:
+        (tmp_path / name).write_text("precious")
+    (tmp_path / ".a.file.87654321.part").mkdir()
+    (tmp_path / ".a.file.11111111.part").symlink_to(tmp_path / kept[0])
+    kept += [".a.file.87654321.part", ".a.file.11111111.part"]
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert writer.stdout and writer.stdout.readline() == b"writing\n"
+    left = sorted(set(names(tmp_path)) - set(kept))
+    assert len(left) == 1, "one writer, one file"
+    write_bytes(path, b"while the other one writes")
+    assert names(tmp_path) == sorted([*kept, *left, "a.file"])
+    writer.communicate()
+    assert writer.returncode == -signal.SIGKILL
+    write_bytes(tmp_path / "b", b"another name")
+    assert left[0] in names(tmp_path)
+    write_bytes(path, b"new")
+    assert names(tmp_path) == sorted([*kept, "a.file", "b"])
+    assert path.read_bytes() == b"new"
+
+
+def test_writers_of_one_file_do_not_remove_each_others_work(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def write(content: bytes) -> None:
+        try:
+            for _ in range(100):
+                write_bytes(tmp_path / "file", content)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(bytes([65 + i]) * 999,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert names(tmp_path) == ["file"] and len(set((tmp_path / "file").read_bytes())) == 1

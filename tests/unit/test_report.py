@@ -1,5 +1,6 @@
 """The report's page: complete, closed in itself, escaped, the same every time."""
 
+import base64
 import builtins
 import re
 from collections.abc import Callable
@@ -8,10 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tesla_embed.errors import ConfigError, ToolchainError
 from tesla_host.report import write_report
+from tesla_host.report.pictures import png
 from tesla_host.results import (
     ArenaBuffer,
     LayerCost,
@@ -331,10 +334,33 @@ def test_missing_matplotlib_names_the_command(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_picture_of_activation_maps_is_in_the_page(tmp_path: Path) -> None:
+    content = png(np.full((7, 9, 3), 200, np.uint8))
+    cam, out = tmp_path / "cam.png", tmp_path / "report.html"
+    cam.write_bytes(content)
+    write_report(make_profile(), out, (), cam)
+    html = out.read_text(encoding="utf-8")
+    page = Page(html)
+    source = re.findall(r'<img src="data:image/png;base64,([^"]*)" alt="Class activation', html)
+    assert [base64.b64decode(text) for text in source] == [content]
+    assert "Green frame: right. Red frame: wrong." in page.text
+    assert "a column for each DP percentage" in page.text and str(tmp_path) not in html
+    before = html
+    cam.write_bytes(b"<script>alert(1)</script>")
+    with pytest.raises(ConfigError, match=r"cam\.png is no PNG file"):
+        write_report(make_profile(), out, (), cam)
+    assert out.read_text(encoding="utf-8") == before
+    write_report(make_profile(), out)
+    assert "Where the network looks" not in out.read_text(encoding="utf-8")
+
+
 def test_the_command_reads_and_compares(tmp_path: Path) -> None:
     from tesla_host.cli.report import report
 
     for name, algorithm in (("a", "tesla"), ("b", "idp")):
         write_json(tmp_path / f"{name}.json", make_profile(algorithm=algorithm))
-    report(tmp_path / "a.json", tmp_path / "r.html", [tmp_path / "b.json"])
-    assert "idp: accuracy" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    (tmp_path / "cam.png").write_bytes(png(np.zeros((2, 2, 3), np.uint8)))
+    others, cam = [tmp_path / "b.json"], tmp_path / "cam.png"
+    report(tmp_path / "a.json", tmp_path / "r.html", others, cam)
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "idp: accuracy" in html and "Where the network looks" in html

@@ -14,6 +14,7 @@ import typer
 
 from tesla_embed import __version__
 from tesla_embed.errors import TeslaEmbedError
+from tesla_host.cli.bench import bench
 from tesla_host.cli.build import build, doctor, targets
 from tesla_host.cli.cam import cam
 from tesla_host.cli.compare import compare
@@ -36,6 +37,7 @@ for verb in (
     targets, doctor,
 ):  # fmt: skip
     app.command()(verb)
+app.add_typer(bench, name="bench")
 
 
 @app.callback(invoke_without_command=True)

@@ -12,13 +12,11 @@ from rich.table import Table
 from tesla_embed import atomic
 from tesla_host.cli.options import DataOption, parse_dp_list
 from tesla_host.cli.terminal import console, need_torch
-from tesla_host.report.pictures import GREEN, RED, framed, grid, overlay, png
+from tesla_host.report.activation import draw_maps
+from tesla_host.report.pictures import png
 
 if TYPE_CHECKING:
     from tesla_embed.nn.cam import ActivationMaps
-
-_PIXELS = 96
-"""Height of one picture, about."""
 
 
 def cam(
@@ -37,6 +35,7 @@ def cam(
     """Draw class activation maps: a row for each test image, a column for each DP percentage.
 
     Hot places speak for the predicted class. The frame is green where that is right, red where not.
+    `report --cam` puts the picture into the report.
 
     Example: tesla-embed cam runs/r/model.safetensors --data npz:cifar10 --out cam.png
     """
@@ -57,19 +56,9 @@ def cam(
         raise ConfigError(f"--first {first} is beyond the {len(split)} test images")
     images = chosen.floats()
     found = {value: activation_maps(network, images, value, layer) for value in dps}
-    zoom = max(1, _PIXELS // images.shape[1])
-    rows = [
-        [
-            framed(
-                overlay(images[index], maps.maps[index], zoom),
-                GREEN if maps.predictions[index] == label else RED,
-            )
-            for maps in found.values()
-        ]
-        for index, label in enumerate(chosen.y)
-    ]
-    atomic.write_bytes(out, png(grid(rows)))
-    _print_table(found, chosen.y.tolist(), first)
+    labels = chosen.y.tolist()
+    atomic.write_bytes(out, png(draw_maps(images, labels, first, found)))
+    _print_table(found, labels, first)
     print(f"{out}: {len(chosen)} images at {', '.join(map(str, dps))} % DP, left to right")
 
 

@@ -4,6 +4,7 @@ Everything that comes from a profile is escaped by the templates; characters tha
 hold (controls, direction overrides, halves of surrogates) become U+FFFD before that.
 """
 
+import base64
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,8 +51,8 @@ class Picture:
     keys: tuple[Key, ...]
 
 
-def render(profile: Profile, others: Sequence[Profile] = ()) -> str:
-    """The HTML of `profile`, which and whose `others` must have regions."""
+def render(profile: Profile, others: Sequence[Profile] = (), cam: bytes | None = None) -> str:
+    """The HTML of `profile`, which and whose `others` must have regions; `cam` is a PNG file."""
     profiles = [_clean(entry) for entry in (profile, *others)]
     for entry in profiles:
         entry.regions.sort(key=lambda region: region.dp)
@@ -93,6 +94,7 @@ def render(profile: Profile, others: Sequence[Profile] = ()) -> str:
         arena_bytes=grouped(profile.memory.arena_bytes),
         made=views.made(profile),
         commands=views.commands(profile),
+        cam=None if cam is None else base64.b64encode(cam).decode(),
         **context,
     )
 
