@@ -24,7 +24,10 @@ from torch import Tensor, fx
 from tesla_embed.errors import ConfigError, UnsupportedOp
 from tesla_embed.nn.layers import IncompleteLinear, set_dp
 from tesla_embed.nn.networks import Network
-from tesla_embed.nn.steps import Kind, Trace, step_name, symbolic, trace
+from tesla_embed.nn.steps import Kind, Step, Trace, step_name, symbolic, trace
+
+FEWEST = 3
+"""Places along a side of the image that a map shall at least have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +63,8 @@ def activation_maps(
     """Maps of the predicted classes for `images` `[B, H, W, C]` at `dp` percent.
 
     `layer` names the activation to look at, by default the last one that everything after it
-    treats linearly. Raises `UnsupportedOp` and `ConfigError`.
+    treats linearly or, where that has fewer than `FEWEST` places a side and thus shows nothing, the
+    last one before it that has more. Raises `UnsupportedOp` and `ConfigError`.
     """
     x = torch.from_numpy(images).to(next(network.parameters()).device)
     steps = trace(network.body, x[:2])
@@ -99,4 +103,14 @@ def _choose(steps: Trace, layer: str | None) -> str:
             f"the classifier does not work on an image's features but on {step.name}; name a "
             f"layer that makes images: {names}"
         )
-    return step.name
+    return _large(steps, step).name
+
+
+def _large(steps: Trace, last: Step) -> Step:
+    """The last step up to `last` whose image has enough places, `last` if none has."""
+    step = last
+    while len(step.shape) == 4 and step.inputs:
+        if min(step.shape[2:]) >= FEWEST and step.kind is not Kind.REARRANGE:
+            return step
+        step = steps.steps[step.inputs[0]]
+    return last
