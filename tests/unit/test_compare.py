@@ -146,7 +146,7 @@ def test_bad_references(tmp_path: Path, content: str, word: str) -> None:
     path.write_text(content)
     with pytest.raises(ConfigError, match=word):
         read_reference(str(path))
-    with pytest.raises(ConfigError, match="use mnist-mlp or a path"):
+    with pytest.raises(ConfigError, match="use cifar10-vgg16, mnist-mlp or a path"):
         read_reference("nothing")
 
 
