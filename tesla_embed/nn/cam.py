@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, fx
 
 from tesla_embed.errors import ConfigError, UnsupportedOp
+from tesla_embed.nn.copies import plain_at
 from tesla_embed.nn.layers import IncompleteLinear, set_dp
 from tesla_embed.nn.networks import Network
 from tesla_embed.nn.steps import Kind, Step, Trace, step_name, symbolic, trace
@@ -67,10 +68,10 @@ def activation_maps(
     last one before it that has more. Raises `UnsupportedOp` and `ConfigError`.
     """
     x = torch.from_numpy(images).to(next(network.parameters()).device)
-    steps = trace(network.body, x[:2])
-    capture = _Capture(symbolic(network.body), _choose(steps, layer))
     network.eval()
-    set_dp(network, dp)
+    body = plain_at(network, dp).body
+    set_dp(body, dp)
+    capture = _Capture(symbolic(body), _choose(trace(body, x[:2]), layer))
     with torch.enable_grad():
         scores = capture.run(x)
         best = scores.argmax(1)

@@ -28,6 +28,8 @@ class ScalableLayer(nn.Module):
     source: Span
     target: Span
     profile: Tensor | None
+    own: tuple[slice, ...] | None = None
+    """Where the profile is this layer's to apply, part after part; `None`: all of it, one part."""
 
     def __init__(self, source: Span, target: Span) -> None:
         super().__init__()
@@ -247,7 +249,7 @@ def set_widths(module: nn.Module, widths: Mapping[str, int]) -> None:
     """Set the number of active channels of some groups; the others stay as they are.
 
     Names are those of `channel_groups`. Batch norm then uses the statistics for the smallest DP
-    percentage that covers the mean share of active channels; `recalibrate` makes better ones.
+    percentage that covers the mean share of active channels and all active ones of its own.
     Raises `ConfigError` for unknown groups and widths that cannot be, before changing anything.
     """
     groups = channel_groups(module)

@@ -111,12 +111,16 @@ class IncompleteBatchNorm(ScalableLayer):
         self.variances = self.source.take(self.variances, 1).clone()
         self.profile = None
 
-    def row(self, dp: int) -> int:
-        """The row whose statistics serve evaluation at `dp` percent."""
+    def row(self, dp: int, active: int = 0) -> int:
+        """The row whose statistics serve evaluation at `dp` percent, for `active` channels."""
         if self.batches.is_meta:  # shapes only
             return len(self.rows) - 1
         filled = self.batches.tolist()
-        fits = (i for i, row in enumerate(self.rows) if row >= dp and filled[i])
+        fits = (
+            index
+            for index, row in enumerate(self.rows)
+            if row >= dp and filled[index] and self.source.width(row) >= active
+        )
         return next(fits, len(self.rows) - 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,7 +135,7 @@ class IncompleteBatchNorm(ScalableLayer):
             return self._observe(x, weight, bias)
         if self.training:
             return F.batch_norm(x, None, None, weight, bias, True, 0.0, self.eps)
-        row = self.row(self.dp)
+        row = self.row(self.dp, self.source.active)
         mean, variance = (self.source.take(t[row]) for t in (self.means, self.variances))
         return F.batch_norm(x, mean, variance, weight, bias, False, 0.0, self.eps)
 

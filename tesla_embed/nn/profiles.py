@@ -92,6 +92,22 @@ def trainable_profiles(network: nn.Module) -> list[nn.Parameter]:
     return [profile for profile in profiles if isinstance(profile, nn.Parameter)]
 
 
+def clip_profiles(network: nn.Module) -> None:
+    """Clip every trainable profile, part by part; entries that are not a layer's own stay one."""
+    for layer in network.modules():
+        gamma = getattr(layer, "profile", None)
+        if not isinstance(gamma, nn.Parameter):
+            continue
+        own = getattr(layer, "own", None)
+        kept = torch.ones_like(gamma)
+        for part in (slice(None),) if own is None else own:
+            values = gamma.detach()[part].clone()
+            clip_profile(values)
+            kept[part] = values
+        with torch.no_grad():
+            gamma.copy_(kept)
+
+
 def clip_profile(gamma: Tensor) -> None:
     """Lower each coefficient of γ `[N]` to the least before it, and all to zero at least.
 

@@ -113,29 +113,28 @@ class _Conversion:
             case nn.Conv1d() | nn.Conv2d():
                 kind = IncompleteConv2d if isinstance(plain, nn.Conv2d) else IncompleteConv1d
                 conv = kind.like(plain, source, target)  # type: ignore[arg-type]
-                carries = conv.depthwise or self._feeds_norms_only(plain)
-                self._apply(conv, None if carries else self._gamma(target, producer=True), 0)
+                if not (conv.depthwise or self._feeds_norms_only(plain)):
+                    self._apply(conv, target, 0)
                 return conv
             case nn.Linear():
                 linear = IncompleteLinear.like(plain, source, target)
-                self._apply(linear, self._gamma(source, producer=False), 1)
+                self._apply(linear, source, 1)
                 return linear
             case nn.BatchNorm1d() | nn.BatchNorm2d() if plain.running_mean is not None:
                 norm = IncompleteBatchNorm(plain, source, self.rows, self.track)
-                self._apply(norm, self._gamma(target, producer=True), 0)
+                self._apply(norm, target, 0)
                 return norm
             case _:
                 raise step.refusal("keeps no running statistics; set track_running_stats=True")
 
-    def _gamma(self, span: Span, *, producer: bool) -> Tensor | None:
-        """γ along a span, ones where it is not this side's to apply; `None` for all ones."""
-        pieces, needed = [], False
+    def _own(self, span: Span, *, producer: bool) -> tuple[slice, ...]:
+        """The parts of a span whose profile is this side's to apply."""
+        own, start = [], 0
         for part in span.parts:
-            mine = part.group.scalable and (part.group in self.layout.by_producer) == producer
-            needed |= mine
-            name = self.profile if mine else "all-one"
-            pieces.append(make_profile(name, part.group.size).repeat_interleave(part.repeat))
-        return torch.cat(pieces) if needed else None
+            if part.group.scalable and (part.group in self.layout.by_producer) == producer:
+                own.append(slice(start, start + part.size))
+            start += part.size
+        return tuple(own)
 
     def _feeds_norms_only(self, plain: nn.Module) -> bool:
         """Whether all that follows a convolution, wherever it is used, is batch norm."""
@@ -144,10 +143,23 @@ class _Conversion:
         ends = self.trace.output in uses
         return bool(readers) and not ends and all(step.kind is Kind.NORM for step in readers)
 
-    def _apply(self, layer: ScalableLayer, gamma: Tensor | None, dim: int) -> None:
-        """Give `layer` the profile γ along dimension `dim` of its weights."""
+    def _apply(self, layer: ScalableLayer, span: Span, dim: int) -> None:
+        """Give `layer` its profile γ along `span`, dimension `dim` of its weights; ones elsewhere.
+
+        The producer's side is dimension 0, the consumer's 1. Without a part of its own: no profile.
+        """
+        layer.own = self._own(span, producer=dim == 0)
+        if not layer.own:
+            return
+        gamma, start = torch.ones(span.size), 0
+        for part in span.parts:
+            whole = slice(start, start + part.size)
+            if whole in layer.own:
+                single = make_profile(self.profile, part.group.size)
+                gamma[whole] = single.repeat_interleave(part.repeat)
+            start += part.size
         layer.profile = gamma
-        if gamma is None or self.preserve == "weights":
+        if self.preserve == "weights":
             return
         if isinstance(layer, IncompleteBatchNorm):
             layer.make_affine()

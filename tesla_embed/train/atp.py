@@ -1,9 +1,10 @@
 """ATP, the alternate training procedure: profiles learnt along with the weights (section 3.4).
 
 In: a network whose profiles may be trainable, its optimiser and one batch's backward pass. Out: a
-step that alternates between the two kinds of parameters: weights, then profiles at half the
-learning rate, then the profiles are clipped to stay non-negative and non-increasing. Goes with
-every algorithm that keeps one profile.
+step that alternates between the two kinds of parameters: weights, then profiles, which are then
+clipped to stay non-increasing. The paper leaves open how often to alternate and how fast profiles
+learn; here every batch does both, and profiles learn at half the rate (`PROFILE_RATE`) and stay
+non-negative. Goes with every algorithm that keeps one profile.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from tesla_embed.nn.profiles import clip_profile, trainable_profiles
+from tesla_embed.nn.profiles import clip_profiles, trainable_profiles
 
 
 def update(
@@ -36,8 +37,7 @@ def update(
     known = {id(profile) for profile in profiles}
     _drop_gradients([value for value in network.parameters() if id(value) not in known])
     optimizer.step()
-    for profile in profiles:
-        clip_profile(profile)
+    clip_profiles(network)
     return loss
 
 

@@ -34,8 +34,11 @@ def load_initial(network: Network, path: Path) -> tuple[str, ...]:
         tensors = safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise ConfigError(f"{path} is no safetensors file ({error}); check the path") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ConfigError(f"tensor {name} of {path} holds NaN or infinity; give sound weights")
     state = network.state_dict()
-    unused = []
+    unused, used = [], 0
     statistics: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         full = name if name.startswith("body.") else f"body.{name}"
@@ -45,11 +48,12 @@ def load_initial(network: Network, path: Path) -> tuple[str, ...]:
         elif full in state and state[full].shape == tensor.shape and last != "profile":
             with torch.no_grad():
                 state[full].copy_(tensor)
+            used += 1
         elif last not in ("num_batches_tracked", "profile"):
             unused.append(name)
     for layer, found in statistics.items():
         _fill(network, layer, found)
-    if len(unused) == len(tensors):
+    if not used:
         raise ConfigError(
             f"nothing in {path} fits this network: it holds {', '.join(sorted(tensors)[:3])}, ...; "
             "the layers must have the same names and sizes"

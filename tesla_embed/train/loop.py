@@ -43,7 +43,7 @@ from tesla_embed.train.evaluate import measure
 from tesla_embed.train.initial import digest, load_initial
 from tesla_embed.train.log import TrainingLog
 from tesla_embed.train.optimizer import learning_rate, set_learning_rate
-from tesla_embed.train.parallel import Workers, choose_device, workers
+from tesla_embed.train.parallel import Workers, choose_device, deterministic, workers
 from tesla_embed.train.recipe import Recipe
 from tesla_embed.train.state import RunState
 
@@ -119,7 +119,7 @@ def train(
     Raises `ConfigError`; the last whole checkpoint stays.
     """
     device = choose_device(recipe.device)
-    with _threads(recipe.threads), workers(device) as group:
+    with _threads(recipe.threads), deterministic(device), workers(device) as group:
         run = _prepare(recipe, data, initial, group, device)
         path, state = folder / CHECKPOINT_NAME, run.state
         if path.exists():
@@ -155,6 +155,11 @@ def _prepare(
     splits = split_validation(data.train, recipe.stopping.validation, recipe.seed)
     if recipe.network.task == "classify":
         check_classes(data, splits[0])
+    if group.count > len(splits[1]):
+        raise ConfigError(
+            f"{group.count} processes share {len(splits[1])} validation examples; start fewer, or "
+            "raise stopping.validation"
+        )
     network = build(
         recipe.network,
         data.input_shape,
@@ -170,7 +175,8 @@ def _prepare(
         load_initial(network, initial)
     algorithm.prepare(network)
     network.to(device)
-    state = RunState(recipe, network, digest(initial) if initial is not None else "")
+    where = f"{group.count} x {device.type}"
+    state = RunState(recipe, network, digest(initial) if initial is not None else "", where)
     return _Run(algorithm, state, *splits, group, device)
 
 
@@ -192,9 +198,14 @@ def _lacks(network: Network, row: int) -> bool:
 
 
 def _samples(run: _Run) -> Iterator[Tensor]:
-    """The training examples that batch norm is recalibrated on, in batches of equal size."""
+    """The training examples that batch norm is recalibrated on, in batches of equal size.
+
+    Evenly spread, since the classes may stand one after another.
+    """
     count = min(run.state.recipe.batch_norm.samples, len(run.training))
-    for part in np.array_split(np.arange(count), math.ceil(count / _CALIBRATION_BATCH)):
+    chosen = np.linspace(0, len(run.training) - 1, count).astype(np.int64)
+    order = np.random.default_rng(0).permutation(chosen)
+    for part in np.array_split(order, math.ceil(count / _CALIBRATION_BATCH)):
         yield torch.from_numpy(run.training.floats(part)).to(run.device)
 
 

@@ -13,7 +13,7 @@ from tesla_embed.nn.profiles import trainable_profiles
 from tesla_embed.train.recipe import Optimizer, Recipe
 
 PROFILE_RATE = 0.5
-"""Learning rate of trainable profiles, relative to that of the weights (the paper, section 3.4)."""
+"""Learning rate of trainable profiles, relative to that of the weights; the paper gives none."""
 
 
 def make_optimizer(options: Optimizer, network: nn.Module) -> torch.optim.Optimizer:

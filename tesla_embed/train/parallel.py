@@ -20,10 +20,11 @@ from tesla_embed.nn.norm import norms
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """This process is number `rank` of `count`."""
+    """This process is number `rank` of `count`; with others, it computes on `device`."""
 
     rank: int = 0
     count: int = 1
+    device: torch.device | None = None
 
     @property
     def first(self) -> bool:
@@ -31,10 +32,15 @@ class Workers:
         return self.rank == 0
 
     def average_gradients(self, network: nn.Module, share: float) -> None:
-        """Weighted mean over processes: gradients here count with `share`; the shares sum to 1."""
+        """Weighted mean over processes: gradients here count with `share`; the shares sum to 1.
+
+        Parameters that have no gradient in any process are left without: they did not take part.
+        """
         if self.count == 1:
             return
         parameters = [p for p in network.parameters() if p.requires_grad]
+        used = self.totals([float(p.grad is not None) for p in parameters])
+        parameters = [p for p, uses in zip(parameters, used, strict=True) if uses]
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -49,8 +55,7 @@ class Workers:
         """Sums over all processes, the same everywhere."""
         if self.count == 1:
             return list(values)
-        tensor = torch.tensor(values, dtype=torch.float64)
-        tensor = tensor.cuda() if dist.get_backend() == "nccl" else tensor
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor)
         summed: list[float] = tensor.tolist()
         return summed
@@ -72,11 +77,13 @@ def workers(device: torch.device) -> Iterator[Workers]:
     """Join the other processes of a torchrun, if this is one; alone otherwise."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or not dist.is_available():
-        yield Workers()
+        yield Workers(device=device)
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Workers(dist.get_rank(), count)
+        yield Workers(dist.get_rank(), count, device)
     finally:
         dist.destroy_process_group()
 
@@ -87,9 +94,27 @@ def is_first_process() -> bool:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a recipe: "auto" is the graphics processor where there is one, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    """The device of a recipe: "auto" is the graphics processor where there is one, else the CPU.
+
+    Under torchrun every process of a machine gets a graphics processor of its own.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device(name)
+
+
+@contextlib.contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Let a graphics processor compute the same bits every time; a CPU does so anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS wants for it
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -72,6 +72,7 @@ class _Header(msgspec.Struct, kw_only=True):
     data: str
     counters: Counters
     initial: str = ""
+    where: str = ""
     schema: str = SCHEMA
 
 
@@ -80,12 +81,14 @@ class RunState:
     """A run between two epochs; `best` holds the stage's best weights, empty before its first.
 
     `chosen` holds the weights after the stage that came closest to the algorithm's goal. `initial`
-    is the digest of the file that the weights came from at first, empty for random ones.
+    is the digest of the file that the weights came from at first, empty for random ones. `where`
+    says how many processes train on which kind of device: others would go on to other weights.
     """
 
     recipe: Recipe
     network: Network
     initial: str = ""
+    where: str = ""
     optimizer: torch.optim.Optimizer = field(init=False)
     best: dict[str, Tensor] = field(default_factory=dict)
     chosen: dict[str, Tensor] = field(default_factory=dict)
@@ -133,7 +136,11 @@ class RunState:
                 if value is not None:  # as without momentum
                     tensors[f"optimizer.{index}.{key}"] = value
         header = _Header(
-            recipe=self.recipe, data=data, counters=self.counters, initial=self.initial
+            recipe=self.recipe,
+            data=data,
+            counters=self.counters,
+            initial=self.initial,
+            where=self.where,
         )
         write_tensors(path, tensors, header)
 
@@ -151,6 +158,11 @@ class RunState:
             raise ConfigError(f"{path} belongs to a run of another recipe; {_ADVICE}")
         if header.initial != self.initial:
             raise ConfigError(f"{path} belongs to a run from other initial weights; {_ADVICE}")
+        if header.where != self.where:
+            raise ConfigError(
+                f"{path} belongs to a run on {header.where}, this is {self.where}; go on there, or "
+                f"{_ADVICE}"
+            )
         if header.data != data.fingerprint():
             raise ConfigError(f"{path} belongs to a run on other data; {_ADVICE}")
         if not header.counters.consistent(algorithm, self.recipe.stopping):

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from tesla_embed.data import DataSet, load_data
-from tesla_embed.errors import ConfigError, TeslaEmbedError, ToolchainError
+from tesla_embed.errors import TeslaEmbedError, ToolchainError
 from tesla_embed.train.recipe import Recipe, recipe_bytes
 from tesla_host.compare.plan import Run
 from tesla_host.compare.results import RunResult, read_run, write_json
@@ -75,7 +75,9 @@ def _finished(run: Run, fingerprint: str, folder: Path, dps: Sequence[int]) -> R
         recipe = msgspec.json.decode(found.recipe, type=Recipe)
     except msgspec.DecodeError:
         return None
-    return found if recipe == run.recipe and list(found.accuracy) == list(dps) else None
+    whole = list(found.accuracy) == list(found.macs) == list(dps)
+    sound = all(0.0 <= value <= 1.0 for value in found.accuracy.values())
+    return found if recipe == run.recipe and whole and sound else None
 
 
 def _needed(run: Run, fingerprint: str, folder: Path, dps: Sequence[int]) -> RunResult:
@@ -101,7 +103,7 @@ def _receive(connection: Connection, active: dict[Connection, _Worker]) -> None:
     """Take a message of a run: its progress, its error, or the end of its process."""
     worker = active[connection]
     try:
-        message: float | str = connection.recv()
+        message: float | TeslaEmbedError = connection.recv()
     except EOFError:
         del active[connection]
         worker.process.join()
@@ -111,8 +113,8 @@ def _receive(connection: Connection, active: dict[Connection, _Worker]) -> None:
                 "the comparison again to continue, with fewer --jobs if memory is short"
             ) from None
         return
-    if isinstance(message, str):
-        raise ConfigError(f"run {worker.run.folder}: {message}")
+    if isinstance(message, TeslaEmbedError):
+        raise type(message)(f"run {worker.run.folder}: {message}")
     worker.fraction = message
 
 
@@ -122,7 +124,7 @@ def _work(connection: Connection, run: Run, data: str, folder: Path, dps: Sequen
     try:
         _train_and_evaluate(connection, run, load_data(data), folder, dps)
     except TeslaEmbedError as error:
-        connection.send(str(error))
+        connection.send(error)
     except BrokenPipeError:
         return  # the parent is gone; the last checkpoint stays
 

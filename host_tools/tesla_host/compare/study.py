@@ -40,7 +40,7 @@ class Study:
 
     def command(self) -> str:
         """The command that repeats this study, without the names of local folders."""
-        parts = ["tesla-embed", "compare", *self.recipes]
+        parts = ["tesla-embed", "compare", *map(_shown, self.recipes)]
         parts += ["--data", self.data.partition(":")[0] + (":DIR" if ":" in self.data else "")]
         for row in self.rows:
             parts += ["--row", row.text]
@@ -48,8 +48,14 @@ class Study:
         parts += ["--dp", _grid(self.dps)]
         for flag, values in (("--set", self.overrides), ("--reference", self.references)):
             for value in values:
-                parts += [flag, value]
+                parts += [flag, _shown(value)]
         return shlex.join([*parts, "--out", "DIR"])
+
+
+def _shown(value: str) -> str:
+    """An argument without the folder of a file it names."""
+    key, equals, text = value.rpartition("=")
+    return f"{key}{equals}{Path(text).name}" if "/" in text or "\\" in text else value
 
 
 def compare(study: Study, out: Path, jobs: int, observer: Observer) -> Comparison:

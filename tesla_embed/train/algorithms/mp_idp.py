@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tesla_embed.errors import ConfigError
+from tesla_embed.nn.channels import ChannelGroup
 from tesla_embed.nn.copies import PerRange, copy_layer, layers_at
 from tesla_embed.nn.layers import IncompleteLayer, IncompleteLinear, ScalableLayer, set_dp
 from tesla_embed.nn.networks import Network
@@ -71,25 +72,25 @@ class MultipleProfileIdp(Algorithm):
         return loss
 
     def _profiles(self, layer: ScalableLayer) -> Tensor:
-        """Coefficients along the span that a layer's profile covers, part after part."""
+        """Coefficients for the parts of a profile that are the layer's own, ones elsewhere."""
         assert layer.profile is not None
         span = layer.source if isinstance(layer, IncompleteLinear) else layer.target
-        parts = [
-            self._profile(part.group.size).repeat_interleave(part.repeat)
-            if part.group.scalable
-            else torch.ones(part.size)
-            for part in span.parts
-        ]
-        return torch.cat(parts).to(layer.profile.device)
+        made, start = torch.ones_like(layer.profile), 0
+        for part in span.parts:
+            whole = slice(start, start + part.size)
+            if layer.own is None or whole in layer.own:
+                made[whole] = self._profile(part.group).repeat_interleave(part.repeat)
+            start += part.size
+        return made
 
-    def _profile(self, length: int) -> Tensor:
-        """Coefficients `[length]`, composed of those of the ranges."""
+    def _profile(self, group: ChannelGroup) -> Tensor:
+        """Coefficients `[group.size]`, composed of those of the ranges."""
         options, start = self.recipe.mp_idp, 0
         names = options.profiles or (self.recipe.profile,) * len(options.ranges)
         parts = []
         for name, bound in zip(names, options.ranges, strict=True):
-            stop = -(-length * bound // 100)
-            parts.append(make_profile(name, length)[start:stop])
+            stop = group.width(bound)
+            parts.append(make_profile(name, group.size)[start:stop])
             start = max(start, stop)
         return torch.cat(parts).cummin(0).values
 
