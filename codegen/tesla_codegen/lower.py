@@ -5,26 +5,17 @@ become kernel calls, regions become rows of constants. Templates only put the pi
 """
 
 from dataclasses import dataclass
-from typing import assert_never
 
 import numpy as np
 
+from tesla_codegen.layers import kernel_name, layer_constants
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
-from tesla_codegen.regions import region_arrays, table_bytes
+from tesla_codegen.regions import region_arrays, row_type, table_bytes
 from tesla_codegen.tables import CArray, Initializer, c_array
 from tesla_embed import __version__
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
-from tesla_embed.ir.ops import (
-    AveragePool2D,
-    Conv2D,
-    FullyConnected,
-    MaxPool2D,
-    Op,
-    Reshape,
-    Weighted,
-    Window,
-)
+from tesla_embed.ir.ops import Reshape, Weighted
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import TensorType
@@ -32,6 +23,7 @@ from tesla_embed.ir.verify import verify
 
 RESERVED = frozenset(
     {
+        "add_region",
         "app",
         "app_io",
         "app_model",
@@ -40,6 +32,7 @@ RESERVED = frozenset(
         "command",
         "commands",
         "conv2d",
+        "depthwise_conv2d",
         "dot",
         "exchange",
         "fully_connected",
@@ -158,12 +151,12 @@ def lower(model: Model) -> Project:
         arena_bytes=max(memory.arena_bytes, ALIGNMENT),
         weights=tuple(c_array(f"{op.name}_weights", op.weights.data) for op in weighted),
         tables=tables,
-        layers=tuple(_layer(model, op) for op in ops),
+        layers=tuple(c for op in ops if (c := layer_constants(model, op)) is not None),
         region_arrays=arrays,
         region_of_percent=c_array("region_of_percent", _region_of_percent(model)),
         regions=tuple(_region_row(model, region) for region in model.regions),
         steps=tuple(_step(model, i, address) for i in indices),
-        kernels=tuple(sorted({_kernel(op) for op in ops})),
+        kernels=tuple(sorted({kernel_name(op) for op in ops})),
     )
 
 
@@ -213,7 +206,8 @@ def _plan(model: Model, homes: list[int]) -> Plan:
     last: dict[int, int] = {}
     for step, op in enumerate(graph.ops):
         first.setdefault(homes[op.output], step)
-        last[homes[op.input]] = last[homes[op.output]] = step
+        for tensor in (*op.inputs, op.output):
+            last[homes[tensor]] = step
     buffers = [
         Lifetime(
             name=graph.tensors[home].name,
@@ -242,78 +236,29 @@ def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
     return [address(home) for home in homes]
 
 
-def _kernel(op: Op) -> str:
-    match op:
-        case FullyConnected():
-            return "tesla_fully_connected_s8"
-        case Conv2D():
-            return "tesla_conv2d_s8"
-        case MaxPool2D():
-            return "tesla_max_pool2d_s8"
-        case AveragePool2D():
-            return "tesla_average_pool2d_s8"
-        case Reshape():
-            raise CodegenError(f"{op.name}: reshaping has no kernel")
-        case _:
-            assert_never(op)
-
-
 def _step(model: Model, index: int, address: list[str]) -> Step:
+    """The kernel call of an operation: constants, inputs, weights, output."""
     op = model.graph.ops[index]
-    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
-    if isinstance(op, Weighted):
-        channels = f"{op.name}_regions[region].output_channels"
-        arguments = [f"&{op.name}_layer", f"&{op.name}_regions[region]", address[op.input]]
-        arguments += [f"{op.name}_weights", address[op.output]]
-    else:
-        channels = f"{op.name}_channels[region]"
-        arguments = [f"&{op.name}_layer", channels, address[op.input], address[op.output]]
+    sources = [model.graph.tensors[i].type for i in op.inputs]
+    target = model.graph.tensors[op.output].type
+    row = row_type(op)
+    constants = f"{op.name}_{row.array}[region]"
+    arguments = [f"&{op.name}_layer"] if layer_constants(model, op) else []
+    arguments += [f"&{constants}" if row.outputs else constants]
+    arguments += [address[i] for i in op.inputs]
+    arguments += [f"{op.name}_weights"] if isinstance(op, Weighted) else []
     macs = region_macs(model.graph, model.regions[-1])[index]
     cost = f", {macs:,} MACs" if isinstance(op, Weighted) else ""
+    shapes = " + ".join(_shape(source) for source in sources)
+    positions = f"{target.positions}u * " if row.per_position else ""
     return Step(
         op=index,
         name=op.name,
-        comment=f"{op.name}: {_shape(source)} -> {_shape(target)}{cost} at full width",
-        kernel=_kernel(op),
-        arguments=tuple(arguments),
+        comment=f"{op.name}: {shapes} -> {_shape(target)}{cost} at full width",
+        kernel=kernel_name(op),
+        arguments=(*arguments, address[op.output]),
         output=address[op.output],
-        output_bytes=f"{target.positions}u * {channels}",
-    )
-
-
-def _layer(model: Model, op: Op) -> Initializer:
-    """The part of a kernel's parameters that no region changes."""
-    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
-    name = f"{op.name}_layer"
-    match op:
-        case FullyConnected():
-            groups = (f".groups = {source.positions}", f".group_channels = {source.channels}")
-            return Initializer(c_type="tesla_fully_connected_t", name=name, fields=groups)
-        case Conv2D():
-            window = (f".window{field}" for field in _window(op.window, source, target))
-            conv = (*window, f".full_channels = {source.channels}")
-            return Initializer(c_type="tesla_conv2d_t", name=name, fields=conv)
-        case MaxPool2D() | AveragePool2D():
-            pool = _window(op.window, source, target)
-            return Initializer(c_type="tesla_window_t", name=name, fields=pool)
-        case Reshape():
-            raise CodegenError(f"{op.name}: reshaping has no parameters")
-        case _:
-            assert_never(op)
-
-
-def _window(window: Window, source: TensorType, target: TensorType) -> tuple[str, ...]:
-    return (
-        f".input_height = {source.shape[0]}",
-        f".input_width = {source.shape[1]}",
-        f".output_height = {target.shape[0]}",
-        f".output_width = {target.shape[1]}",
-        f".height = {window.height}",
-        f".width = {window.width}",
-        f".stride_height = {window.stride_height}",
-        f".stride_width = {window.stride_width}",
-        f".pad_top = {window.pad_top}",
-        f".pad_left = {window.pad_left}",
+        output_bytes=f"{positions}{constants}{row.outputs}",
     )
 
 

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import Model, Region
-from tesla_embed.tflite.export import INSTALL, to_tflite
+from tesla_embed.tflite.builder import INSTALL
+from tesla_embed.tflite.export import to_tflite
 
 Int8 = npt.NDArray[np.int8]
 

@@ -40,7 +40,7 @@ class Folded:
         """The factor of every active output at `dp` percent; `None` for all ones."""
         if self.norm is None:
             return None
-        ratio: Floats = (self._sigma(100) / self._sigma(dp))[: self.layer.active_outputs(dp)]
+        ratio = self._active(self._sigma(100) / self._sigma(dp), dp)
         return None if bool((ratio == 1.0).all()) else ratio
 
     def bias(self, dp: int) -> Floats:
@@ -52,7 +52,15 @@ class Folded:
             mean = numbers(norm.means[norm.row(dp)])
             shift = np.zeros(count) if norm.bias is None else numbers(norm.bias)
             own = (own - mean) * self._scale(dp) + shift * self._profile(norm.profile)
-        return own[: self.layer.active_outputs(dp)]
+        return self._active(own, dp)
+
+    def _active(self, values: Floats, dp: int) -> Floats:
+        """Of one value per output, those of the outputs that are active at `dp` percent."""
+        pieces, start = [], 0
+        for part in self.layer.target.parts:
+            pieces.append(values[start : start + part.group.width(dp) * part.repeat])
+            start += part.size
+        return np.concatenate(pieces)
 
     def _own(self) -> Floats:
         """γ of the layer itself, one for each output (Eq. 2)."""

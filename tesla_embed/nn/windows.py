@@ -9,11 +9,11 @@ def conv_window(layer: IncompleteConv2d) -> Window:
     """The window of a convolution; "same" pads the end of an even kernel by one more."""
     before = after = (0, 0)
     if layer.padding == "same":
-        total = [size - 1 for size in layer.kernel]
+        total = [(n - 1) * apart for n, apart in zip(layer.kernel, layer.dilation, strict=True)]
         before, after = (total[0] // 2, total[1] // 2), (-(-total[0] // 2), -(-total[1] // 2))
     elif not isinstance(layer.padding, str):
         before = after = (layer.padding[0], layer.padding[1])
-    return _window(layer.kernel, layer.stride, before, after)
+    return _window(layer.kernel, layer.stride, before, after, layer.dilation)
 
 
 def pool_window(pooling: Pooling, height: int, width: int) -> Window:
@@ -25,13 +25,19 @@ def pool_window(pooling: Pooling, height: int, width: int) -> Window:
 
 
 def _window(
-    size: tuple[int, ...], stride: tuple[int, ...], before: tuple[int, int], after: tuple[int, int]
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    before: tuple[int, int],
+    after: tuple[int, int],
+    dilation: tuple[int, ...] = (1, 1),
 ) -> Window:
     return Window(
         height=size[0],
         width=size[1],
         stride_height=stride[0],
         stride_width=stride[1],
+        dilation_height=dilation[0],
+        dilation_width=dilation[1],
         pad_top=before[0],
         pad_bottom=after[0],
         pad_left=before[1],

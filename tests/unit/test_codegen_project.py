@@ -130,7 +130,9 @@ def test_refuses_a_model_that_only_reshapes() -> None:
         TensorType(shape=shape, channels=2, quantization=q) for shape in ((2, 1, 2), (4,))
     )
     tensors = tuple(Tensor(name=n, type=t) for n, t in zip("xy", types, strict=True))
-    graph = Graph(tensors=tensors, ops=(Reshape(name="r", input=0, output=1),), input=0, output=1)
+    graph = Graph(
+        tensors=tensors, ops=(Reshape(name="r", inputs=(0,), output=1),), input=0, output=1
+    )
     region = Region(dp=100, types=types, tables=(None,))
     with pytest.raises(GraphError, match="computes nothing"):
         lower(Model(name="m", graph=graph, regions=(region,)))

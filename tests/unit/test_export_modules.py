@@ -9,6 +9,7 @@ from modules import images, plain_module
 from torch import nn
 
 from tesla_embed.errors import UnsupportedOp
+from tesla_embed.ir.graph import Model
 from tesla_embed.ir.interpret_float import interpret_float
 from tesla_embed.ir.ops import AveragePool2D, Conv2D
 from tesla_embed.ir.verify import verify
@@ -33,13 +34,8 @@ def test_chains_compute_what_torch_computes_at_every_percentage(seed: int, profi
     network = network_of(plain_module("chain", seed), profile).eval()
     x = images(8).permute(0, 2, 3, 1).contiguous()
     recalibrate(network, lambda: [x], (50, 100))
-    model = verify(to_model(network, "net", (10, 30, 50, 77, 100)))
+    model = same_at_every_percentage(network, x, (10, 30, 50, 77, 100))
     assert isinstance(model.graph.ops[-4], AveragePool2D)
-    for region in model.regions:
-        set_dp(network, region.dp)
-        want = network(x).detach().numpy()
-        found = interpret_float(model, region, x.numpy())
-        np.testing.assert_allclose(found, want, atol=2e-5 * max(1.0, float(np.abs(want).max())))
 
 
 def test_padding_strides_and_means_that_keep_no_dimensions() -> None:
@@ -66,19 +62,45 @@ def test_padding_strides_and_means_that_keep_no_dimensions() -> None:
         np.testing.assert_allclose(found, network(x).detach().numpy(), atol=1e-5)
 
 
-REFUSED = [
-    ("cifar10-resnet8", r"layer add is an add, resnet8\.py:\d+, which cannot be exported"),
-    ("kws-dscnn", "layer block1.depthwise is an IncompleteConv2d.*depthwise convolutions have no"),
-    ("vww-mobilenet", "layer block1.depthwise is an IncompleteConv2d.*depthwise"),
-]
+def same_at_every_percentage(network: Network, x: torch.Tensor, dps: tuple[int, ...]) -> Model:
+    """The verified float model, whose interpreter computes what PyTorch does at all of `dps`."""
+    model = verify(to_model(network, "net", dps))
+    for region in model.regions:
+        set_dp(network, region.dp)
+        want = network(x).detach().numpy()
+        found = interpret_float(model, region, x.numpy()).reshape(want.shape)
+        np.testing.assert_allclose(found, want, atol=2e-5 * max(1.0, float(np.abs(want).max())))
+    return model
 
 
-@pytest.mark.parametrize(("name", "reason"), REFUSED)
-def test_operations_that_do_not_exist_yet_are_named(name: str, reason: str) -> None:
-    network = build(load_recipe(name).network, (32, 32, 3), 4, "linear", 0)
-    with pytest.raises(UnsupportedOp, match=reason) as caught:
-        to_model(network, "net", (50,))
-    assert "supported are Conv2d and Linear with batch norm" in str(caught.value)
+RECIPES = {
+    "cifar10-resnet8": (16, 16, 3),
+    "kws-dscnn": (20, 12, 1),
+    "vww-mobilenet": (32, 32, 3),
+    "ad-autoencoder": (40,),
+    "cifar10-vgg16": (32, 32, 3),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("profile", ["all-one", "harmonic"])
+def test_networks_of_the_recipes(name: str, profile: str) -> None:
+    width = [] if name in ("ad-autoencoder", "kws-dscnn") else ["network.width=0.2"]
+    recipe = load_recipe(name, width)
+    shape = RECIPES[name]
+    network = build(recipe.network, shape, 4, profile, 0).eval()
+    x = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
+    recalibrate(network, lambda: [x], (50, 100))
+    same_at_every_percentage(network, x, (10, 50, 77, 100))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(0, 10_000), st.sampled_from(["all-one", "linear"]))
+def test_separable_modules(seed: int, profile: str) -> None:
+    network = network_of(plain_module("depthwise", seed), profile).eval()
+    x = images(8).permute(0, 2, 3, 1).contiguous()
+    recalibrate(network, lambda: [x], (50, 100))
+    same_at_every_percentage(network, x, (10, 30, 50, 77, 100))
 
 
 PLACES: list[tuple[nn.Module, str]] = [
@@ -88,7 +110,7 @@ PLACES: list[tuple[nn.Module, str]] = [
                    nn.Linear(64, 2)), "batch norm must directly follow"),
     (nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(3, ceil_mode=True), nn.Flatten(),
                    nn.Linear(36, 2)), "ceil_mode cannot be represented"),
-    (nn.Sequential(nn.Conv2d(3, 4, 1, dilation=2), nn.Flatten(), nn.Linear(256, 2)), "dilated"),
+    (plain_module("concat", 0), "layer cat is a cat"),
     (nn.Sequential(nn.Conv2d(3, 4, 1, padding=1), nn.Flatten(), nn.Linear(400, 2)),
      "padding must be smaller than the kernel"),
     (nn.Sequential(nn.Flatten(), nn.Linear(192, 2), nn.Softmax(1)), "leave it out"),

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from fractions import Fraction
+from typing import assert_never
 
 import numpy as np
 import pytest
@@ -18,11 +19,23 @@ from graphs import (
 from test_ir_fixedpoint import double_rounded
 
 from tesla_embed.errors import ConfigError
+from tesla_embed.ir.fixedpoint import quantize_multiplier
 from tesla_embed.ir.graph import Model, Region, Table
 from tesla_embed.ir.interpret import interpret, interpret_layers
 from tesla_embed.ir.interpret_float import float_activations, interpret_float
-from tesla_embed.ir.ops import AveragePool2D, Conv2D, FullyConnected, MaxPool2D, Op, Window
-from tesla_embed.ir.requantization import quantization, requantization
+from tesla_embed.ir.ops import (
+    Add,
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    MaxPool2D,
+    Op,
+    Reshape,
+    Weighted,
+    Window,
+)
+from tesla_embed.ir.requantization import activation_range, quantization, requantization
 from tesla_embed.ir.types import TensorType
 
 
@@ -30,15 +43,15 @@ def taps(window: Window, y: int, x: int, image: tuple[int, ...]) -> list[tuple[i
     """(row, column) of the window and of the image, for every tap inside the image."""
     found = []
     for i, j in itertools.product(range(window.height), range(window.width)):
-        row = y * window.stride_height - window.pad_top + i
-        column = x * window.stride_width - window.pad_left + j
+        row = y * window.stride_height - window.pad_top + i * window.dilation_height
+        column = x * window.stride_width - window.pad_left + j * window.dilation_width
         if 0 <= row < image[0] and 0 <= column < image[1]:
             found.append((i, j, row, column))
     return found
 
 
 def finish(
-    op: FullyConnected | Conv2D, table: Table, ends: tuple[TensorType, TensorType]
+    op: Weighted, table: Table, ends: tuple[TensorType, TensorType]
 ) -> Callable[[int, int], int]:
     """A function from accumulators without bias to outputs, exact."""
     q = requantization(op, table, *ends)
@@ -94,18 +107,61 @@ def naive_pool(op: MaxPool2D | AveragePool2D, target: TensorType, x: Int8) -> In
     return y
 
 
-def naive(model: Model, region: Region, op: Op, x: Int8) -> Int8:
+def naive_depthwise(
+    op: DepthwiseConv2D, table: Table, ends: tuple[TensorType, TensorType], x: Int8
+) -> Int8:
+    source, target = ends
+    done, zero = finish(op, table, ends), quantization(source).zero_point
+    multiplier = target.channels // source.channels
+    y = np.empty(target.shape, np.int8)
+    for row, column, o in np.ndindex(*target.shape):
+        total = 0
+        for i, j, r, c in taps(op.window, row, column, x.shape):
+            total += (int(x[r, c, o // multiplier]) - zero) * int(op.weights.data[o, i, j])
+        y[row, column, o] = done(o, total)
+    return y
+
+
+def naive_add(op: Add, types: list[TensorType], first: Int8, second: Int8) -> Int8:
+    """The definition in Python's integers, from the scales themselves."""
+    q = [quantization(type_) for type_ in types]
+    common = 2 * max(q[0].scale, q[1].scale)
+    factors = [q[0].scale / common, q[1].scale / common, common / (2.0**20 * q[2].scale)]
+    scaled = [quantize_multiplier(np.array([factor])) for factor in factors]
+    numbers = [(int(f.multiplier[0]), int(f.shift[0])) for f in scaled]
+    low, high = activation_range(op.activation, q[2])
+    y = np.empty(types[2].size, np.int8)
+    for i, pair in enumerate(zip(first.reshape(-1), second.reshape(-1), strict=True)):
+        total = sum(
+            double_rounded((int(x) - side.zero_point) << 20, *number)
+            for x, side, number in zip(pair, q[:2], numbers[:2], strict=True)
+        )
+        y[i] = max(low, min(high, double_rounded(total, *numbers[2]) + q[2].zero_point))
+    return y.reshape(types[2].shape)
+
+
+def naive(model: Model, region: Region, op: Op, *inputs: Int8) -> Int8:
     index = model.graph.ops.index(op)
     ends, table = (region.types[op.input], region.types[op.output]), region.tables[index]
-    if isinstance(op, FullyConnected):
-        assert table is not None
-        return naive_fully_connected(op, table, model.graph.tensors[op.input].type, ends, x)
-    if isinstance(op, Conv2D):
-        assert table is not None
-        return naive_conv(op, table, ends, x)
-    if isinstance(op, MaxPool2D | AveragePool2D):
-        return naive_pool(op, ends[1], x)
-    return x.reshape(ends[1].shape)
+    x = inputs[0]
+    match op:
+        case FullyConnected():
+            assert table is not None
+            return naive_fully_connected(op, table, model.graph.tensors[op.input].type, ends, x)
+        case Conv2D():
+            assert table is not None
+            return naive_conv(op, table, ends, x)
+        case DepthwiseConv2D():
+            assert table is not None
+            return naive_depthwise(op, table, ends, x)
+        case MaxPool2D() | AveragePool2D():
+            return naive_pool(op, ends[1], x)
+        case Add():
+            return naive_add(op, [region.types[i] for i in (*op.inputs, op.output)], *inputs)
+        case Reshape():
+            return x.reshape(ends[1].shape)
+        case _:
+            assert_never(op)
 
 
 @pytest.mark.parametrize("make", [quantized_model, extreme_model])
@@ -117,7 +173,7 @@ def test_every_layer_equals_plain_loops(make: Callable[[int], Model]) -> None:
             layers = interpret_layers(model, region, inputs)
             values = {model.graph.input: inputs}
             for op, layer in zip(model.graph.ops, layers, strict=True):
-                expected = naive(model, region, op, values[op.input][-1])
+                expected = naive(model, region, op, *(values[i][-1] for i in op.inputs))
                 where = f"seed {seed}, {region.dp} %, {op.name}"
                 assert not first_difference(where, layer[-1], expected)
                 values[op.output] = layer

@@ -343,13 +343,13 @@ def test_hostile_descriptions(tmp_path: Path, content: bytes) -> None:
 
 def test_unknown_operation_and_attribute(tmp_path: Path, content: bytes) -> None:
     described = description(content)
-    described["model"]["ops"][0]["kind"] = "Softmax"
+    described["model"]["ops"][0]["kind"] = "Sine"
     message = refused(tmp_path / "m", with_description(content, described))
-    assert "unknown operation 'Softmax'; known are AveragePool2D, Conv2D" in message
+    assert "unknown operation 'Sine'; known are Add, AveragePool2D" in message
     described = description(content)
-    described["model"]["ops"][0]["dilation"] = 2
+    described["model"]["ops"][0]["colour"] = 2
     message = refused(tmp_path / "m", with_description(content, described))
-    assert "has no attribute 'dilation'" in message
+    assert "has no attribute 'colour'" in message
     described = description(content)
     del described["model"]["ops"][0]["window"]
     assert "lacks an attribute" in refused(tmp_path / "m", with_description(content, described))

@@ -28,7 +28,7 @@ def steep_model(activation: Activation = Activation.RELU, dead: bool = False) ->
     ops = tuple(
         FullyConnected(
             name=f"fc{i + 1}",
-            input=i,
+            inputs=(i,),
             output=i + 1,
             weights=Weights(data=data.astype(np.float32)),
             activation=activation if i == 0 else Activation.NONE,

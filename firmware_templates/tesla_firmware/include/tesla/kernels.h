@@ -28,6 +28,21 @@ void tesla_fully_connected_s8(const tesla_fully_connected_t *layer,
 void tesla_conv2d_s8(const tesla_conv2d_t *layer, const tesla_layer_region_t *region,
                      const int8_t *input, const int8_t *weights, int8_t *output);
 
+/* Every channel filtered on its own, with zero padding and a fused activation. No scratch.
+ *
+ * input    [input height][input width][region->input_channels]
+ * weights  [full outputs][window height][window width]
+ * output   [output height][output width][region->input_channels][layer->multiplier] */
+void tesla_depthwise_conv2d_s8(const tesla_depthwise_conv2d_t *layer,
+                               const tesla_layer_region_t *region, const int8_t *input,
+                               const int8_t *weights, int8_t *output);
+
+/* The sum of two tensors with a fused activation. No scratch.
+ *
+ * first, second, output  [region->size]; `output` may be one of the inputs */
+void tesla_add_s8(const tesla_add_region_t *region, const int8_t *first, const int8_t *second,
+                  int8_t *output);
+
 /* The largest value in each window; taps outside the image never win. No scratch.
  *
  * input   [input height][input width][channels]

@@ -38,16 +38,19 @@ typedef struct {
     uint16_t group_channels; /* weights per group and output: the full width */
 } tesla_fully_connected_t;
 
-/* The sliding window of a convolution or pool. Padding taps are skipped: they add zero. */
+/* The sliding window of a convolution or pool. Padding taps are skipped: they add zero. Pools have
+ * no dilation. */
 typedef struct {
     uint16_t input_height;
     uint16_t input_width;
     uint16_t output_height;
     uint16_t output_width;
-    uint8_t height; /* of the window, in pixels */
+    uint8_t height; /* of the window, in taps */
     uint8_t width;
-    uint8_t stride_height;
+    uint8_t stride_height; /* pixels from one window to the next */
     uint8_t stride_width;
+    uint8_t dilation_height; /* pixels from one tap to the next */
+    uint8_t dilation_width;
     uint8_t pad_top;
     uint8_t pad_left;
 } tesla_window_t;
@@ -57,6 +60,34 @@ typedef struct {
     tesla_window_t window;
     uint16_t full_channels; /* input channels at full width */
 } tesla_conv2d_t;
+
+/* A depthwise convolution; weights are [output channels][height][width]. Input channel c makes the
+ * output channels c * multiplier and up. */
+typedef struct {
+    tesla_window_t window;
+    uint16_t multiplier;
+} tesla_depthwise_conv2d_t;
+
+/* An addition in one operating region.
+ *
+ * sum    = requantize((first + first_offset) << 20) + requantize((second + second_offset) << 20)
+ * output = clamp(requantize(sum) + output_offset)
+ *
+ * Each with a multiplier and a shift of its own; every factor is below 1, so nothing overflows. */
+typedef struct {
+    uint32_t size;        /* active elements */
+    int16_t first_offset; /* minus the zero point of that input, -127 .. 128 */
+    int16_t second_offset;
+    int16_t output_offset; /* the output's zero point, -128 .. 127 */
+    int8_t activation_min; /* clamp of the fused activation */
+    int8_t activation_max;
+    int32_t first_multiplier; /* Q31, 2^30 .. 2^31 - 1, or 0 */
+    int32_t second_multiplier;
+    int32_t output_multiplier;
+    int8_t first_shift; /* -31 .. 0 */
+    int8_t second_shift;
+    int8_t output_shift;
+} tesla_add_region_t;
 
 #ifdef __cplusplus
 }

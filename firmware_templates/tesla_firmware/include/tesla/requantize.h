@@ -26,15 +26,20 @@ static inline int32_t tesla_requantize(int32_t value, int32_t multiplier, int8_t
     return (high >> right) + (remainder > threshold ? 1 : 0);
 }
 
+/* `value` within `low` .. `high`, which int8 holds. */
+static inline int8_t tesla_clamp(int32_t value, int32_t low, int32_t high) {
+    value = value < low ? low : value;
+    value = value > high ? high : value;
+    return (int8_t)value;
+}
+
 /* The output of channel `channel` for a finished accumulator. */
 static inline int8_t tesla_finish(const tesla_layer_region_t *region, uint32_t channel,
                                   int32_t accumulator) {
-    int32_t value =
-        tesla_requantize(accumulator, region->multiplier[channel], region->shift[channel]) +
-        region->output_offset;
-    value = value < region->activation_min ? region->activation_min : value;
-    value = value > region->activation_max ? region->activation_max : value;
-    return (int8_t)value;
+    const int32_t value =
+        tesla_requantize(accumulator, region->multiplier[channel], region->shift[channel]);
+    return tesla_clamp(value + region->output_offset, region->activation_min,
+                       region->activation_max);
 }
 
 /* The outputs of channels `channel` .. `channel + 3` for finished accumulators. */

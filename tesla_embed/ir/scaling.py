@@ -1,0 +1,55 @@
+"""From scales to integers, for operations without weights; see `requantization` for the others."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tesla_embed.ir.fixedpoint import Multiplier, quantize_multiplier
+from tesla_embed.ir.ops import Add
+from tesla_embed.ir.requantization import activation_range, quantization
+from tesla_embed.ir.types import TensorType
+
+ADD_SHIFT = 20
+"""Bits by which an addition shifts both sides to the left before it scales them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AddScaling:
+    """Integer parameters of an addition in one region.
+
+    Each side becomes `requantize((x + input_offset) << ADD_SHIFT, factor)`; the output is
+    `clamp(requantize(sum, output_factor) + output_offset, activation_min, activation_max)`.
+    """
+
+    input_offsets: tuple[int, int]
+    factors: tuple[Multiplier, Multiplier]
+    output_factor: Multiplier
+    output_offset: int
+    activation_min: int
+    activation_max: int
+
+
+def add_factors(first: TensorType, second: TensorType, target: TensorType) -> tuple[float, ...]:
+    """What scales the two sides and their sum, in float64.
+
+    Both sides are brought to twice the larger of their scales, as TensorFlow Lite does, so that
+    neither factor exceeds one half.
+    """
+    scales = [quantization(type_).scale for type_ in (first, second)]
+    common = 2.0 * max(scales)
+    output = common / (2.0**ADD_SHIFT * quantization(target).scale)
+    return scales[0] / common, scales[1] / common, output
+
+
+def add_scaling(op: Add, first: TensorType, second: TensorType, target: TensorType) -> AddScaling:
+    """Derive the integers of an addition from the (active) types of its ends."""
+    low, high = activation_range(op.activation, quantization(target))
+    factors = [quantize_multiplier(np.array([f])) for f in add_factors(first, second, target)]
+    return AddScaling(
+        input_offsets=(-quantization(first).zero_point, -quantization(second).zero_point),
+        factors=(factors[0], factors[1]),
+        output_factor=factors[2],
+        output_offset=quantization(target).zero_point,
+        activation_min=low,
+        activation_max=high,
+    )
