@@ -19,12 +19,14 @@ from tesla_embed.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Op,
     Pad,
     Rescale,
     Reshape,
+    Softmax,
 )
 
 
@@ -88,7 +90,9 @@ def _made(op: Op, graph: Graph, region: Region, found: dict[int, Parts]) -> Part
             if op.axis == len(graph.tensors[op.output].type.shape) - 1:
                 return tuple(part for index in op.inputs for part in found[index])
             return found[op.input]
-        case MaxPool2D() | AveragePool2D() | Mean() | Add() | Pad() | Reshape() | Rescale():
+        case MaxPool2D() | AveragePool2D() | Mean() | Add() | Pad() | Reshape():
+            return found[op.input]
+        case Rescale() | Softmax() | Logistic():
             return found[op.input]
         case _:
             assert_never(op)
