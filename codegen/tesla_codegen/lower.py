@@ -4,27 +4,19 @@ Everything that could go wrong or needs arithmetic happens here: buffers get add
 become kernel calls, regions become rows of constants. Templates only put the pieces in place.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never
 
 import numpy as np
 
+from tesla_codegen.layers import input_parts, kernel_name, layer_constants
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
-from tesla_codegen.regions import region_arrays, table_bytes
+from tesla_codegen.regions import region_arrays, row_type, table_bytes
 from tesla_codegen.tables import CArray, Initializer, c_array
 from tesla_embed import __version__
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
-from tesla_embed.ir.ops import (
-    AveragePool2D,
-    Conv2D,
-    FullyConnected,
-    MaxPool2D,
-    Op,
-    Reshape,
-    Weighted,
-    Window,
-)
+from tesla_embed.ir.ops import Concat, Op, Reshape, Weighted
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import TensorType
@@ -32,6 +24,7 @@ from tesla_embed.ir.verify import verify
 
 RESERVED = frozenset(
     {
+        "add_region",
         "app",
         "app_io",
         "app_model",
@@ -39,7 +32,11 @@ RESERVED = frozenset(
         "callback",
         "command",
         "commands",
+        "concat_region",
         "conv2d",
+        "depthwise",
+        "depthwise_conv2d",
+        "depthwise_patch",
         "dot",
         "exchange",
         "fully_connected",
@@ -49,8 +46,18 @@ RESERVED = frozenset(
         "layer_region",
         "layers",
         "link",
+        "lookup_region",
+        "mean",
         "measure",
+        "pad",
+        "pad_region",
+        "part",
+        "parts",
+        "patch",
         "requantize",
+        "rescale",
+        "rescale_region",
+        "softmax_region",
         "status",
         "string",
         "taps",
@@ -62,13 +69,12 @@ RESERVED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One kernel call. `op` is the index of its operation in the graph."""
+    """The kernel calls of one operation; `op` is its index in the graph."""
 
     op: int
     name: str
     comment: str
-    kernel: str
-    arguments: tuple[str, ...]
+    calls: tuple[str, ...]
     output: str
     output_bytes: str
 
@@ -158,12 +164,12 @@ def lower(model: Model) -> Project:
         arena_bytes=max(memory.arena_bytes, ALIGNMENT),
         weights=tuple(c_array(f"{op.name}_weights", op.weights.data) for op in weighted),
         tables=tables,
-        layers=tuple(_layer(model, op) for op in ops),
+        layers=tuple(c for op in ops if (c := layer_constants(model, op)) is not None),
         region_arrays=arrays,
         region_of_percent=c_array("region_of_percent", _region_of_percent(model)),
         regions=tuple(_region_row(model, region) for region in model.regions),
         steps=tuple(_step(model, i, address) for i in indices),
-        kernels=tuple(sorted({_kernel(op) for op in ops})),
+        kernels=tuple(sorted({kernel_name(model, op) for op in ops})),
     )
 
 
@@ -213,7 +219,8 @@ def _plan(model: Model, homes: list[int]) -> Plan:
     last: dict[int, int] = {}
     for step, op in enumerate(graph.ops):
         first.setdefault(homes[op.output], step)
-        last[homes[op.input]] = last[homes[op.output]] = step
+        for tensor in (*op.inputs, op.output):
+            last[homes[tensor]] = step
     buffers = [
         Lifetime(
             name=graph.tensors[home].name,
@@ -242,79 +249,49 @@ def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
     return [address(home) for home in homes]
 
 
-def _kernel(op: Op) -> str:
-    match op:
-        case FullyConnected():
-            return "tesla_fully_connected_s8"
-        case Conv2D():
-            return "tesla_conv2d_s8"
-        case MaxPool2D():
-            return "tesla_max_pool2d_s8"
-        case AveragePool2D():
-            return "tesla_average_pool2d_s8"
-        case Reshape():
-            raise CodegenError(f"{op.name}: reshaping has no kernel")
-        case _:
-            assert_never(op)
-
-
 def _step(model: Model, index: int, address: list[str]) -> Step:
+    """The kernel calls of an operation."""
     op = model.graph.ops[index]
-    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
-    if isinstance(op, Weighted):
-        channels = f"{op.name}_regions[region].output_channels"
-        arguments = [f"&{op.name}_layer", f"&{op.name}_regions[region]", address[op.input]]
-        arguments += [f"{op.name}_weights", address[op.output]]
-    else:
-        channels = f"{op.name}_channels[region]"
-        arguments = [f"&{op.name}_layer", channels, address[op.input], address[op.output]]
+    sources = [model.graph.tensors[i].type for i in op.inputs]
+    target = model.graph.tensors[op.output].type
     macs = region_macs(model.graph, model.regions[-1])[index]
     cost = f", {macs:,} MACs" if isinstance(op, Weighted) else ""
+    shapes = " + ".join(_shape(source) for source in sources)
+    row = _row(op, 0, 1 if not isinstance(op, Concat) else len(op.inputs))
     return Step(
         op=index,
         name=op.name,
-        comment=f"{op.name}: {_shape(source)} -> {_shape(target)}{cost} at full width",
-        kernel=_kernel(op),
-        arguments=tuple(arguments),
+        comment=f"{op.name}: {shapes} -> {_shape(target)}{cost} at full width",
+        calls=tuple(_calls(model, op, address)),
         output=address[op.output],
-        output_bytes=f"{target.positions}u * {channels}",
+        output_bytes=row_type(op).size.format(row=row, positions=target.positions),
     )
 
 
-def _layer(model: Model, op: Op) -> Initializer:
-    """The part of a kernel's parameters that no region changes."""
-    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
-    name = f"{op.name}_layer"
-    match op:
-        case FullyConnected():
-            groups = (f".groups = {source.positions}", f".group_channels = {source.channels}")
-            return Initializer(c_type="tesla_fully_connected_t", name=name, fields=groups)
-        case Conv2D():
-            window = (f".window{field}" for field in _window(op.window, source, target))
-            conv = (*window, f".full_channels = {source.channels}")
-            return Initializer(c_type="tesla_conv2d_t", name=name, fields=conv)
-        case MaxPool2D() | AveragePool2D():
-            pool = _window(op.window, source, target)
-            return Initializer(c_type="tesla_window_t", name=name, fields=pool)
-        case Reshape():
-            raise CodegenError(f"{op.name}: reshaping has no parameters")
-        case _:
-            assert_never(op)
+def _calls(model: Model, op: Op, address: list[str]) -> Iterator[str]:
+    """One call; of a concatenation one per input."""
+    kernel, by_value = kernel_name(model, op), row_type(op).by_value
+    inputs, output = [address[i] for i in op.inputs], address[op.output]
+    if isinstance(op, Concat):
+        for number, source in enumerate(inputs):
+            yield f"{kernel}(&{_row(op, number, len(inputs))}, {source}, {output})"
+        return
+    row = _row(op, 0, 1)
+    arguments = [f"&{op.name}_layer"] if layer_constants(model, op) else []
+    arguments += [row if by_value else f"&{row}"]
+    if parts := input_parts(model, op):
+        count = len(parts[0])
+        arguments += [f"&{op.name}_parts[region * {count}u]", str(count)]
+    arguments += inputs
+    arguments += [f"{op.name}_weights"] if isinstance(op, Weighted) else []
+    yield f"{kernel}({', '.join((*arguments, output))})"
 
 
-def _window(window: Window, source: TensorType, target: TensorType) -> tuple[str, ...]:
-    return (
-        f".input_height = {source.shape[0]}",
-        f".input_width = {source.shape[1]}",
-        f".output_height = {target.shape[0]}",
-        f".output_width = {target.shape[1]}",
-        f".height = {window.height}",
-        f".width = {window.width}",
-        f".stride_height = {window.stride_height}",
-        f".stride_width = {window.stride_width}",
-        f".pad_top = {window.pad_top}",
-        f".pad_left = {window.pad_left}",
-    )
+def _row(op: Op, number: int, of: int) -> str:
+    """The C expression of one of the rows that a region has."""
+    place = "region" if of == 1 else f"region * {of}u"
+    place += f" + {number}u" if number else ""
+    return f"{op.name}_{row_type(op).array}[{place}]"
 
 
 def _region_of_percent(model: Model) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import ConfigError, GraphError
-from tesla_embed.ir.ops import Op, Reshape, Weighted
+from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected, Op, Reshape
 from tesla_embed.ir.types import Tensor, TensorType
 
 
@@ -143,11 +143,15 @@ def active_channels(channels: int, dp: int, multiple: int = 1) -> int:
 
 def macs(op: Op, source: TensorType, target: TensorType) -> int:
     """Multiply-accumulates of an operation between tensors of these (active) types."""
-    if not isinstance(op, Weighted):
-        return 0
-    taps = 1 if op.weights.data.ndim == 2 else op.weights.data.shape[1] * op.weights.data.shape[2]
-    inputs = source.size if op.weights.data.ndim == 2 else taps * source.channels
-    return target.size * inputs
+    match op:
+        case FullyConnected():
+            return target.size * source.size
+        case Conv2D():
+            return target.size * op.window.height * op.window.width * source.channels
+        case DepthwiseConv2D():
+            return target.size * op.window.height * op.window.width
+        case _:
+            return 0
 
 
 def region_macs(graph: Graph, region: Region) -> tuple[int, ...]:

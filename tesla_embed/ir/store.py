@@ -27,7 +27,7 @@ from tesla_embed.ir.ops import Op, Weighted
 from tesla_embed.ir.types import Tensor, TensorType, Weights
 from tesla_embed.ir.verify import verify
 
-SCHEMA = "tesla-embed/model/1"
+SCHEMA = "tesla-embed/model/2"
 METADATA_KEY = "tesla-embed"
 MAX_FILE_BYTES = 2**28
 
@@ -69,8 +69,7 @@ def load_model(path: Path) -> Model:
     text = metadata.get(METADATA_KEY, "{}")
     schema = read_schema(text)
     if schema != SCHEMA:
-        hint = "run `tesla-embed quantize` on it first" if "checkpoint" in schema else "not ours"
-        raise GraphError(f"{path}: holds {schema or 'no tesla-embed data'}, not a model; {hint}")
+        raise GraphError(f"{path}: holds {schema or 'no tesla-embed data'}, {_hint(schema)}")
     try:
         header = msgspec.json.decode(text, type=_Header)
         model = verify(_build(header.model, arrays))
@@ -122,6 +121,15 @@ def read_schema(text: str) -> str:
     except (ValueError, RecursionError):
         return ""
     return str(found.get("schema", "")) if isinstance(found, dict) else ""
+
+
+def _hint(schema: str) -> str:
+    """What to do about a file of another schema."""
+    if schema.startswith("tesla-embed/model/"):
+        return f"not {SCHEMA}; quantise the network again with this version"
+    if "checkpoint" in schema:
+        return "not a model; run `tesla-embed quantize` on it first"
+    return "not a model; not ours"
 
 
 def _describe(model: Model) -> dict[str, Any]:

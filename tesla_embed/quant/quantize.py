@@ -7,6 +7,7 @@ per-channel weights as TensorFlow Lite specifies them.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy.typing as npt
 from tesla_embed.errors import QuantizationError
 from tesla_embed.ir.fixedpoint import INT32_MAX
 from tesla_embed.ir.graph import Graph, Model, Region, Table
-from tesla_embed.ir.ops import Op, Weighted
+from tesla_embed.ir.ops import UNIT, Concat, Op, Passing, Unit, Weighted
+from tesla_embed.ir.parts import active_indices, channel_parts
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.types import DType, Quantization, Tensor, TensorType, Weights
 from tesla_embed.ir.verify import verify
@@ -80,23 +82,46 @@ def _quantize_region(graph: Graph, region: Region, ranges: Ranges) -> Region:
         for low, high in zip(ranges.low, ranges.high, strict=True)
     ]
     for op in graph.ops:
-        if not isinstance(op, Weighted):  # the quantisation passes through
+        if isinstance(op, Unit):
+            parameters[op.output] = UNIT
+    _join(graph, parameters)
+    for op in graph.ops:
+        if isinstance(op, Passing):
             parameters[op.output] = parameters[op.input]
     types = tuple(
         dataclasses.replace(type_, dtype=DType.INT8, quantization=parameter)
         for type_, parameter in zip(region.types, parameters, strict=True)
     )
-    tables = tuple(
-        _quantize_table(f"{op.name} at {region.dp} % DP", op, table, types[op.input])
-        for op, table in zip(graph.ops, region.tables, strict=True)
-    )
-    return Region(dp=region.dp, types=types, tables=tables)
+    parts = channel_parts(graph, region)
+    tables: list[Table | None] = []
+    for op, table in zip(graph.ops, region.tables, strict=True):
+        rows = active_indices(parts[op.output])
+        where = f"{op.name} at {region.dp} % DP"
+        tables.append(_quantize_table(where, op, table, types[op.input], rows))
+    return Region(dp=region.dp, types=types, tables=tuple(tables))
 
 
-def _quantize_table(where: str, op: Op, table: Table | None, source: TensorType) -> Table | None:
+def _join(graph: Graph, parameters: list[Quantization]) -> None:
+    """Let what only a concatenation reads be made in its quantisation: it loses nothing by it."""
+    makers = {op.output: op for op in graph.ops}
+    reads = Counter(index for op in graph.ops for index in op.inputs)
+    for op in reversed(graph.ops):
+        for index in op.inputs if isinstance(op, Concat) else ():
+            maker = makers.get(index)
+            while isinstance(maker, Passing) and reads[index] == 1:
+                index = maker.input
+                maker = makers.get(index)
+            if maker is not None and reads[index] == 1 and not isinstance(maker, Passing | Unit):
+                parameters[index] = parameters[op.output]
+
+
+def _quantize_table(
+    where: str, op: Op, table: Table | None, source: TensorType, rows: npt.NDArray[np.intp]
+) -> Table | None:
+    """`rows` are the active output channels."""
     if table is None or not isinstance(op, Weighted) or op.weights.scale is None:
         return None
-    weight_scale = op.weights.scale[: len(table.bias)].copy()
+    weight_scale = op.weights.scale[rows]
     if table.gain is not None:  # rounded to float32 again: what a .tflite can carry
         weight_scale = (weight_scale * table.gain).astype(np.float32).astype(np.float64)
         if not bool((weight_scale > 0).all() and np.isfinite(weight_scale).all()):

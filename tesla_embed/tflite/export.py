@@ -1,35 +1,41 @@
 """One operating region as a stand-alone int8 `.tflite`, which somebody else's runtime can execute.
 
 Fully connected layers leave as 1x1 convolutions over a 1x1 image: LiteRT's reference convolution
-requantises in integers, its fully connected kernel through floating point. Vectors are therefore
-`[N, 1, 1, features]`, images `[N, height, width, channels]`.
-Needs the `oracle` extra. The object API writes what TensorFlow's `schema.fbs` describes.
+requantises in integers, its fully connected kernel through floating point.
 """
 
-from typing import Any, assert_never
+import dataclasses
+from collections.abc import Sequence
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 
-from tesla_embed.errors import ToolchainError, UnsupportedOp
-from tesla_embed.ir.graph import Model, Region, Table
+from tesla_embed.errors import UnsupportedOp
+from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import (
     Activation,
+    Add,
     AveragePool2D,
+    Concat,
     Conv2D,
+    DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.specialize import specialize
 from tesla_embed.ir.types import TensorType
-
-FILE_IDENTIFIER = b"TFL3"
-INSTALL = "pip install 'tesla-embed[oracle]'"
+from tesla_embed.tflite.builder import Builder
 
 
 def to_tflite(model: Model, region: Region, *, batch: int = 1, all_layers: bool = False) -> bytes:
@@ -40,125 +46,30 @@ def to_tflite(model: Model, region: Region, *, batch: int = 1, all_layers: bool 
     `ToolchainError` if the `oracle` extra is missing.
     """
     dense = specialize(model, region)
-    builder = _Builder(batch)
+    builder = Builder(batch)
     entry = dense.graph.tensors[dense.graph.input].type
     index = {dense.graph.input: builder.activation("input", entry)}
     for op, table in zip(dense.graph.ops, dense.regions[0].tables, strict=True):
-        source = dense.graph.tensors[op.input].type
-        target = dense.graph.tensors[op.output].type
-        index[op.output] = builder.activation(op.name, target)
-        _emit(builder, op, table, source, index[op.input], index[op.output])
+        index[op.output] = builder.activation(op.name, dense.graph.tensors[op.output].type)
+        _emit(builder, op, table, dense.graph, index)
     outputs = [index[op.output] for op in dense.graph.ops] if all_layers else []
     return builder.pack(index[dense.graph.input], outputs or [index[dense.graph.output]])
 
 
-class _Builder:
-    """Collects tensors, buffers and operators, and packs them."""
-
-    def __init__(self, batch: int) -> None:
-        try:
-            import flatbuffers
-            from ai_edge_litert import schema_py_generated as schema
-        except ImportError as error:
-            raise ToolchainError(f"writing .tflite needs LiteRT; run: {INSTALL}") from error
-        self.flatbuffers, self.schema, self.batch = flatbuffers, schema, batch
-        self.buffers = [schema.BufferT()]  # buffer 0 is empty by convention
-        self.tensors: list[Any] = []
-        self.operators: list[Any] = []
-        self.codes: list[tuple[int, int]] = []
-
-    def activation(self, name: str, type_: TensorType) -> int:
-        """Add an int8 activation; return its index."""
-        shape = type_.shape if len(type_.shape) == 3 else (1, 1, type_.size)
-        q = quantization(type_)
-        return self._tensor(
-            name, (self.batch, *shape), self.schema.TensorType.INT8, 0, [q.scale], [q.zero_point]
-        )
-
-    def constant(
-        self,
-        name: str,
-        data: npt.NDArray[np.generic],
-        scale: npt.NDArray[np.float64] | None = None,
-    ) -> int:
-        """Add a constant, quantised symmetrically along axis 0 if it has scales."""
-        buffer = self.schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
-        self.buffers.append(buffer)
-        kind = {"int8": self.schema.TensorType.INT8, "int32": self.schema.TensorType.INT32}
-        scales = [] if scale is None else scale.tolist()
-        return self._tensor(
-            name,
-            data.shape,
-            kind[data.dtype.name],
-            len(self.buffers) - 1,
-            scales,
-            [0] * len(scales),
-        )
-
-    def operator(
-        self, name: str, version: int, inputs: list[int], output: int, options: Any = None
-    ) -> None:
-        """Add an operator by its built-in name; `options` is the matching `...OptionsT`."""
-        code = (getattr(self.schema.BuiltinOperator, name), version)
-        if code not in self.codes:
-            self.codes.append(code)
-        operator = self.schema.OperatorT()
-        operator.opcodeIndex = self.codes.index(code)
-        operator.inputs, operator.outputs = inputs, [output]
-        if options is not None:
-            kind = type(options).__name__.removesuffix("T")
-            operator.builtinOptionsType = getattr(self.schema.BuiltinOptions, kind)
-            operator.builtinOptions = options
-        self.operators.append(operator)
-
-    def pack(self, source: int, outputs: list[int]) -> bytes:
-        """The finished flatbuffer."""
-        graph = self.schema.SubGraphT()
-        graph.tensors, graph.operators = self.tensors, self.operators
-        graph.inputs, graph.outputs = [source], outputs
-        model = self.schema.ModelT()
-        model.version, model.description = 3, "tesla-embed"
-        model.subgraphs, model.buffers = [graph], self.buffers
-        model.operatorCodes = [self._code(*code) for code in self.codes]
-        builder = self.flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-        return bytes(builder.Output())
-
-    def _code(self, builtin: int, version: int) -> Any:
-        code = self.schema.OperatorCodeT()
-        code.builtinCode, code.version = builtin, version
-        code.deprecatedBuiltinCode = min(builtin, 127)
-        return code
-
-    def _tensor(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        kind: int,
-        buffer: int,
-        scale: list[float],
-        zero: list[int],
-    ) -> int:
-        tensor = self.schema.TensorT()
-        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, list(shape), kind, buffer
-        if scale:
-            tensor.quantization = self.schema.QuantizationParametersT()
-            tensor.quantization.scale, tensor.quantization.zeroPoint = scale, zero
-            tensor.quantization.quantizedDimension = 0
-        self.tensors.append(tensor)
-        return len(self.tensors) - 1
-
-
 def _emit(
-    builder: _Builder, op: Op, table: Table | None, source: TensorType, x: int, y: int
+    builder: Builder,
+    op: Op,
+    table: Table | None,
+    graph: Graph,
+    index: dict[int, int],
 ) -> None:
+    """Add one operation of a dense graph; `index` says where its tensors are in the file."""
+    sources, target = [graph.tensors[i].type for i in op.inputs], graph.tensors[op.output].type
+    inputs, y = [index[i] for i in op.inputs], index[op.output]
+    source, x = sources[0], inputs[0]
     match op:
-        case FullyConnected():
-            data = op.weights.data.reshape(len(op.weights.data), 1, 1, -1)
-            _convolution(builder, op, data, table, Window(height=1, width=1), x, y, source)
-        case Conv2D():
-            _convolution(builder, op, op.weights.data, table, op.window, x, y, source)
+        case FullyConnected() | Conv2D() | DepthwiseConv2D():
+            _convolution(builder, op, table, source, x, y)
         case MaxPool2D():
             _pool(builder, op, "MAX_POOL_2D", 2, source, x, y)
         case AveragePool2D():
@@ -167,43 +78,86 @@ def _emit(
             shape = np.asarray(builder.tensors[y].shape, np.int32)
             options = builder.schema.ReshapeOptionsT()
             options.newShape = shape.tolist()
-            inputs = [x, builder.constant(f"{op.name}_shape", shape)]
-            builder.operator("RESHAPE", 1, inputs, y, options)
+            shaped = [x, builder.constant(f"{op.name}_shape", shape)]
+            builder.operator("RESHAPE", 1, shaped, y, options)
+        case Softmax():
+            options = builder.schema.SoftmaxOptionsT()
+            options.beta = 1.0
+            builder.operator("SOFTMAX", 2, [x], y, options)
+        case Logistic():
+            builder.operator("LOGISTIC", 2, [x], y)
+        case Mean():
+            axes = builder.constant(f"{op.name}_axes", np.array([1, 2], np.int32))
+            options = builder.schema.ReducerOptionsT()
+            options.keepDims = True
+            builder.operator("MEAN", 2, [x, axes], y, options)
+        case Pad():
+            _pad(builder, op.name, (op.top, op.bottom, op.left, op.right), x, y)
+        case Concat():
+            _concatenation(builder, op, sources, target, inputs, y)
+        case Rescale():
+            kinds = {Activation.NONE: "QUANTIZE", Activation.RELU: "RELU"}
+            builder.operator(kinds.get(op.activation, "RELU6"), 2, [x], y)
+        case Add():
+            options = builder.schema.AddOptionsT()
+            options.fusedActivationFunction = _activation(builder, op.activation)
+            options.potScaleInt16 = False
+            builder.operator("ADD", 2, list(inputs), y, options)
         case _:
             assert_never(op)
 
 
+def _activation(builder: Builder, activation: Activation) -> int:
+    kinds = {Activation.NONE: "NONE", Activation.RELU: "RELU", Activation.RELU6: "RELU6"}
+    value: int = getattr(builder.schema.ActivationFunctionType, kinds[activation])
+    return value
+
+
 def _convolution(
-    builder: _Builder,
-    op: Weighted,
-    data: npt.NDArray[np.generic],
-    table: Table | None,
-    window: Window,
-    x: int,
-    y: int,
-    source: TensorType,
+    builder: Builder, op: Weighted, table: Table | None, source: TensorType, x: int, y: int
 ) -> None:
     if table is None or table.weight_scale is None:
         raise UnsupportedOp(f"{op.name}: only quantised models can become a .tflite")
+    window = Window(height=1, width=1) if isinstance(op, FullyConnected) else op.window
     padding, explicit = _padding(window, source)
     if explicit:
-        x = _pad(builder, op.name, window, source, x)
-    options = builder.schema.Conv2DOptionsT()
-    options.padding = getattr(builder.schema.Padding, padding)
+        x = _pad_before(builder, op.name, window, source, x)
+    depthwise = isinstance(op, DepthwiseConv2D)
+    schema = builder.schema
+    options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
+    if depthwise:
+        options.depthMultiplier = len(op.weights.data) // source.channels
+    options.padding = getattr(schema.Padding, padding)
     options.strideH, options.strideW = window.stride_height, window.stride_width
-    options.dilationHFactor = options.dilationWFactor = 1
-    kinds = {Activation.NONE: "NONE", Activation.RELU: "RELU", Activation.RELU6: "RELU6"}
-    options.fusedActivationFunction = getattr(
-        builder.schema.ActivationFunctionType, kinds[op.activation]
+    options.dilationHFactor, options.dilationWFactor = (
+        window.dilation_height,
+        window.dilation_width,
     )
-    weights = builder.constant(f"{op.name}_weights", data, table.weight_scale)
+    options.fusedActivationFunction = _activation(builder, op.activation)
+    data, axis = _filters(op)
+    weights = builder.constant(f"{op.name}_weights", data, table.weight_scale, axis)
     bias_scale = quantization(source).scale * table.weight_scale
     bias = builder.constant(f"{op.name}_bias", table.bias, bias_scale)
-    builder.operator("CONV_2D", 3, [x, weights, bias], y, options)
+    builtin = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+    builder.operator(builtin, 3, [x, weights, bias], y, options)
+
+
+def _filters(op: Weighted) -> tuple[npt.NDArray[np.generic], int]:
+    """Weights as TensorFlow Lite lays them out, and the axis of the output channels."""
+    data = op.weights.data
+    match op:
+        case FullyConnected():
+            return data.reshape(len(data), 1, 1, -1), 0
+        case Conv2D():
+            return data, 0
+        case DepthwiseConv2D():
+            return data.transpose(1, 2, 0)[None], 3
+        case _:
+            assert_never(op)
 
 
 def _pool(
-    builder: _Builder,
+    builder: Builder,
     op: MaxPool2D | AveragePool2D,
     builtin: str,
     version: int,
@@ -226,27 +180,51 @@ def _padding(window: Window, source: TensorType) -> tuple[str, bool]:
     pads = (window.pad_top, window.pad_bottom, window.pad_left, window.pad_right)
     if not any(pads):
         return "VALID", False
-    height = _same(source.shape[0], window.height, window.stride_height)
-    width = _same(source.shape[1], window.width, window.stride_width)
+    high, wide = window.reach
+    height = _same(source.shape[0], high, window.stride_height)
+    width = _same(source.shape[1], wide, window.stride_width)
     return ("SAME", False) if pads == (*height, *width) else ("VALID", True)
 
 
-def _same(length: int, window: int, stride: int) -> tuple[int, int]:
+def _same(length: int, reach: int, stride: int) -> tuple[int, int]:
     """Padding before and after along one axis that TensorFlow calls 'same'."""
-    total = max((-(-length // stride) - 1) * stride + window - length, 0)
+    total = max((-(-length // stride) - 1) * stride + reach - length, 0)
     return total // 2, total - total // 2
 
 
-def _pad(builder: _Builder, name: str, window: Window, source: TensorType, x: int) -> int:
-    rows = (window.pad_top, window.pad_bottom)
-    columns = (window.pad_left, window.pad_right)
-    pads = np.asarray([(0, 0), rows, columns, (0, 0)], np.int32)
+def _pad_before(builder: Builder, name: str, window: Window, source: TensorType, x: int) -> int:
+    """Pad the input of an operation that cannot; the index of the padded tensor."""
+    pads = (window.pad_top, window.pad_bottom, window.pad_left, window.pad_right)
     height, width, channels = source.shape
-    shape = (height + sum(rows), width + sum(columns), channels)
-    padded = TensorType(
-        shape=shape, channels=channels, dtype=source.dtype, quantization=source.quantization
-    )
-    target = builder.activation(f"{name}_padded", padded)
-    constant = builder.constant(f"{name}_padding", pads)
-    builder.operator("PAD", 1, [x, constant], target, builder.schema.PadOptionsT())
-    return target
+    shape = (height + sum(pads[:2]), width + sum(pads[2:]), channels)
+    padded = builder.activation(f"{name}_padded", dataclasses.replace(source, shape=shape))
+    _pad(builder, name, pads, x, padded)
+    return padded
+
+
+def _pad(builder: Builder, name: str, pads: tuple[int, int, int, int], x: int, y: int) -> None:
+    amounts = np.asarray([(0, 0), pads[:2], pads[2:], (0, 0)], np.int32)
+    constant = builder.constant(f"{name}_padding", amounts)
+    builder.operator("PAD", 1, [x, constant], y, builder.schema.PadOptionsT())
+
+
+def _concatenation(
+    builder: Builder,
+    op: Concat,
+    sources: Sequence[TensorType],
+    target: TensorType,
+    inputs: Sequence[int],
+    y: int,
+) -> None:
+    """LiteRT joins int8 tensors of one quantisation only; the others are rescaled before."""
+    pieces = []
+    for number, (source, x) in enumerate(zip(sources, inputs, strict=True)):
+        if source.quantization != target.quantization:
+            rescaled = dataclasses.replace(source, quantization=target.quantization)
+            made = builder.activation(f"{op.name}_rescaled{number}", rescaled)
+            builder.operator("QUANTIZE", 2, [x], made)
+            x = made
+        pieces.append(x)
+    options = builder.schema.ConcatenationOptionsT()
+    options.axis = op.axis + 1 if len(target.shape) == 3 else 3
+    builder.operator("CONCATENATION", 2, pieces, y, options)

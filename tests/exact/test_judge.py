@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 from conftest import require
-from graphs import extreme_model, first_difference, int8_inputs, quantized_model
+from graphs import RICH, extreme_model, first_difference, int8_inputs, quantized_model
 
 from tesla_embed.errors import ToolchainError, UnsupportedOp
 from tesla_embed.ir.graph import Graph, Model, Region, Table
@@ -106,7 +106,12 @@ def test_every_padding_of_a_convolution(activation: Activation) -> None:
             pad_right=right,
         )
         op = Conv2D(
-            name="conv", input=0, output=1, weights=weights, window=window, activation=activation
+            name="conv",
+            inputs=(0,),
+            output=1,
+            weights=weights,
+            window=window,
+            activation=activation,
         )
         model = one_layer(op, ((4, 3, 2), (*window.output_size(4, 3), 3)), table)
         assert disagreements(model, 0, 3) == [], window
@@ -130,7 +135,7 @@ def test_every_same_and_valid_pool(kind: type[MaxPool2D] | type[AveragePool2D]) 
             rows = window.output_size(length, length)[0]
             if rows < 1:
                 continue
-            op = kind(name="pool", input=0, output=1, window=window)
+            op = kind(name="pool", inputs=(0,), output=1, window=window)
             model = one_layer(op, ((length, length, 3), (rows, rows, 3)), None)
             assert disagreements(model, length, 4) == [], (length, size, stride, pads)
 
@@ -139,7 +144,7 @@ def test_average_rounds_every_sum_of_small_windows_alike() -> None:
     """All sums of 1 to 4 values around every tie."""
     for size in range(1, 5):
         window = Window(height=1, width=size)
-        op = AveragePool2D(name="pool", input=0, output=1, window=window)
+        op = AveragePool2D(name="pool", inputs=(0,), output=1, window=window)
         model = one_layer(op, ((1, size, 1), (1, 1, 1)), None)
         inputs = np.zeros((41, 1, size, 1), np.int8)
         inputs[:, 0, 0, 0] = np.arange(-20, 21)
@@ -150,7 +155,7 @@ def test_average_rounds_every_sum_of_small_windows_alike() -> None:
 
 @pytest.mark.parametrize("kind", [MaxPool2D, AveragePool2D])
 def test_pool_that_tflite_cannot_express(kind: type[MaxPool2D] | type[AveragePool2D]) -> None:
-    op = kind(name="pool", input=0, output=1, window=Window(height=3, width=3, pad_top=2))
+    op = kind(name="pool", inputs=(0,), output=1, window=Window(height=3, width=3, pad_top=2))
     model = one_layer(op, ((4, 4, 1), (4, 2, 1)), None)
     with pytest.raises(UnsupportedOp, match="pool: TensorFlow Lite pools pad 'same' or not"):
         to_tflite(model, model.regions[0])
@@ -160,7 +165,7 @@ def test_large_accumulators_and_all_zero_points() -> None:
     rng = np.random.default_rng(3)
     for zero_point in (-128, -1, 0, 1, 127):
         weights, table = weights_and_table(rng, (4, 3000))
-        op = FullyConnected(name="fc", input=0, output=1, weights=weights)
+        op = FullyConnected(name="fc", inputs=(0,), output=1, weights=weights)
         model = one_layer(op, ((3000,), (4,)), table)
         region = model.regions[0]
         q = Quantization(scale=0.5, zero_point=zero_point)
@@ -171,8 +176,8 @@ def test_large_accumulators_and_all_zero_points() -> None:
 
 def test_judge_notices_a_wrong_interpreter() -> None:
     """The comparison itself: a bias that is off by enough to move the output must show."""
-    model = quantized_model(3, portable=True)
-    region, inputs = model.regions[-1], int8_inputs(model, 3, 5)
+    model = quantized_model(RICH, portable=True)
+    region, inputs = model.regions[-1], int8_inputs(model, RICH, 5)
     index = next(i for i, table in enumerate(region.tables) if table is not None)
     table = region.tables[index]
     assert table is not None
@@ -186,7 +191,7 @@ def test_judge_notices_a_wrong_interpreter() -> None:
 
 
 def test_tflite_is_deterministic_and_has_one_output() -> None:
-    model = quantized_model(3, portable=True)
+    model = quantized_model(RICH, portable=True)
     content = to_tflite(model, model.regions[0])
     assert content[4:8] == b"TFL3"
     assert content == to_tflite(model, model.regions[0])

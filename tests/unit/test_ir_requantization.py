@@ -31,7 +31,7 @@ def vector(size: int, scale: float, zero_point: int) -> TensorType:
 
 def test_derives_offsets_bias_and_factors() -> None:
     data = np.zeros((2, 3), np.int8)
-    op = FullyConnected(name="fc", input=0, output=1, weights=Weights(data=data))
+    op = FullyConnected(name="fc", inputs=(0,), output=1, weights=Weights(data=data))
     table = Table(bias=np.array([5, -7], np.int32), weight_scale=np.array([0.5, 0.25]))
     found = requantization(op, table, vector(3, 0.5, -128), vector(2, 0.25, 127))
     assert (found.input_offset, found.output_offset) == (128, 127)

@@ -13,7 +13,8 @@ import msgspec
 from torch import nn
 
 from tesla_embed.errors import ConfigError
-from tesla_embed.ir.verify import MAX_DIMENSION, MAX_WINDOW
+from tesla_embed.ir.verify import MAX_DIMENSION
+from tesla_embed.ir.verify_shapes import MAX_WINDOW
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_DIMENSION)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=MAX_WINDOW)]

@@ -1,0 +1,121 @@
+"""Collects the tensors, buffers and operators of a `.tflite` and packs them.
+
+Vectors become `[N, 1, 1, features]`, images `[N, height, width, channels]`. Needs the `oracle`
+extra. The object API writes what TensorFlow's `schema.fbs` describes.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tesla_embed.errors import ToolchainError
+from tesla_embed.ir.requantization import quantization
+from tesla_embed.ir.types import TensorType
+
+FILE_IDENTIFIER = b"TFL3"
+INSTALL = "pip install 'tesla-embed[oracle]'"
+
+
+class Builder:
+    """A `.tflite` in the making, for `batch` samples at a time.
+
+    Raises `ToolchainError` if the `oracle` extra is missing.
+    """
+
+    def __init__(self, batch: int) -> None:
+        try:
+            import flatbuffers
+            from ai_edge_litert import schema_py_generated as schema
+        except ImportError as error:
+            raise ToolchainError(f"writing .tflite needs LiteRT; run: {INSTALL}") from error
+        self.flatbuffers, self.schema, self.batch = flatbuffers, schema, batch
+        self.buffers = [schema.BufferT()]  # buffer 0 is empty by convention
+        self.tensors: list[Any] = []
+        self.operators: list[Any] = []
+        self.codes: list[tuple[int, int]] = []
+
+    def activation(self, name: str, type_: TensorType) -> int:
+        """Add an int8 activation; return its index."""
+        shape = type_.shape if len(type_.shape) == 3 else (1, 1, type_.size)
+        q = quantization(type_)
+        return self._tensor(
+            name, (self.batch, *shape), self.schema.TensorType.INT8, 0, [q.scale], [q.zero_point]
+        )
+
+    def constant(
+        self,
+        name: str,
+        data: npt.NDArray[np.generic],
+        scale: npt.NDArray[np.float64] | None = None,
+        axis: int = 0,
+    ) -> int:
+        """Add a constant, quantised symmetrically along `axis` if it has scales."""
+        buffer = self.schema.BufferT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+        self.buffers.append(buffer)
+        kind = {"int8": self.schema.TensorType.INT8, "int32": self.schema.TensorType.INT32}
+        scales = [] if scale is None else scale.tolist()
+        return self._tensor(
+            name,
+            data.shape,
+            kind[data.dtype.name],
+            len(self.buffers) - 1,
+            scales,
+            [0] * len(scales),
+            axis,
+        )
+
+    def operator(
+        self, name: str, version: int, inputs: list[int], output: int, options: Any = None
+    ) -> None:
+        """Add an operator by its built-in name; `options` is the matching `...OptionsT`."""
+        code = (getattr(self.schema.BuiltinOperator, name), version)
+        if code not in self.codes:
+            self.codes.append(code)
+        operator = self.schema.OperatorT()
+        operator.opcodeIndex = self.codes.index(code)
+        operator.inputs, operator.outputs = inputs, [output]
+        if options is not None:
+            kind = type(options).__name__.removesuffix("T")
+            operator.builtinOptionsType = getattr(self.schema.BuiltinOptions, kind)
+            operator.builtinOptions = options
+        self.operators.append(operator)
+
+    def pack(self, source: int, outputs: list[int]) -> bytes:
+        """The finished flatbuffer."""
+        graph = self.schema.SubGraphT()
+        graph.tensors, graph.operators = self.tensors, self.operators
+        graph.inputs, graph.outputs = [source], outputs
+        model = self.schema.ModelT()
+        model.version, model.description = 3, "tesla-embed"
+        model.subgraphs, model.buffers = [graph], self.buffers
+        model.operatorCodes = [self._code(*code) for code in self.codes]
+        builder = self.flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
+        return bytes(builder.Output())
+
+    def _code(self, builtin: int, version: int) -> Any:
+        code = self.schema.OperatorCodeT()
+        code.builtinCode, code.version = builtin, version
+        code.deprecatedBuiltinCode = min(builtin, 127)
+        return code
+
+    def _tensor(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        kind: int,
+        buffer: int,
+        scale: list[float],
+        zero: list[int],
+        axis: int = 0,
+    ) -> int:
+        tensor = self.schema.TensorT()
+        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, list(shape), kind, buffer
+        if scale:
+            tensor.quantization = self.schema.QuantizationParametersT()
+            tensor.quantization.scale, tensor.quantization.zeroPoint = scale, zero
+            tensor.quantization.quantizedDimension = axis
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1

@@ -1,0 +1,31 @@
+"""Random scalable models for tests, and the C of many models in one program.
+
+`float_model`, `quantized_model` and `extreme_model` make verified models from a seed alone.
+"""
+
+from graphs.extremes import extreme_model
+from graphs.models import (
+    RICH,
+    every_operation,
+    float_inputs,
+    float_model,
+    int8_inputs,
+    quantized_model,
+)
+from graphs.native import STRICT, Int8, Native, Request, compile_c, first_difference
+
+__all__ = [
+    "RICH",
+    "STRICT",
+    "Int8",
+    "Native",
+    "Request",
+    "compile_c",
+    "every_operation",
+    "extreme_model",
+    "first_difference",
+    "float_inputs",
+    "float_model",
+    "int8_inputs",
+    "quantized_model",
+]
