@@ -21,6 +21,7 @@ from tesla_embed.ir.ops import (
 )
 from tesla_embed.ir.requantization import requantization
 from tesla_embed.ir.scaling import add_scaling
+from tesla_embed.ir.specialize import specialize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +77,15 @@ def table_bytes(arrays: Sequence[Initializer]) -> int:
 def region_arrays(model: Model) -> tuple[tuple[Initializer, ...], tuple[CArray, ...]]:
     """Per operation an array with one row per region, and the tables that the rows point to."""
     pool = TablePool()
+    dense = [specialize(model, region).graph.ops for region in model.regions]
     rows = [
-        (op, [_fields(region, index, op, pool) for region in model.regions])
+        (
+            op,
+            [
+                _fields(r, index, ops[index], pool)
+                for r, ops in zip(model.regions, dense, strict=True)
+            ],
+        )
         for index, op in enumerate(model.graph.ops)
         if not isinstance(op, Reshape)
     ]
@@ -94,7 +102,10 @@ def region_arrays(model: Model) -> tuple[tuple[Initializer, ...], tuple[CArray, 
 
 
 def _fields(region: Region, index: int, op: Op, pool: TablePool) -> tuple[str, ...]:
-    """One row: the members of its C type, in order; tables by the names asked of the pool."""
+    """One row: the members of its C type, in order; tables by the names asked of the pool.
+
+    `op` is the dense operation of the region.
+    """
     match op:
         case FullyConnected() | Conv2D() | DepthwiseConv2D():
             return _layer_fields(region, index, op, pool)

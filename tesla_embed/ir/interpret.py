@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import ConfigError, GraphError
-from tesla_embed.ir.fixedpoint import requantize
+from tesla_embed.ir.fixedpoint import requantize, requantize_once
 from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import (
     Add,
@@ -101,7 +101,8 @@ def _weighted(
     else:
         sums = seen.reshape(-1, weights.shape[1]) @ weights.T
     accumulator = sums.astype(np.int64) + q.bias
-    scaled = requantize(accumulator, q.factors) + q.output_offset
+    rounding = requantize_once if isinstance(op, FullyConnected) else requantize
+    scaled = rounding(accumulator, q.factors) + q.output_offset
     clamped = np.clip(scaled, q.activation_min, q.activation_max).astype(np.int8)
     return clamped.reshape(len(x), *target.shape)
 

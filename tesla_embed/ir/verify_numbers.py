@@ -1,5 +1,6 @@
 """The verifier's rules on numbers: scales, tables and the ranges of integers in a region."""
 
+import dataclasses
 from typing import assert_never
 
 import numpy as np
@@ -18,11 +19,11 @@ from tesla_embed.ir.ops import (
     Weighted,
 )
 from tesla_embed.ir.parts import Parts, active_indices
-from tesla_embed.ir.requantization import rescale_factors
+from tesla_embed.ir.requantization import requantization, rescale_factors
 from tesla_embed.ir.rules import require
 from tesla_embed.ir.scaling import add_factors
 from tesla_embed.ir.specialize import active_weights
-from tesla_embed.ir.types import DType
+from tesla_embed.ir.types import DType, Weights
 
 _ROOM = INT32_MAX - 128
 """What a scaled accumulator may reach: the output's zero point is added last."""
@@ -88,6 +89,7 @@ def _accumulator(
     where: str, op: Weighted, table: Table, region: Region, parts: tuple[Parts, ...]
 ) -> None:
     """No input can overflow the int32 accumulator, nor its left shift, nor the offset after it."""
+    assert table.weight_scale is not None
     source, target = region.types[op.input], region.types[op.output]
     data = active_weights(op, parts[op.input], parts[op.output])
     sums = np.abs(data.reshape(len(data), -1).astype(np.int64)).sum(axis=1)
@@ -100,6 +102,10 @@ def _accumulator(
     shift = np.maximum(quantize_multiplier(factors).shift.astype(np.int64), 0)
     require(bool((shift <= 30).all()), where, "the ratio of scales rounds up out of range")
     require(bool(((worst << shift) <= _ROOM).all()), where, "requantisation can overflow")
+    if isinstance(op, FullyConnected):
+        weights = Weights(data=data, scale=table.weight_scale.copy())
+        dense = dataclasses.replace(op, name=where, weights=weights)
+        requantization(dense, table, source, target)  # which refuses what has no exact integers
 
 
 def check_scale(name: str, scale: np.ndarray, count: int) -> None:
