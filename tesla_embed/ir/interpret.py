@@ -10,22 +10,33 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import ConfigError, GraphError
-from tesla_embed.ir.fixedpoint import requantize, requantize_once
+from tesla_embed.ir.fixedpoint import Int64, requantize, requantize_once
 from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import (
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
     Weighted,
     Window,
 )
-from tesla_embed.ir.requantization import requantization
-from tesla_embed.ir.scaling import ADD_SHIFT, AddScaling, add_scaling
+from tesla_embed.ir.requantization import quantization, requantization
+from tesla_embed.ir.scaling import (
+    ADD_SHIFT,
+    AddScaling,
+    Rescaling,
+    add_scaling,
+    mean_rescaling,
+    rescaling,
+)
 from tesla_embed.ir.specialize import specialize
 from tesla_embed.ir.types import TensorType
 from tesla_embed.ir.windows import filtered_apart, patches
@@ -79,6 +90,19 @@ def apply_op(op: Op, table: Table | None, graph: Graph, values: dict[int, Int8])
             return _average(x, op.window)
         case Reshape():
             return x.reshape(len(x), *target.shape)
+        case Concat():
+            pieces = [_scaled_input(graph, values, i, target) for i in op.inputs]
+            return np.concatenate(pieces, axis=op.axis + 1)
+        case Pad():
+            around = ((0, 0), (op.top, op.bottom), (op.left, op.right), (0, 0))
+            return np.pad(x, around, constant_values=quantization(source).zero_point)
+        case Mean():
+            q = mean_rescaling(source, target)
+            sums = (x.astype(np.int64) + q.input_offset).sum(axis=(1, 2), keepdims=True)
+            return _rescale(sums, q)
+        case Rescale():
+            q = rescaling(source, target, op.activation)
+            return _rescale(x.astype(np.int64) + q.input_offset, q)
         case Add():
             types = tuple(graph.tensors[i].type for i in (*op.inputs, op.output))
             return _add(add_scaling(op, *types), *(values[i] for i in op.inputs))
@@ -105,6 +129,16 @@ def _weighted(
     scaled = rounding(accumulator, q.factors) + q.output_offset
     clamped = np.clip(scaled, q.activation_min, q.activation_max).astype(np.int8)
     return clamped.reshape(len(x), *target.shape)
+
+
+def _scaled_input(graph: Graph, values: dict[int, Int8], index: int, target: TensorType) -> Int8:
+    q = rescaling(graph.tensors[index].type, target)
+    return _rescale(values[index].astype(np.int64) + q.input_offset, q)
+
+
+def _rescale(accumulator: Int64, q: Rescaling) -> Int8:
+    scaled = requantize(accumulator, q.factor) + q.output_offset
+    return np.clip(scaled, q.activation_min, q.activation_max).astype(np.int8)
 
 
 def _add(q: AddScaling, *sides: Int8) -> Int8:

@@ -17,11 +17,15 @@ from tesla_embed.ir.ops import (
     Activation,
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
     Weighted,
 )
@@ -72,6 +76,15 @@ def _apply(op: Op, table: Table | None, target: TensorType, sources: Sequence[Fl
             return mean
         case Reshape():
             return x.reshape(len(x), *target.shape)
+        case Mean():
+            average: Float64 = x.mean(axis=(1, 2), keepdims=True)
+            return average
+        case Concat():
+            return np.concatenate(sources, axis=op.axis + 1)
+        case Pad():
+            return np.pad(x, ((0, 0), (op.top, op.bottom), (op.left, op.right), (0, 0)))
+        case Rescale():
+            return _activate(op.activation, x)
         case Add():
             return _activate(op.activation, sources[0] + sources[1])
         case _:

@@ -1,11 +1,12 @@
 """From scales to integers, for operations without weights; see `requantization` for the others."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
 from tesla_embed.ir.fixedpoint import Multiplier, quantize_multiplier
-from tesla_embed.ir.ops import Add
+from tesla_embed.ir.ops import Activation, Add
 from tesla_embed.ir.requantization import activation_range, quantization
 from tesla_embed.ir.types import TensorType
 
@@ -53,3 +54,54 @@ def add_scaling(op: Add, first: TensorType, second: TensorType, target: TensorTy
         activation_min=low,
         activation_max=high,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rescaling:
+    """Integer parameters of a change of quantisation in one region.
+
+    The output is
+    `clamp(requantize(x + input_offset, factor) + output_offset, activation_min, activation_max)`;
+    a mean has in place of `x + input_offset` its sum over all pixels.
+    """
+
+    factor: Multiplier
+    input_offset: int
+    output_offset: int
+    activation_min: int
+    activation_max: int
+
+
+def rescaling(
+    source: TensorType, target: TensorType, activation: Activation = Activation.NONE
+) -> Rescaling:
+    """Derive the integers from the (active) types of two ends."""
+    low, high = activation_range(activation, quantization(target))
+    return Rescaling(
+        factor=quantize_multiplier(np.array([scale_ratio(source, target)])),
+        input_offset=-quantization(source).zero_point,
+        output_offset=quantization(target).zero_point,
+        activation_min=low,
+        activation_max=high,
+    )
+
+
+def scale_ratio(source: TensorType, target: TensorType) -> float:
+    """Input scale over output scale, in float64."""
+    return quantization(source).scale / quantization(target).scale
+
+
+def mean_rescaling(source: TensorType, target: TensorType) -> Rescaling:
+    """As `rescaling`, for the sum over all pixels of `source`.
+
+    TensorFlow Lite divides the multiplier by the number of pixels, in integers, after shifting it
+    to the left by as much as the number leaves room for (`reference/integer_ops/mean.h`).
+    """
+    plain = rescaling(source, target)
+    multiplier, shift = (int(values[0]) for values in plain.factor)
+    count = source.positions
+    room = min(count.bit_length() - 1, 31 + shift)
+    factor = Multiplier(
+        np.array([(multiplier << room) // count], np.int32), np.array([shift - room], np.int8)
+    )
+    return dataclasses.replace(plain, factor=factor)

@@ -11,17 +11,21 @@ from tesla_embed.ir.graph import Graph, Region, Table
 from tesla_embed.ir.ops import (
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
     MaxPool2D,
+    Mean,
+    Pad,
+    Rescale,
     Reshape,
     Weighted,
 )
 from tesla_embed.ir.parts import Parts, active_indices
 from tesla_embed.ir.requantization import requantization, rescale_factors
 from tesla_embed.ir.rules import require
-from tesla_embed.ir.scaling import add_factors
+from tesla_embed.ir.scaling import add_factors, scale_ratio
 from tesla_embed.ir.specialize import active_weights
 from tesla_embed.ir.types import DType, Weights
 
@@ -42,9 +46,16 @@ def check_numbers(
     match op:
         case FullyConnected() | Conv2D() | DepthwiseConv2D():
             _table(where, op, table, region, parts)
-        case MaxPool2D() | AveragePool2D() | Reshape():
+        case MaxPool2D() | AveragePool2D() | Pad() | Reshape():
             same = region.types[op.input].quantization == region.types[op.output].quantization
             require(same, where, "must keep the quantisation of its input")
+        case Mean():
+            pixels = region.types[op.input].positions
+            _rescaling(where, region, op.input, op.output, pixels)
+        case Rescale():
+            _rescaling(where, region, op.input, op.output)
+        case Concat():
+            _concatenation(where, op, region, parts)
         case Add():
             _add(where, op, region, parts)
         case _:
@@ -59,6 +70,26 @@ def _add(where: str, op: Add, region: Region, parts: tuple[Parts, ...]) -> None:
     if types[-1].dtype is DType.INT8:
         shift = int(quantize_multiplier(np.array(add_factors(*types))).shift.max())
         require(shift <= 0, where, "the output's scale is too small for its inputs")
+
+
+def _concatenation(where: str, op: Concat, region: Region, parts: tuple[Parts, ...]) -> None:
+    if op.axis < len(region.types[op.output].shape) - 1:
+        first, *others = (active_indices(parts[i]) for i in op.inputs)
+        same = all(np.array_equal(first, other) for other in others)
+        require(same, where, "the same channels must be active in all inputs")
+    for index in op.inputs:
+        _rescaling(where, region, index, op.output)
+
+
+def _rescaling(where: str, region: Region, source: int, target: int, terms: int = 1) -> None:
+    """No sum of `terms` inputs can overflow when it is scaled to the output."""
+    types = region.types[source], region.types[target]
+    if types[0].dtype is DType.FLOAT32:
+        return
+    ratio = scale_ratio(*types)
+    shift = int(quantize_multiplier(np.array([ratio])).shift[0]) if ratio < 2.0**30 else 31
+    fits = 255 * terms << max(shift, 0) <= _ROOM
+    require(fits, where, "the ratio of input and output scales is out of range")
 
 
 def _table(

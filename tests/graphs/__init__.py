@@ -4,10 +4,11 @@
 """
 
 from graphs.extremes import extreme_model
-from graphs.models import float_inputs, float_model, int8_inputs, quantized_model
+from graphs.models import RICH, float_inputs, float_model, int8_inputs, quantized_model
 from graphs.native import STRICT, Int8, Native, Request, compile_c, first_difference
 
 __all__ = [
+    "RICH",
     "STRICT",
     "Int8",
     "Native",
