@@ -65,8 +65,9 @@ def accumulator_range(
     op: FullyConnected, bias: npt.NDArray[np.int32], source: Quantization
 ) -> tuple[Int64, Int64]:
     """Smallest and largest accumulator `[out]` that int8 inputs can make."""
-    weights = op.weights.data.astype(np.int64)
-    positive, negative = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
+    weights, zero = op.weights.data, np.int8(0)
+    positive = np.maximum(weights, zero).sum(axis=1, dtype=np.int64)
+    negative = np.minimum(weights, zero).sum(axis=1, dtype=np.int64)
     least, most = -128 - source.zero_point, 127 - source.zero_point
     low = bias + positive * least + negative * most
     high = bias + positive * most + negative * least

@@ -49,6 +49,8 @@ def check_numbers(
         case MaxPool2D() | AveragePool2D() | Pad() | Reshape():
             same = region.types[op.input].quantization == region.types[op.output].quantization
             require(same, where, "must keep the quantisation of its input")
+            if isinstance(op, Reshape):
+                _reshaping(where, op, graph, region)
         case Mean():
             pixels = region.types[op.input].positions
             _rescaling(where, region, op.input, op.output, pixels)
@@ -60,6 +62,14 @@ def check_numbers(
             _add(where, op, region, parts)
         case _:
             assert_never(op)
+
+
+def _reshaping(where: str, op: Reshape, graph: Graph, region: Region) -> None:
+    """Channels keep their meaning, or all of them are active."""
+    full = [graph.tensors[i].type.channels for i in (op.input, op.output)]
+    active = [region.types[i].channels for i in (op.input, op.output)]
+    fits = full[0] == full[1] or full == active
+    require(fits, where, "changes the channels, of which some are inactive")
 
 
 def _add(where: str, op: Add, region: Region, parts: tuple[Parts, ...]) -> None:
@@ -123,7 +133,7 @@ def _accumulator(
     assert table.weight_scale is not None
     source, target = region.types[op.input], region.types[op.output]
     data = active_weights(op, parts[op.input], parts[op.output])
-    sums = np.abs(data.reshape(len(data), -1).astype(np.int64)).sum(axis=1)
+    sums = np.abs(data.reshape(len(data), -1)).sum(axis=1, dtype=np.int64)  # no weight is -128
     worst = sums * 255 + np.abs(table.bias.astype(np.int64))
     require(bool((worst <= INT32_MAX).all()), where, "the accumulator can overflow int32")
     with np.errstate(over="ignore"):
