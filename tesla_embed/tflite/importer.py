@@ -55,8 +55,7 @@ def import_file(path: Path, name: str | None = None) -> Imported:
         found = import_tflite(content, name or model_name(path.name))
     except (GraphError, UnsupportedOp) as error:
         raise type(error)(f"{path}: {error}") from error
-    provenance = Provenance(tool_version=__version__, recipe=path.name, algorithm="import")
-    return replace(found, model=replace(found.model, provenance=provenance))
+    return replace(found, model=replace(found.model, provenance=provenance(path)))
 
 
 def import_tflite(content: bytes, name: str) -> Imported:
@@ -86,6 +85,11 @@ def model_name(file_name: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9]+", "_", file_name.split(".")[0]).strip("_").lower()
     plain = plain if IDENTIFIER.match(plain) else f"model_{plain}"
     return plain[:40].strip("_")
+
+
+def provenance(path: Path) -> Provenance:
+    """What a model that was imported from `path` says of itself."""
+    return Provenance(tool_version=__version__, recipe=path.name, algorithm="import")
 
 
 def _check_kinds(file: File) -> None:
