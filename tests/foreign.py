@@ -280,7 +280,7 @@ class Foreign:
         self.at = made
 
 
-def random_file(seed: int, unit: bool = False) -> bytes:
+def random_file(seed: int, unit: bool = True) -> bytes:
     """A convolutional network; `unit` lets it end in a softmax or logistic."""
     foreign = Foreign(np.random.default_rng([seed, 7]))
     shape = tuple(foreign.below(n) for n in (9, 9, 4))

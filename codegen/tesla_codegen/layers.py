@@ -12,12 +12,14 @@ from tesla_embed.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Op,
     Pad,
     Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
@@ -61,6 +63,10 @@ def kernel_name(model: Model, op: Op) -> str:
             return "tesla_pad_s8"
         case Rescale():
             return "tesla_rescale_s8"
+        case Softmax():
+            return "tesla_softmax_s8"
+        case Logistic():
+            return "tesla_lookup_s8"
         case Reshape():
             raise CodegenError(f"{op.name}: reshaping has no kernel")
         case _:
@@ -94,7 +100,7 @@ def layer_constants(model: Model, op: Op) -> Initializer | None:
             sizes = (f".height = {source.shape[0]}", f".width = {source.shape[1]}")
             around = ("top", "bottom", "left", "right")
             fields = (*sizes, *(f".{side} = {getattr(op, side)}" for side in around))
-        case Add() | Concat() | Rescale() | Reshape():
+        case Add() | Concat() | Rescale() | Softmax() | Logistic() | Reshape():
             return None
         case _:
             assert_never(op)

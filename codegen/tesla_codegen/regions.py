@@ -17,16 +17,25 @@ from tesla_embed.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Op,
     Pad,
     Rescale,
     Reshape,
+    Softmax,
     Weighted,
 )
 from tesla_embed.ir.requantization import quantization, requantization
-from tesla_embed.ir.scaling import Rescaling, add_scaling, mean_rescaling, rescaling
+from tesla_embed.ir.scaling import (
+    Rescaling,
+    add_scaling,
+    logistic_table,
+    mean_rescaling,
+    rescaling,
+    softmax_scaling,
+)
 from tesla_embed.ir.specialize import specialize
 
 
@@ -54,8 +63,10 @@ _ADD = Row(c_type="tesla_add_region_t", bytes=28, size="{row}.size")
 _RESCALE = Row(c_type="tesla_rescale_region_t", bytes=16, size="{row}.size")
 _CONCAT = Row(c_type="tesla_concat_region_t", bytes=28, size="{row}.blocks * {row}.pitch")
 _PAD = Row(c_type="tesla_pad_region_t", bytes=4, size="{positions}u * {row}.channels")
+_SOFTMAX = Row(c_type="tesla_softmax_region_t", bytes=16, size="{row}.rows * {row}.length")
+_LOOKUP = Row(c_type="tesla_lookup_region_t", bytes=8, size="{row}.size")
 _PART = "tesla_part_t"
-_ROWS = (_LAYER, _CHANNELS, _ADD, _RESCALE, _CONCAT, _PAD)
+_ROWS = (_LAYER, _CHANNELS, _ADD, _RESCALE, _CONCAT, _PAD, _SOFTMAX, _LOOKUP)
 _BYTES = {_PART: 4} | {row.c_type: row.bytes for row in _ROWS}
 
 
@@ -74,6 +85,10 @@ def row_type(op: Op) -> Row:
             return _CONCAT
         case Pad():
             return _PAD
+        case Softmax():
+            return _SOFTMAX
+        case Logistic():
+            return _LOOKUP
         case Reshape():
             raise CodegenError(f"{op.name}: reshaping has no constants")
         case _:
@@ -137,6 +152,15 @@ def _rows(dense: Model, index: int, pool: TablePool) -> list[tuple[str, ...]]:
             return [_rescale_fields(target.size, rescaling(source, target, op.activation))]
         case Concat():
             return _concat_rows(region, op)
+        case Softmax():
+            q = softmax_scaling(source)
+            length = source.shape[-1]
+            numbers = (source.size // length, length, q.multiplier, q.smallest, q.shift)
+            return [tuple(map(str, numbers))]
+        case Logistic():
+            name = f"{op.name}_table_{region.dp}"
+            pool.add(name, logistic_table(source))
+            return [(str(target.size), name)]
         case Pad():
             return [(str(target.channels), str(quantization(source).zero_point))]
         case Reshape():

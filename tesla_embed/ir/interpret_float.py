@@ -21,12 +21,14 @@ from tesla_embed.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Op,
     Pad,
     Rescale,
     Reshape,
+    Softmax,
     Weighted,
 )
 from tesla_embed.ir.specialize import specialize
@@ -85,6 +87,12 @@ def _apply(op: Op, table: Table | None, target: TensorType, sources: Sequence[Fl
             return np.pad(x, ((0, 0), (op.top, op.bottom), (op.left, op.right), (0, 0)))
         case Rescale():
             return _activate(op.activation, x)
+        case Softmax():
+            above = np.exp(x - x.max(axis=-1, keepdims=True))
+            share: Float64 = above / above.sum(axis=-1, keepdims=True)
+            return share
+        case Logistic():
+            return 0.5 * (1.0 + np.tanh(0.5 * x))
         case Add():
             return _activate(op.activation, sources[0] + sources[1])
         case _:

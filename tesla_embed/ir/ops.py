@@ -8,7 +8,10 @@ in `assert_never`, so that the type checker names each place a new operation mus
 import enum
 from dataclasses import dataclass
 
-from tesla_embed.ir.types import Weights
+from tesla_embed.ir.types import Quantization, Weights
+
+UNIT = Quantization(scale=1 / 256, zero_point=-128)
+"""How values from 0 to 1 are quantised, always."""
 
 
 class Activation(enum.StrEnum):
@@ -162,6 +165,16 @@ class Rescale(OpBase):
     activation: Activation = Activation.NONE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Softmax(OpBase):
+    """`exp(x) / sum(exp(x))` along the last axis; the output is quantised as `UNIT`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logistic(OpBase):
+    """`1 / (1 + exp(-x))`; the output is quantised as `UNIT`."""
+
+
 Op = (
     FullyConnected
     | Conv2D
@@ -174,8 +187,12 @@ Op = (
     | Pad
     | Reshape
     | Rescale
+    | Softmax
+    | Logistic
 )
 Weighted = FullyConnected | Conv2D | DepthwiseConv2D
 """Operations that carry weights, and a `Table` in every region."""
 Passing = MaxPool2D | AveragePool2D | Pad | Reshape
 """Operations through which the quantisation of their input passes unchanged."""
+Unit = Softmax | Logistic
+"""Operations whose output is quantised as `UNIT`."""

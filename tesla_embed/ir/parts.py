@@ -19,12 +19,14 @@ from tesla_embed.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Op,
     Pad,
     Rescale,
     Reshape,
+    Softmax,
 )
 
 
@@ -91,7 +93,9 @@ def _made(op: Op, graph: Graph, region: Region, found: dict[int, Parts]) -> Part
         case Reshape():
             kept = graph.tensors[op.input].type.channels == graph.tensors[op.output].type.channels
             return found[op.input] if kept else (_whole(graph, region, op.output),)
-        case MaxPool2D() | AveragePool2D() | Mean() | Add() | Pad() | Rescale():
+        case MaxPool2D() | AveragePool2D() | Mean() | Add() | Pad():
+            return found[op.input]
+        case Rescale() | Softmax() | Logistic():
             return found[op.input]
         case _:
             assert_never(op)

@@ -9,21 +9,25 @@ from tesla_embed.errors import GraphError
 from tesla_embed.ir.fixedpoint import INT32_MAX, quantize_multiplier
 from tesla_embed.ir.graph import Graph, Region, Table
 from tesla_embed.ir.ops import (
+    UNIT,
     Add,
     AveragePool2D,
     Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Pad,
     Rescale,
     Reshape,
+    Softmax,
+    Unit,
     Weighted,
 )
 from tesla_embed.ir.parts import Parts, active_indices
-from tesla_embed.ir.requantization import requantization, rescale_factors
+from tesla_embed.ir.requantization import quantization, requantization, rescale_factors
 from tesla_embed.ir.rules import require
 from tesla_embed.ir.scaling import add_factors, scale_ratio
 from tesla_embed.ir.specialize import active_weights
@@ -56,6 +60,8 @@ def check_numbers(
             _rescaling(where, region, op.input, op.output, pixels)
         case Rescale():
             _rescaling(where, region, op.input, op.output)
+        case Softmax() | Logistic():
+            _unit(where, op, region)
         case Concat():
             _concatenation(where, op, region, parts)
         case Add():
@@ -80,6 +86,16 @@ def _add(where: str, op: Add, region: Region, parts: tuple[Parts, ...]) -> None:
     if types[-1].dtype is DType.INT8:
         shift = int(quantize_multiplier(np.array(add_factors(*types))).shift.max())
         require(shift <= 0, where, "the output's scale is too small for its inputs")
+
+
+def _unit(where: str, op: Unit, region: Region) -> None:
+    source, target = region.types[op.input], region.types[op.output]
+    if target.dtype is DType.FLOAT32:
+        return
+    fixed = target.quantization == UNIT
+    require(fixed, where, "its output must have scale 1/256 and zero point -128")
+    fits = isinstance(op, Logistic) or quantization(source).scale > 2.0**-26
+    require(fits, where, "the input's scale is too small")
 
 
 def _concatenation(where: str, op: Concat, region: Region, parts: tuple[Parts, ...]) -> None:

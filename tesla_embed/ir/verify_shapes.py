@@ -12,12 +12,14 @@ from tesla_embed.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Op,
     Pad,
     Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
@@ -28,6 +30,8 @@ from tesla_embed.ir.verify_numbers import check_scale
 MAX_WINDOW = 255
 """Largest window, stride and dilation, in pixels: what the kernels' 8-bit sizes hold."""
 
+MAX_SOFTMAX = 511
+"""Longest row of a softmax: with more, the sum of exponentials may leave its fixed-point range."""
 MAX_INPUTS = 255
 """Most inputs of one operation."""
 
@@ -55,16 +59,9 @@ def check_shapes(op: Op, sources: Sequence[TensorType], target: TensorType) -> N
         case Reshape():
             require(target.size == source.size, op.name, "changes the number of elements")
             return
-        case Add():
-            alike = sources[0].shape == sources[1].shape
-            alike = alike and sources[0].channels == sources[1].channels
-            text = " and ".join(str(type_.shape) for type_ in sources)
-            require(alike, op.name, f"needs two tensors of one shape, gets {text}")
-            require(target.channels == source.channels, op.name, "changes the channels")
-            expected = source.shape
-        case Rescale():
-            require(target.channels == source.channels, op.name, "changes the channels")
-            expected = source.shape
+        case Add() | Rescale() | Softmax() | Logistic():
+            _elementwise(op, sources, target)
+            return
         case Concat():
             expected = _concatenation(op, sources)
         case Pad():
@@ -75,7 +72,7 @@ def check_shapes(op: Op, sources: Sequence[TensorType], target: TensorType) -> N
         case _:
             assert_never(op)
     require(target.shape == expected, op.name, f"makes {expected}, not {target.shape}")
-    innermost = target.channels == target.shape[-1] or isinstance(op, Add | Rescale)
+    innermost = target.channels == target.shape[-1]
     require(innermost, op.name, "output channels must be innermost")
 
 
@@ -88,6 +85,20 @@ def _arity(op: Op) -> tuple[int, int]:
             return 2, MAX_INPUTS
         case _:
             return 1, 1
+
+
+def _elementwise(
+    op: Add | Rescale | Softmax | Logistic, sources: Sequence[TensorType], target: TensorType
+) -> None:
+    """Operations whose output has the shape of every input."""
+    for source in sources:
+        alike = source.shape == target.shape and source.channels == target.channels
+        text = f"needs tensors of shape {target.shape}, gets {source.shape}"
+        require(alike, op.name, text if len(sources) > 1 else "changes shape or channels")
+    if isinstance(op, Softmax):
+        length = target.shape[-1]
+        fits = length <= MAX_SOFTMAX
+        require(fits, op.name, f"takes at most {MAX_SOFTMAX} values, gets {length}")
 
 
 def _concatenation(op: Concat, sources: Sequence[TensorType]) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tesla_embed.errors import QuantizationError
 from tesla_embed.ir.fixedpoint import INT32_MAX
 from tesla_embed.ir.graph import Graph, Model, Region, Table
-from tesla_embed.ir.ops import Concat, Op, Passing, Weighted
+from tesla_embed.ir.ops import UNIT, Concat, Op, Passing, Unit, Weighted
 from tesla_embed.ir.parts import active_indices, channel_parts
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.types import DType, Quantization, Tensor, TensorType, Weights
@@ -81,6 +81,9 @@ def _quantize_region(graph: Graph, region: Region, ranges: Ranges) -> Region:
         activation_quantization(low, high)
         for low, high in zip(ranges.low, ranges.high, strict=True)
     ]
+    for op in graph.ops:
+        if isinstance(op, Unit):
+            parameters[op.output] = UNIT
     _join(graph, parameters)
     for op in graph.ops:
         if isinstance(op, Passing):
@@ -108,7 +111,7 @@ def _join(graph: Graph, parameters: list[Quantization]) -> None:
             while isinstance(maker, Passing) and reads[index] == 1:
                 index = maker.input
                 maker = makers.get(index)
-            if maker is not None and reads[index] == 1 and not isinstance(maker, Passing):
+            if maker is not None and reads[index] == 1 and not isinstance(maker, Passing | Unit):
                 parameters[index] = parameters[op.output]
 
 

@@ -17,12 +17,14 @@ from tesla_embed.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Op,
     Pad,
     Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
@@ -79,6 +81,12 @@ def _emit(
             options.newShape = shape.tolist()
             shaped = [x, builder.constant(f"{op.name}_shape", shape)]
             builder.operator("RESHAPE", 1, shaped, y, options)
+        case Softmax():
+            options = builder.schema.SoftmaxOptionsT()
+            options.beta = 1.0
+            builder.operator("SOFTMAX", 2, [x], y, options)
+        case Logistic():
+            builder.operator("LOGISTIC", 2, [x], y)
         case Mean():
             axes = builder.constant(f"{op.name}_axes", np.array([1, 2], np.int32))
             options = builder.schema.ReducerOptionsT()

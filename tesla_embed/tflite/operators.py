@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tesla_embed.ir.graph import Table
 from tesla_embed.ir.ops import (
+    UNIT,
     Activation,
     Add,
     AveragePool2D,
@@ -20,10 +21,12 @@ from tesla_embed.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Pad,
     Rescale,
+    Softmax,
     Window,
 )
 from tesla_embed.ir.requantization import quantization
@@ -209,6 +212,19 @@ def rescale(draft: Draft, node: Node) -> None:
     draft.finish(node, draft.add(op, draft.type(node, draft.types[source].shape)))
 
 
+def unit(draft: Draft, node: Node) -> None:
+    """SOFTMAX over the last dimension, and LOGISTIC: results from 0 to 1."""
+    source = draft.source(node)
+    softmax = node.operator.kind == "SOFTMAX"
+    beta = 0.0 if node.operator.options is None else node.operator.options.real(0)
+    node.require(beta == 1.0 or not softmax, f"has beta {beta}; only 1 is supported")
+    target = draft.type(node, draft.types[source].shape)
+    text = "its output must have scale 1/256 and zero point -128"
+    node.require(target.quantization == UNIT, text)
+    kind = Softmax if softmax else Logistic
+    draft.finish(node, draft.add(kind(**draft.ends(node, source)), target))
+
+
 def dequantize(_draft: Draft, node: Node) -> None:
     """Only an output may become real numbers again; that is dealt with before."""
     node.refuse("makes real numbers inside the network; only its output may be dequantised")
@@ -223,6 +239,7 @@ CONVERTERS: dict[str, Callable[[Draft, Node], None]] = {
     "DEQUANTIZE": dequantize,
     "EXPAND_DIMS": reshape,
     "FULLY_CONNECTED": fully_connected,
+    "LOGISTIC": unit,
     "MAX_POOL_2D": pool,
     "MEAN": mean,
     "PAD": pad,
@@ -230,6 +247,7 @@ CONVERTERS: dict[str, Callable[[Draft, Node], None]] = {
     "RELU": rescale,
     "RELU6": rescale,
     "RESHAPE": reshape,
+    "SOFTMAX": unit,
     "SQUEEZE": reshape,
 }
 

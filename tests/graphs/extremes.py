@@ -8,7 +8,7 @@ import numpy.typing as npt
 from graphs.models import quantized_model
 from tesla_embed.ir.fixedpoint import INT32_MAX, quantize_multiplier
 from tesla_embed.ir.graph import Model, Region, Table
-from tesla_embed.ir.ops import Add, Concat, Mean, Op, Passing, Rescale, Weighted
+from tesla_embed.ir.ops import UNIT, Add, Concat, Mean, Op, Passing, Rescale, Unit, Weighted
 from tesla_embed.ir.parts import channel_parts
 from tesla_embed.ir.requantization import quantization, rescale_factors
 from tesla_embed.ir.scaling import add_factors
@@ -60,6 +60,8 @@ def _extreme_region(
         q = quantization(types[op.input]) if isinstance(op, Passing) else _extreme_quantization(rng)
         if isinstance(op, Add):
             q = _reachable(q, *(types[i] for i in op.inputs))
+        if isinstance(op, Unit):
+            q = UNIT
         if isinstance(op, Mean | Concat | Rescale):
             q = _far(q, max(quantization(types[i]).scale for i in op.inputs))
         types[op.output] = dataclasses.replace(types[op.output], quantization=q)

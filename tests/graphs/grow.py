@@ -15,12 +15,14 @@ from tesla_embed.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Op,
     Pad,
     Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
@@ -222,6 +224,12 @@ class Builder:
     def rescale(self) -> None:
         op = Rescale(**self.ends("rescale"), activation=self.activation())
         self.add(op, self.last.shape, self.cells[self.at])
+
+    def unit(self) -> None:
+        """A softmax or a logistic function."""
+        kind = Softmax if self.chance(0.5) else Logistic
+        name = kind.__name__.lower()
+        self.add(kind(**self.ends(name)), self.last.shape, self.cells[self.at])
 
     def concat(self) -> None:
         """Two or three branches of images, or of vectors, joined along a random axis."""

@@ -33,6 +33,8 @@ def float_model(seed: int, name: str = "net", portable: bool = False) -> Model:
     if builder.scales or not builder.weighted:  # an output never scales
         _flatten(builder)
         builder.fully_connected(scalable=False)
+    if builder.chance(0.15):
+        builder.unit()
     return verify(_finish(builder, name))
 
 
@@ -42,7 +44,7 @@ def _flatten(builder: Builder) -> None:
 
 
 _GROWTH: dict[str, tuple[float, Callable[[Builder], None]]] = {
-    "conv": (0.3, lambda b: b.conv()),
+    "conv": (0.25, lambda b: b.conv()),
     "depthwise": (0.15, lambda b: b.depthwise(multiplier=b.below(3))),
     "pool": (0.15, lambda b: b.pool()),
     "residual": (0.15, lambda b: b.residual()),
@@ -50,6 +52,7 @@ _GROWTH: dict[str, tuple[float, Callable[[Builder], None]]] = {
     "pad": (0.05, lambda b: b.pad()),
     "rescale": (0.05, lambda b: b.rescale()),
     "mean": (0.05, lambda b: b.mean()),
+    "unit": (0.05, lambda b: b.unit()),
 }
 """How often an image grows by what."""
 

@@ -32,12 +32,14 @@ from tesla_embed.ir.ops import (
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
     Mean,
     Op,
     Pad,
     Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
@@ -200,6 +202,20 @@ def naive_pad(op: Pad, source: TensorType, x: Int8) -> Int8:
     return y
 
 
+def naive_unit(op: Softmax | Logistic, source: TensorType, x: Int8) -> Int8:
+    """In floating point: the fixed-point softmax is rarely off by one, and is then accepted here.
+
+    That it is off as LiteRT is off, to the bit, `tests/exact/test_judge.py` says.
+    """
+    real = (x.astype(float) - quantization(source).zero_point) * quantization(source).scale
+    if isinstance(op, Softmax):
+        powers = np.exp(real - real.max(axis=-1, keepdims=True))
+        share = powers / powers.sum(axis=-1, keepdims=True)
+    else:
+        share = 1 / (1 + np.exp(-np.clip(real, -700, 700)))
+    return np.clip(np.floor(share * 256 + 0.5) - 128, -128, 127).astype(np.int8)
+
+
 def naive(model: Model, region: Region, op: Op, *inputs: Int8) -> Int8:
     index = model.graph.ops.index(op)
     types = [region.types[i] for i in (*op.inputs, op.output)]
@@ -222,6 +238,8 @@ def naive(model: Model, region: Region, op: Op, *inputs: Int8) -> Int8:
             return naive_pad(op, types[0], x)
         case Rescale():
             return naive_rescale(types[0], target, x, op.activation)
+        case Softmax() | Logistic():
+            return naive_unit(op, types[0], x)
         case Reshape():
             return x.reshape(target.shape)
         case _:
@@ -259,7 +277,8 @@ def test_every_layer_equals_plain_loops(make: Callable[[int], Model]) -> None:
             for op, layer in zip(model.graph.ops, layers, strict=True):
                 expected = naive(model, region, op, *(values[i][-1] for i in op.inputs))
                 where = f"seed {seed}, {region.dp} %, {op.name}"
-                assert not first_difference(where, layer[-1], expected)
+                off = np.abs(layer[-1].astype(int) - expected).max()
+                assert off <= isinstance(op, Softmax), where
                 values[op.output] = layer
 
 

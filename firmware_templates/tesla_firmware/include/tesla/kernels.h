@@ -96,6 +96,17 @@ void tesla_concat_s8(const tesla_concat_region_t *region, const int8_t *input, i
 void tesla_pad_s8(const tesla_pad_t *layer, const tesla_pad_region_t *region, const int8_t *input,
                   int8_t *output);
 
+/* exp(x) / sum(exp(x)) over every row, in fixed point; outputs count in units of 1/256 from -128
+ * on. No scratch: exponentials are computed twice.
+ *
+ * input, output  [region->rows][region->length] */
+void tesla_softmax_s8(const tesla_softmax_region_t *region, const int8_t *input, int8_t *output);
+
+/* A function that is tabulated for all values. No scratch.
+ *
+ * input, output  [region->size]; they may be the same */
+void tesla_lookup_s8(const tesla_lookup_region_t *region, const int8_t *input, int8_t *output);
+
 #ifdef __cplusplus
 }
 #endif

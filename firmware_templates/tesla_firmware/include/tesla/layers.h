@@ -127,6 +127,23 @@ typedef struct {
     tesla_rescale_region_t rescale;
 } tesla_concat_region_t;
 
+/* A softmax over rows of values in one operating region. A difference to the largest value of a row
+ * counts in units of 2^-26 once it is shifted to the left by `shift` and multiplied by
+ * multiplier / 2^31. */
+typedef struct {
+    uint32_t rows;
+    uint16_t length;    /* values of a row, 1 .. 511 */
+    int32_t multiplier; /* Q31, 2^30 .. 2^31 - 1 */
+    int16_t smallest;   /* differences below it count as nothing */
+    uint8_t shift;      /* 1 .. 31 */
+} tesla_softmax_region_t;
+
+/* A function of single values in one operating region. */
+typedef struct {
+    uint32_t size;       /* active elements */
+    const int8_t *table; /* [256], the outputs for -128 .. 127 */
+} tesla_lookup_region_t;
+
 /* Padding of an image, in pixels. */
 typedef struct {
     uint16_t height; /* of the image without padding */
