@@ -32,6 +32,7 @@ from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.specialize import specialize
 from tesla_embed.ir.types import TensorType
 from tesla_embed.tflite.builder import Builder
+from tesla_embed.tflite.options import same_padding
 
 
 def to_tflite(model: Model, region: Region, *, batch: int = 1, all_layers: bool = False) -> bytes:
@@ -187,15 +188,9 @@ def _padding(window: Window, source: TensorType) -> tuple[str, bool]:
     if not any(pads):
         return "VALID", False
     high, wide = window.reach
-    height = _same(source.shape[0], high, window.stride_height)
-    width = _same(source.shape[1], wide, window.stride_width)
+    height = same_padding(source.shape[0], high, window.stride_height)
+    width = same_padding(source.shape[1], wide, window.stride_width)
     return ("SAME", False) if pads == (*height, *width) else ("VALID", True)
-
-
-def _same(length: int, reach: int, stride: int) -> tuple[int, int]:
-    """Padding before and after along one axis that TensorFlow calls 'same'."""
-    total = max((-(-length // stride) - 1) * stride + reach - length, 0)
-    return total // 2, total - total // 2
 
 
 def _pad_before(builder: Builder, name: str, window: Window, source: TensorType, x: int) -> int:
