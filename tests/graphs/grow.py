@@ -164,11 +164,13 @@ class Builder:
         )
         self.add(op, (*window.output_size(*self.last.shape[:2]), outputs), made)
 
-    def pool(self, style: str = "") -> None:
+    def pool(self, style: str = "", average: bool | None = None) -> None:
         window = self.window(pool=True, style=style)
         if not self.fits(window):
             return
-        kind = MaxPool2D if self.chance(0.5) else AveragePool2D
+        kind = AveragePool2D if self.chance(0.5) else MaxPool2D
+        if average is not None:
+            kind = AveragePool2D if average else MaxPool2D
         op = kind(**self.ends("pool"), window=window)
         size = window.output_size(*self.last.shape[:2])
         self.add(op, (*size, self.last.channels), self.cells[self.at])
@@ -225,11 +227,11 @@ class Builder:
         op = Rescale(**self.ends("rescale"), activation=self.activation())
         self.add(op, self.last.shape, self.cells[self.at])
 
-    def unit(self) -> None:
-        """A softmax or a logistic function."""
-        kind = Softmax if self.chance(0.5) else Logistic
-        name = kind.__name__.lower()
-        self.add(kind(**self.ends(name)), self.last.shape, self.cells[self.at])
+    def softmax(self) -> None:
+        self.add(Softmax(**self.ends("softmax")), self.last.shape, self.cells[self.at])
+
+    def logistic(self) -> None:
+        self.add(Logistic(**self.ends("logistic")), self.last.shape, self.cells[self.at])
 
     def concat(self) -> None:
         """Two or three branches of images, or of vectors, joined along a random axis."""
@@ -245,11 +247,15 @@ class Builder:
         axis = int(self.rng.integers(0, 3)) if image else 0
         if axis < 2 and image and len({self.cells[i] for i in branches}) > 1:
             axis = 2
-        joined = [self.tensors[i].type.shape for i in branches]
-        last = axis == len(joined[0]) - 1
+        self.join(branches, axis)
+
+    def join(self, branches: list[int], axis: int) -> None:
+        """Concatenate tensors along an axis."""
+        shapes = [self.tensors[i].type.shape for i in branches]
+        last = axis == len(shapes[0]) - 1
         cells = tuple(cell for i in branches for cell in self.cells[i])
-        length = sum(shape[axis] for shape in joined)
-        shape = (*joined[0][:axis], length, *joined[0][axis + 1 :])
+        length = sum(shape[axis] for shape in shapes)
+        shape = (*shapes[0][:axis], length, *shapes[0][axis + 1 :])
         op = Concat(**self.ends("concat", *branches), axis=axis)
         self.add(op, shape, cells if last else self.cells[branches[0]])
 

@@ -34,8 +34,8 @@ def float_model(seed: int, name: str = "net", portable: bool = False) -> Model:
         _flatten(builder)
         builder.fully_connected(scalable=False)
     if builder.chance(0.15):
-        builder.unit()
-    return verify(_finish(builder, name))
+        builder.softmax()
+    return verify(finish(builder, name))
 
 
 def _flatten(builder: Builder) -> None:
@@ -52,7 +52,8 @@ _GROWTH: dict[str, tuple[float, Callable[[Builder], None]]] = {
     "pad": (0.05, lambda b: b.pad()),
     "rescale": (0.05, lambda b: b.rescale()),
     "mean": (0.05, lambda b: b.mean()),
-    "unit": (0.05, lambda b: b.unit()),
+    "logistic": (0.03, lambda b: b.logistic()),
+    "softmax": (0.02, lambda b: b.softmax()),
 }
 """How often an image grows by what."""
 
@@ -67,10 +68,12 @@ def _grow_image(builder: Builder) -> None:
             builder.reshape((width, height, channels))
 
 
-def _finish(builder: Builder, name: str) -> Model:
-    """Regions and tables; the tensors in an order of their own now and then."""
-    count = builder.below(4)
-    dps = sorted({int(dp) for dp in builder.rng.choice([1, 10, 33, 37, 50, 75, 99, 100], count)})
+def finish(builder: Builder, name: str, dps: tuple[int, ...] = ()) -> Model:
+    """Regions and tables, random ones unless `dps` says which; now and then other numbers."""
+    if not dps:
+        count = builder.below(4)
+        drawn = builder.rng.choice([1, 10, 33, 37, 50, 75, 99, 100], count)
+        dps = tuple(sorted({int(dp) for dp in drawn}))
     multiple = builder.below(3)
     regions = tuple(_region(builder, dp, multiple) for dp in dps)
     graph = Graph(
