@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tesla_embed.errors import GraphError
 
-MAX_TABLES = 2**14
+MAX_TABLES = 2**12
 """Most entries of a vector of tables; beyond any network for a microcontroller."""
 MAX_NUMBERS = 64
 """Most numbers that are read one by one: dimensions, and the ends of an operator."""

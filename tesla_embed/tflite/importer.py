@@ -106,7 +106,7 @@ def _ends(file: File) -> tuple[int, int]:
     """The one input and the one output."""
     for what, found in (("inputs", file.inputs), ("outputs", file.outputs)):
         if len(found) != 1:
-            names = ", ".join(file.tensors[i].name for i in found[:8])
+            names = ", ".join(repr(file.tensors[i].name[:80]) for i in found[:8])
             raise UnsupportedOp(
                 f"the file has {len(found)} {what} ({names}); exactly one is supported"
             )

@@ -113,7 +113,7 @@ def _kind(code: Table) -> str:
     # The older field has one byte; whichever is larger is meant.
     number = max(code.integer(0, "b"), code.integer(3, "i"))
     if number == CUSTOM:
-        return f"CUSTOM ({code.text(1)})"
+        return f"CUSTOM ({code.text(1)[:80]!r})"
     return OPERATORS.get(number, f"built-in operator {number}")
 
 

@@ -177,6 +177,10 @@ RULES: dict[str, tuple[Change, str]] = {
     "equal tensor names": (tensor_with(1, name="pool"), "the tensors: share a name"),
     "equal operation names": (op_with(1, name="conv"), "the operations: share a name"),
     "no operation": (graph_with(ops=()), "the graph: has no operation"),
+    "many operations": (
+        graph_with(ops=good().graph.ops * 1025),
+        "the graph: has over 4096 operations",
+    ),
     "input out of range": (graph_with(input=5), "the graph: input 5 is no tensor"),
     "negative input": (graph_with(input=-1), "the graph: input -1 is no tensor"),
     "unknown tensor": (op_with(1, output=9), "pool: refers to a tensor that does not exist"),
