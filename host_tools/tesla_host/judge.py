@@ -1,5 +1,7 @@
 """The outside judge: LiteRT's reference kernels on an exported region, or on an original file."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,18 +20,18 @@ def judge_layers(model: Model, region: Region, inputs: Int8) -> list[Int8]:
 
     Raises `ToolchainError` if LiteRT is missing.
     """
-    interpreter = reference_interpreter(
-        to_tflite(model, region, batch=len(inputs), all_layers=True)
-    )
+    values = run_file(to_tflite(model, region, batch=len(inputs), all_layers=True), inputs)
+    shapes = [region.types[op.output].shape for op in model.graph.ops]
+    return [value.reshape(len(inputs), *shape) for value, shape in zip(values, shapes, strict=True)]
+
+
+def run_file(content: bytes, inputs: npt.NDArray[np.generic]) -> list[npt.NDArray[Any]]:
+    """All outputs of a `.tflite` with one input, whose shape `inputs` are given."""
+    interpreter = reference_interpreter(content)
     entry = interpreter.get_input_details()[0]
     interpreter.set_tensor(entry["index"], inputs.reshape(entry["shape"]))
     interpreter.invoke()
-    details = interpreter.get_output_details()
-    shapes = [region.types[op.output].shape for op in model.graph.ops]
-    return [
-        interpreter.get_tensor(detail["index"]).reshape(len(inputs), *shape)
-        for detail, shape in zip(details, shapes, strict=True)
-    ]
+    return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
 
 
 def judge_original(content: bytes, imported: Imported, inputs: Int8) -> dict[int, Int8]:

@@ -4,7 +4,14 @@
 """
 
 from graphs.extremes import extreme_model
-from graphs.models import RICH, float_inputs, float_model, int8_inputs, quantized_model
+from graphs.models import (
+    RICH,
+    every_operation,
+    float_inputs,
+    float_model,
+    int8_inputs,
+    quantized_model,
+)
 from graphs.native import STRICT, Int8, Native, Request, compile_c, first_difference
 
 __all__ = [
@@ -14,6 +21,7 @@ __all__ = [
     "Native",
     "Request",
     "compile_c",
+    "every_operation",
     "extreme_model",
     "first_difference",
     "float_inputs",

@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import RICH, extreme_model, first_difference, float_model, int8_inputs, quantized_model
+from graphs import (
+    RICH,
+    every_operation,
+    extreme_model,
+    first_difference,
+    float_model,
+    int8_inputs,
+    quantized_model,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -43,7 +51,7 @@ fuzz = settings(
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("store") / "model.safetensors"
-    save_model(path, quantized_model(RICH))
+    save_model(path, every_operation())
     return path.read_bytes()
 
 

@@ -33,11 +33,14 @@ static inline int32_t tesla_requantize(int32_t value, int32_t multiplier, int8_t
 /* round(value * multiplier / 2^31 * 2^shift), rounded once, ties towards plus infinity. The
  * generator chooses multipliers with which no tie is met, so that it equals a rounding of the
  * product in float64, halves away from zero, as TensorFlow Lite does in fully connected layers.
- * Ranges: multiplier 0 .. 2^31 - 1; shift -31 .. 30; the result must fit int32. */
+ * Ranges: as tesla_requantize. */
 static inline int32_t tesla_requantize_once(int32_t value, int32_t multiplier, int8_t shift) {
-    const int32_t right = 31 - shift;
-    const int64_t product = (int64_t)value * multiplier + ((int64_t)1 << (right - 1));
-    return (int32_t)(product >> right);
+    if (shift >= 0) {
+        const int64_t product = (int64_t)(value * ((int32_t)1 << shift)) * multiplier;
+        return (int32_t)((product + ((int64_t)1 << 30)) >> 31);
+    }
+    const int32_t high = (int32_t)(((int64_t)value * multiplier) >> 31);
+    return ((high >> (-shift - 1)) + 1) >> 1;
 }
 
 /* `value` within `low` .. `high`, which int8 holds. */
