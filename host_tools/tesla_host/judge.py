@@ -10,7 +10,7 @@ from tesla_embed.ir.graph import Model, Region
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.tflite.export import to_tflite
 from tesla_embed.tflite.importer import Imported
-from tesla_host.litert import reference_interpreter
+from tesla_host.litert import reference_interpreter, refusals
 
 Int8 = npt.NDArray[np.int8]
 
@@ -42,20 +42,25 @@ def judge_original(content: bytes, imported: Imported, inputs: Int8) -> dict[int
     Raises `ToolchainError` if LiteRT is missing, `GraphError` if it refuses the file.
     """
     interpreter = reference_interpreter(content)
-    model, region = imported.model, imported.model.regions[0]
-    entry = interpreter.get_input_details()[0]
-    fed = _as_fed(model, inputs, entry["dtype"])
     layers = {place: number for place, number in enumerate(imported.layers) if number >= 0}
     found: dict[int, list[Int8]] = {place: [] for place in layers}
-    for sample, integers in zip(fed, inputs, strict=True):
-        interpreter.set_tensor(entry["index"], sample.reshape(entry["shape"]))
-        interpreter.invoke()
-        if not np.array_equal(interpreter.get_tensor(imported.entry).reshape(-1), integers.ravel()):
-            raise GraphError("the original quantises its own input otherwise; compare it in int8")
-        for place, number in layers.items():
-            shape = region.types[model.graph.ops[place].output].shape
-            found[place].append(interpreter.get_tensor(number).reshape(shape).copy())
-    return {place: np.stack(samples) for place, samples in found.items()}
+    with refusals():
+        entry = interpreter.get_input_details()[0]
+        fed = _as_fed(imported.model, inputs, entry["dtype"])
+        for sample, integers in zip(fed, inputs, strict=True):
+            interpreter.set_tensor(entry["index"], sample.reshape(entry["shape"]))
+            interpreter.invoke()
+            taken = interpreter.get_tensor(imported.entry).reshape(-1)
+            if not np.array_equal(taken, integers.reshape(-1)):
+                raise GraphError("the original quantises its own input otherwise; judge it in int8")
+            for place, number in layers.items():
+                found[place].append(interpreter.get_tensor(number).reshape(-1).copy())
+    types = imported.model.regions[0].types
+    ops = imported.model.graph.ops
+    return {
+        place: np.stack(samples).reshape(len(inputs), *types[ops[place].output].shape)
+        for place, samples in found.items()
+    }
 
 
 def _as_fed(model: Model, inputs: Int8, dtype: type) -> npt.NDArray[np.generic]:

@@ -1,6 +1,8 @@
 """LiteRT under whichever name it is installed: `ai-edge-litert`, `tflite-runtime` or TensorFlow."""
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 from typing import Any
 
 from tesla_embed.errors import GraphError, ToolchainError
@@ -22,19 +24,24 @@ def reference_interpreter(content: bytes) -> Any:
     Raises `ToolchainError` if nothing is installed, `GraphError` if LiteRT refuses the file.
     """
     module = _module()
-    try:
+    with refusals():
         interpreter = module.Interpreter(
             model_content=content,
             experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF,
             experimental_preserve_all_tensors=True,
         )
         interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()
-        raise GraphError(
-            f"LiteRT refuses the file: {reason[0] if reason else 'no reason'}"
-        ) from error
     return interpreter
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what LiteRT raises about a file into `GraphError`."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines() or ["for no reason"]
+        raise GraphError(f"LiteRT refuses the file: {reason[0]}") from error
 
 
 def _module() -> Any:

@@ -77,11 +77,7 @@ def _emit(
         case AveragePool2D():
             _pool(builder, op, "AVERAGE_POOL_2D", 2, source, x, y)
         case Reshape():
-            shape = np.asarray(builder.tensors[y].shape, np.int32)
-            options = builder.schema.ReshapeOptionsT()
-            options.newShape = shape.tolist()
-            shaped = [x, builder.constant(f"{op.name}_shape", shape)]
-            builder.operator("RESHAPE", 1, shaped, y, options)
+            _reshape(builder, op.name, x, y)
         case Softmax():
             options = builder.schema.SoftmaxOptionsT()
             options.beta = 1.0
@@ -107,6 +103,14 @@ def _emit(
             builder.operator("ADD", 2, list(inputs), y, options)
         case _:
             assert_never(op)
+
+
+def _reshape(builder: Builder, name: str, x: int, y: int) -> None:
+    shape = np.asarray(builder.tensors[y].shape, np.int32)
+    options = builder.schema.ReshapeOptionsT()
+    options.newShape = shape.tolist()
+    shaped = [x, builder.constant(f"{name}_shape", shape)]
+    builder.operator("RESHAPE", 1, shaped, y, options)
 
 
 def _activation(builder: Builder, activation: Activation) -> int:

@@ -16,7 +16,7 @@ from tesla_embed.ir.graph import Graph, Model, Provenance, Region
 from tesla_embed.ir.ops import Op
 from tesla_embed.ir.types import Tensor
 from tesla_embed.ir.verify import IDENTIFIER, verify
-from tesla_embed.tflite.draft import Draft, Node
+from tesla_embed.tflite.draft import Draft, Node, file_shape
 from tesla_embed.tflite.operators import CONVERTERS
 from tesla_embed.tflite.schema import File, FileOperator, read
 
@@ -125,7 +125,10 @@ def _without_quantize(file: File, source: int) -> tuple[int, tuple[FileOperator,
     if first.kind != "QUANTIZE" or len(readers) != 1 or file.tensors[source].dtype != "float32":
         return source, file.operators
     rest = tuple(operator for operator in file.operators if operator is not first)
-    return Node(file, first).output, rest
+    node = Node(file, first)
+    same = file_shape(file.tensors[node.output]) == file_shape(file.tensors[source])
+    node.require(same, "changes the shape, which it cannot; the file is damaged")
+    return node.output, rest
 
 
 def _without_dequantize(
