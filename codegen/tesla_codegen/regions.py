@@ -36,6 +36,7 @@ from tesla_embed.ir.scaling import (
     rescaling,
     softmax_scaling,
 )
+from tesla_embed.ir.specialize import specialize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +106,9 @@ def region_arrays(model: Model) -> tuple[tuple[Initializer, ...], tuple[CArray, 
     A region has one row, and of a concatenation one for each input.
     """
     pool = TablePool()
+    dense = [specialize(model, region) for region in model.regions]
     rows = [
-        (op, [row for region in model.regions for row in _rows(model, region, index, pool)])
+        (op, [row for cut in dense for row in _rows(cut, index, pool)])
         for index, op in enumerate(model.graph.ops)
         if not isinstance(op, Reshape)
     ]
@@ -130,9 +132,12 @@ def _parts(model: Model, op: Op) -> Iterator[Initializer]:
         yield Initializer(c_type=_PART, name=f"{op.name}_parts", fields=fields)
 
 
-def _rows(model: Model, region: Region, index: int, pool: TablePool) -> list[tuple[str, ...]]:
-    """Each row the members of its C type, in order; tables by the names asked of the pool."""
-    op = model.graph.ops[index]
+def _rows(dense: Model, index: int, pool: TablePool) -> list[tuple[str, ...]]:
+    """The rows of one region, which `dense` is cut out of, for an operation.
+
+    Each row the members of its C type, in order; tables by the names asked of the pool.
+    """
+    op, region = dense.graph.ops[index], dense.regions[0]
     source, target = region.types[op.input], region.types[op.output]
     match op:
         case FullyConnected() | Conv2D() | DepthwiseConv2D():

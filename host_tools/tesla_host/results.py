@@ -158,7 +158,7 @@ class Verification(msgspec.Struct, kw_only=True):
     checks: list[Check]
 
 
-def write_json(path: Path, result: Profile | Verification) -> None:
+def write_json(path: Path, result: msgspec.Struct) -> None:
     """Write a result, indented, in one step."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
 

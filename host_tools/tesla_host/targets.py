@@ -87,6 +87,12 @@ def find_target(name: str) -> Target:
     )
 
 
+def check_target(name: str) -> None:
+    """Raise `ConfigError` unless `name` is a row of the catalogue or a connection."""
+    if not is_connection(name):
+        find_target(name)
+
+
 def is_connection(name: str) -> bool:
     """Whether a target names a way to a firmware that runs already, not a row to build for."""
     return name.startswith(("serial:", "socket://"))

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from tesla_embed.ir.graph import Model, Region, computing_ops
 from tesla_embed.ir.interpret import interpret_layers
 from tesla_host.batch import run_batch_layers
-from tesla_host.judge import judge_layers
+from tesla_host.judge import judge_layers, judge_original
 from tesla_host.link.client import LinkClient
+from tesla_host.original import Original
 from tesla_host.results import Check, Divergence, Verification
 from tesla_host.workbench import Observer, Workbench, ignore
 
@@ -31,11 +32,16 @@ def random_inputs(model: Model, count: int) -> Int8:
 
 
 def verify_bench(
-    bench: Workbench, inputs: Int8, device_samples: int, observer: Observer = ignore
+    bench: Workbench,
+    inputs: Int8,
+    device_samples: int,
+    observer: Observer = ignore,
+    original: Original | None = None,
 ) -> Verification:
     """Compare host C, LiteRT and the target's firmware with the interpreter, in every region.
 
-    `inputs` are `[N, *input shape]`; the first `device_samples` also go through the link.
+    `inputs` are `[N, *input shape]`; the first `device_samples` also go through the link. With
+    `original`, LiteRT also runs the file that the model was imported from.
     """
     model = bench.model
     checks: list[Check] = []
@@ -47,6 +53,9 @@ def verify_bench(
             judge = dict(enumerate(judge_layers(model, region, inputs)))
             checks.append(_compare(model, region, "host", truth, host))
             checks.append(_compare(model, region, "litert", truth, judge))
+            if original is not None:
+                found = judge_original(original.content, original.imported, inputs)
+                checks.append(_compare(model, region, "original", truth, found))
             if not bench.is_host:
                 checks.append(_check_device(bench, client, region, truth, inputs[:device_samples]))
     exact = all(check.mismatches == 0 for check in checks)

@@ -3,6 +3,7 @@
 All functions take and return NumPy integer arrays and are vectorised. Double rounding: first the
 rounding doubling high multiplication, then the rounding shift, ties away from zero. Sources:
 gemmlowp `fixedpoint.h`, TensorFlow Lite `quantization_util`, CMSIS-NN `arm_nn_requantize`.
+Single rounding, for fully connected layers: see `transitions`.
 """
 
 from typing import NamedTuple
@@ -61,3 +62,14 @@ def requantize(accumulator: Int64, factors: Multiplier) -> Int64:
     left = accumulator << np.maximum(shift, 0)
     high = doubling_high_mul(left, factors.multiplier.astype(np.int64))
     return rounding_shift_right(high, np.maximum(-shift, 0))
+
+
+def requantize_once(accumulator: Int64, factors: Multiplier) -> Int64:
+    """As `requantize` with a single rounding, ties towards plus infinity; shifts up to 30.
+
+    `factors` that `transition_factors` made round as a product in float64 would.
+    """
+    right = 31 - factors.shift.astype(np.int64)
+    product = accumulator * factors.multiplier.astype(np.int64)
+    rounded: Int64 = (product + (np.int64(1) << (right - 1))) >> right
+    return rounded

@@ -11,7 +11,13 @@ import numpy.typing as npt
 
 from tesla_embed.errors import ConfigError, GraphError
 from tesla_embed.ir.exponential import exp_of_negative, reciprocal
-from tesla_embed.ir.fixedpoint import Int64, doubling_high_mul, requantize, rounding_shift_right
+from tesla_embed.ir.fixedpoint import (
+    Int64,
+    doubling_high_mul,
+    requantize,
+    requantize_once,
+    rounding_shift_right,
+)
 from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import (
     Add,
@@ -49,15 +55,15 @@ from tesla_embed.ir.windows import filtered_apart, patches
 
 Int8 = npt.NDArray[np.int8]
 _BATCH = 256
-"""Samples computed at a time; bounds the memory of unfolded convolutions."""
+_BATCH_BYTES = 2**28
+"""Samples computed at a time, and about the memory they may take: convolutions are unfolded."""
 
 
 def interpret(model: Model, region: Region, inputs: Int8) -> Int8:
     """Outputs `[N, *output shape]` for `inputs` `[N, *input shape]` in one region."""
     dense = specialize(model, region)
-    parts = [
-        _run(dense, inputs[start : start + _BATCH])[-1] for start in range(0, len(inputs), _BATCH)
-    ]
+    step = max(1, min(_BATCH, _BATCH_BYTES // _sample_bytes(dense)))
+    parts = [_run(dense, inputs[start : start + step])[-1] for start in range(0, len(inputs), step)]
     shape = dense.graph.tensors[dense.graph.output].type.shape
     return np.concatenate(parts) if parts else np.empty((0, *shape), np.int8)
 
@@ -65,6 +71,19 @@ def interpret(model: Model, region: Region, inputs: Int8) -> Int8:
 def interpret_layers(model: Model, region: Region, inputs: Int8) -> list[Int8]:
     """The output of every operation, in order, for a (small) batch of inputs."""
     return _run(specialize(model, region), inputs)
+
+
+def _sample_bytes(dense: Model) -> int:
+    """About what the largest operation takes for one sample: float64 of every tap of a window."""
+    largest = 1
+    for op in dense.graph.ops:
+        source, target = (dense.graph.tensors[i].type for i in (op.input, op.output))
+        taps = 1
+        if isinstance(op, Conv2D | DepthwiseConv2D | MaxPool2D | AveragePool2D):
+            taps = op.window.height * op.window.width
+        unfolded = target.positions * taps * source.channels
+        largest = max(largest, 8 * unfolded, 16 * target.size, 8 * source.size)
+    return largest
 
 
 def _run(dense: Model, inputs: Int8) -> list[Int8]:
@@ -135,7 +154,8 @@ def _weighted(
     else:
         sums = seen.reshape(-1, weights.shape[1]) @ weights.T
     accumulator = sums.astype(np.int64) + q.bias
-    scaled = requantize(accumulator, q.factors) + q.output_offset
+    rounding = requantize_once if isinstance(op, FullyConnected) else requantize
+    scaled = rounding(accumulator, q.factors) + q.output_offset
     clamped = np.clip(scaled, q.activation_min, q.activation_max).astype(np.int8)
     return clamped.reshape(len(x), *target.shape)
 

@@ -118,7 +118,10 @@ class AveragePool2D(OpBase):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reshape(OpBase):
-    """The same elements in the same order under another shape; costs nothing at run time."""
+    """The same elements in the same order under another shape; costs nothing at run time.
+
+    It may change what counts as a channel only where all channels are active in every region.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,10 @@ def _made(op: Op, graph: Graph, region: Region, found: dict[int, Parts]) -> Part
             if op.axis == len(graph.tensors[op.output].type.shape) - 1:
                 return tuple(part for index in op.inputs for part in found[index])
             return found[op.input]
-        case MaxPool2D() | AveragePool2D() | Mean() | Add() | Pad() | Reshape():
+        case Reshape():
+            kept = graph.tensors[op.input].type.channels == graph.tensors[op.output].type.channels
+            return found[op.input] if kept else (_whole(graph, region, op.output),)
+        case MaxPool2D() | AveragePool2D() | Mean() | Add() | Pad():
             return found[op.input]
         case Rescale() | Softmax() | Logistic():
             return found[op.input]

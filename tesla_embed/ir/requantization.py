@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import GraphError
-from tesla_embed.ir.fixedpoint import Multiplier, quantize_multiplier
+from tesla_embed.ir.fixedpoint import Int64, Multiplier, quantize_multiplier
 from tesla_embed.ir.graph import Table
-from tesla_embed.ir.ops import Activation, Weighted
+from tesla_embed.ir.ops import Activation, FullyConnected, Weighted
+from tesla_embed.ir.transitions import transition_factors
 from tesla_embed.ir.types import Quantization, TensorType
 
 
@@ -18,7 +19,8 @@ class Requantization:
     """Integer parameters of one weighted operation in one region.
 
     `accumulator = bias + sum((x + input_offset) * w)`; the output is
-    `clamp(requantize(accumulator, factors) + output_offset, activation_min, activation_max)`.
+    `clamp(requantize(accumulator, factors) + output_offset, activation_min, activation_max)`,
+    with `requantize_once` in place of `requantize` for fully connected layers.
     """
 
     bias: npt.NDArray[np.int32]
@@ -32,16 +34,44 @@ class Requantization:
 def requantization(
     op: Weighted, table: Table, source: TensorType, target: TensorType
 ) -> Requantization:
-    """Derive the integers from the (active) types and the table of a region."""
-    low, high = activation_range(op.activation, quantization(target))
+    """Derive the integers of an operation of a dense graph from its types and table in a region.
+
+    Raises `GraphError` for a fully connected layer whose factors no integers represent exactly.
+    """
+    entry, exit_ = quantization(source), quantization(target)
+    low, high = activation_range(op.activation, exit_)
+    factors = rescale_factors(source, target, table)
+    bias = table.bias.astype(np.int32)
+    if isinstance(op, FullyConnected):
+        reach = accumulator_range(op, bias, entry)
+        levels = (low - exit_.zero_point, high - exit_.zero_point)
+        try:
+            scaled = transition_factors(factors, *reach, levels)
+        except GraphError as error:
+            raise GraphError(f"{op.name}: {error}") from error
+    else:
+        scaled = quantize_multiplier(factors)
     return Requantization(
-        bias=table.bias.astype(np.int32),
-        factors=quantize_multiplier(rescale_factors(source, target, table)),
-        input_offset=-quantization(source).zero_point,
-        output_offset=quantization(target).zero_point,
+        bias=bias,
+        factors=scaled,
+        input_offset=-entry.zero_point,
+        output_offset=exit_.zero_point,
         activation_min=low,
         activation_max=high,
     )
+
+
+def accumulator_range(
+    op: FullyConnected, bias: npt.NDArray[np.int32], source: Quantization
+) -> tuple[Int64, Int64]:
+    """Smallest and largest accumulator `[out]` that int8 inputs can make."""
+    weights, zero = op.weights.data, np.int8(0)
+    positive = np.maximum(weights, zero).sum(axis=1, dtype=np.int64)
+    negative = np.minimum(weights, zero).sum(axis=1, dtype=np.int64)
+    least, most = -128 - source.zero_point, 127 - source.zero_point
+    low = bias + positive * least + negative * most
+    high = bias + positive * most + negative * least
+    return low, high
 
 
 def rescale_factors(

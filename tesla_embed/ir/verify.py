@@ -19,6 +19,8 @@ from tesla_embed.ir.verify_shapes import check_shapes
 
 MAX_ELEMENTS = 2**24
 """Largest tensor, in elements; far beyond any microcontroller, small enough never to overflow."""
+MAX_OPS = 4096
+"""Most operations; the time that planning takes grows with their square."""
 MAX_DIMENSION = 65535
 """Largest dimension of a tensor: what the kernels' 16-bit sizes hold."""
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
@@ -50,6 +52,8 @@ def _identifier(where: str, name: str) -> None:
 
 def _structure(graph: Graph) -> None:
     """Names, indices, and single assignment in execution order."""
+    require(bool(graph.ops), "the graph", "has no operation")
+    require(len(graph.ops) <= MAX_OPS, "the graph", f"has over {MAX_OPS} operations")
     for kind, names in (
         ("tensor", [tensor.name for tensor in graph.tensors]),
         ("operation", [op.name for op in graph.ops]),
@@ -57,7 +61,6 @@ def _structure(graph: Graph) -> None:
         for name in names:
             _identifier(kind, name)
         require(len(set(names)) == len(names), f"the {kind}s", "share a name")
-    require(bool(graph.ops), "the graph", "has no operation")
     count = len(graph.tensors)
     require(0 <= graph.input < count, "the graph", f"input {graph.input} is no tensor")
     defined = {graph.input}

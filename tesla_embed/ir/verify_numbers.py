@@ -1,5 +1,6 @@
 """The verifier's rules on numbers: scales, tables and the ranges of integers in a region."""
 
+import dataclasses
 from typing import assert_never
 
 import numpy as np
@@ -26,11 +27,11 @@ from tesla_embed.ir.ops import (
     Weighted,
 )
 from tesla_embed.ir.parts import Parts, active_indices
-from tesla_embed.ir.requantization import quantization, rescale_factors
+from tesla_embed.ir.requantization import quantization, requantization, rescale_factors
 from tesla_embed.ir.rules import require
 from tesla_embed.ir.scaling import add_factors, scale_ratio
 from tesla_embed.ir.specialize import active_weights
-from tesla_embed.ir.types import DType
+from tesla_embed.ir.types import DType, Weights
 
 _ROOM = INT32_MAX - 128
 """What a scaled accumulator may reach: the output's zero point is added last."""
@@ -52,6 +53,8 @@ def check_numbers(
         case MaxPool2D() | AveragePool2D() | Pad() | Reshape():
             same = region.types[op.input].quantization == region.types[op.output].quantization
             require(same, where, "must keep the quantisation of its input")
+            if isinstance(op, Reshape):
+                _reshaping(where, op, graph, region)
         case Mean():
             pixels = region.types[op.input].positions
             _rescaling(where, region, op.input, op.output, pixels)
@@ -65,6 +68,14 @@ def check_numbers(
             _add(where, op, region, parts)
         case _:
             assert_never(op)
+
+
+def _reshaping(where: str, op: Reshape, graph: Graph, region: Region) -> None:
+    """Channels keep their meaning, or all of them are active."""
+    full = [graph.tensors[i].type.channels for i in (op.input, op.output)]
+    active = [region.types[i].channels for i in (op.input, op.output)]
+    fits = full[0] == full[1] or full == active
+    require(fits, where, "changes the channels, of which some are inactive")
 
 
 def _add(where: str, op: Add, region: Region, parts: tuple[Parts, ...]) -> None:
@@ -135,9 +146,10 @@ def _accumulator(
     where: str, op: Weighted, table: Table, region: Region, parts: tuple[Parts, ...]
 ) -> None:
     """No input can overflow the int32 accumulator, nor its left shift, nor the offset after it."""
+    assert table.weight_scale is not None
     source, target = region.types[op.input], region.types[op.output]
     data = active_weights(op, parts[op.input], parts[op.output])
-    sums = np.abs(data.reshape(len(data), -1).astype(np.int64)).sum(axis=1)
+    sums = np.abs(data.reshape(len(data), -1)).sum(axis=1, dtype=np.int64)  # no weight is -128
     worst = sums * 255 + np.abs(table.bias.astype(np.int64))
     require(bool((worst <= INT32_MAX).all()), where, "the accumulator can overflow int32")
     with np.errstate(over="ignore"):
@@ -147,6 +159,10 @@ def _accumulator(
     shift = np.maximum(quantize_multiplier(factors).shift.astype(np.int64), 0)
     require(bool((shift <= 30).all()), where, "the ratio of scales rounds up out of range")
     require(bool(((worst << shift) <= _ROOM).all()), where, "requantisation can overflow")
+    if isinstance(op, FullyConnected):
+        weights = Weights(data=data, scale=table.weight_scale.copy())
+        dense = dataclasses.replace(op, name=where, weights=weights)
+        requantization(dense, table, source, target)  # which refuses what has no exact integers
 
 
 def check_scale(name: str, scale: np.ndarray, count: int) -> None:

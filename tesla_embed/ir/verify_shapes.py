@@ -58,7 +58,6 @@ def check_shapes(op: Op, sources: Sequence[TensorType], target: TensorType) -> N
             expected = (*_windowed(op.name, op.window, source), source.channels)
         case Reshape():
             require(target.size == source.size, op.name, "changes the number of elements")
-            require(target.channels == source.channels, op.name, "changes the channels")
             return
         case Add() | Rescale() | Softmax() | Logistic():
             _elementwise(op, sources, target)

@@ -1,7 +1,7 @@
 """Collects the tensors, buffers and operators of a `.tflite` and packs them.
 
-Vectors become `[N, 1, 1, features]`, images `[N, height, width, channels]`. Needs the `oracle`
-extra. The object API writes what TensorFlow's `schema.fbs` describes.
+Vectors become `[N, features]`, images `[N, height, width, channels]`. Needs the `oracle` extra.
+The object API writes what TensorFlow's `schema.fbs` describes.
 """
 
 from typing import Any
@@ -37,11 +37,8 @@ class Builder:
 
     def activation(self, name: str, type_: TensorType) -> int:
         """Add an int8 activation; return its index."""
-        shape = type_.shape if len(type_.shape) == 3 else (1, 1, type_.size)
-        q = quantization(type_)
-        return self._tensor(
-            name, (self.batch, *shape), self.schema.TensorType.INT8, 0, [q.scale], [q.zero_point]
-        )
+        q, shape = quantization(type_), (self.batch, *type_.shape)
+        return self._tensor(name, shape, self.schema.TensorType.INT8, 0, [q.scale], [q.zero_point])
 
     def constant(
         self,

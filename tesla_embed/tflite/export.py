@@ -1,8 +1,4 @@
-"""One operating region as a stand-alone int8 `.tflite`, which somebody else's runtime can execute.
-
-Fully connected layers leave as 1x1 convolutions over a 1x1 image: LiteRT's reference convolution
-requantises in integers, its fully connected kernel through floating point.
-"""
+"""One operating region as a stand-alone int8 `.tflite`, which any runtime can execute."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -36,6 +32,7 @@ from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.specialize import specialize
 from tesla_embed.ir.types import TensorType
 from tesla_embed.tflite.builder import Builder
+from tesla_embed.tflite.options import same_padding
 
 
 def to_tflite(model: Model, region: Region, *, batch: int = 1, all_layers: bool = False) -> bytes:
@@ -68,18 +65,19 @@ def _emit(
     inputs, y = [index[i] for i in op.inputs], index[op.output]
     source, x = sources[0], inputs[0]
     match op:
-        case FullyConnected() | Conv2D() | DepthwiseConv2D():
+        case FullyConnected():
+            options = builder.schema.FullyConnectedOptionsT()
+            options.fusedActivationFunction = _activation(builder, op.activation)
+            constants = _constants(builder, op, table, source, op.weights.data)
+            builder.operator("FULLY_CONNECTED", 12, [x, *constants], y, options)
+        case Conv2D() | DepthwiseConv2D():
             _convolution(builder, op, table, source, x, y)
         case MaxPool2D():
             _pool(builder, op, "MAX_POOL_2D", 2, source, x, y)
         case AveragePool2D():
             _pool(builder, op, "AVERAGE_POOL_2D", 2, source, x, y)
         case Reshape():
-            shape = np.asarray(builder.tensors[y].shape, np.int32)
-            options = builder.schema.ReshapeOptionsT()
-            options.newShape = shape.tolist()
-            shaped = [x, builder.constant(f"{op.name}_shape", shape)]
-            builder.operator("RESHAPE", 1, shaped, y, options)
+            _reshape(builder, op.name, x, y)
         case Softmax():
             options = builder.schema.SoftmaxOptionsT()
             options.beta = 1.0
@@ -107,26 +105,56 @@ def _emit(
             assert_never(op)
 
 
+def _reshape(builder: Builder, name: str, x: int, y: int) -> None:
+    shape = np.asarray(builder.tensors[y].shape, np.int32)
+    options = builder.schema.ReshapeOptionsT()
+    options.newShape = shape.tolist()
+    shaped = [x, builder.constant(f"{name}_shape", shape)]
+    builder.operator("RESHAPE", 1, shaped, y, options)
+
+
 def _activation(builder: Builder, activation: Activation) -> int:
     kinds = {Activation.NONE: "NONE", Activation.RELU: "RELU", Activation.RELU6: "RELU6"}
     value: int = getattr(builder.schema.ActivationFunctionType, kinds[activation])
     return value
 
 
-def _convolution(
-    builder: Builder, op: Weighted, table: Table | None, source: TensorType, x: int, y: int
-) -> None:
+def _constants(
+    builder: Builder,
+    op: Weighted,
+    table: Table | None,
+    source: TensorType,
+    data: npt.NDArray[np.generic],
+    axis: int = 0,
+) -> list[int]:
+    """Weights and biases; `axis` of `data` counts the output channels."""
     if table is None or table.weight_scale is None:
         raise UnsupportedOp(f"{op.name}: only quantised models can become a .tflite")
-    window = Window(height=1, width=1) if isinstance(op, FullyConnected) else op.window
+    bias_scale = quantization(source).scale * table.weight_scale
+    return [
+        builder.constant(f"{op.name}_weights", data, table.weight_scale, axis),
+        builder.constant(f"{op.name}_bias", table.bias, bias_scale),
+    ]
+
+
+def _convolution(
+    builder: Builder,
+    op: Conv2D | DepthwiseConv2D,
+    table: Table | None,
+    source: TensorType,
+    x: int,
+    y: int,
+) -> None:
+    window = op.window
     padding, explicit = _padding(window, source)
     if explicit:
         x = _pad_before(builder, op.name, window, source, x)
+    schema, data, axis = builder.schema, op.weights.data, 0
     depthwise = isinstance(op, DepthwiseConv2D)
-    schema = builder.schema
     options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
     if depthwise:
-        options.depthMultiplier = len(op.weights.data) // source.channels
+        options.depthMultiplier = len(data) // source.channels
+        data, axis = data.transpose(1, 2, 0)[None], 3
     options.padding = getattr(schema.Padding, padding)
     options.strideH, options.strideW = window.stride_height, window.stride_width
     options.dilationHFactor, options.dilationWFactor = (
@@ -134,26 +162,9 @@ def _convolution(
         window.dilation_width,
     )
     options.fusedActivationFunction = _activation(builder, op.activation)
-    data, axis = _filters(op)
-    weights = builder.constant(f"{op.name}_weights", data, table.weight_scale, axis)
-    bias_scale = quantization(source).scale * table.weight_scale
-    bias = builder.constant(f"{op.name}_bias", table.bias, bias_scale)
+    constants = _constants(builder, op, table, source, data, axis)
     builtin = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-    builder.operator(builtin, 3, [x, weights, bias], y, options)
-
-
-def _filters(op: Weighted) -> tuple[npt.NDArray[np.generic], int]:
-    """Weights as TensorFlow Lite lays them out, and the axis of the output channels."""
-    data = op.weights.data
-    match op:
-        case FullyConnected():
-            return data.reshape(len(data), 1, 1, -1), 0
-        case Conv2D():
-            return data, 0
-        case DepthwiseConv2D():
-            return data.transpose(1, 2, 0)[None], 3
-        case _:
-            assert_never(op)
+    builder.operator(builtin, 3, [x, *constants], y, options)
 
 
 def _pool(
@@ -181,15 +192,9 @@ def _padding(window: Window, source: TensorType) -> tuple[str, bool]:
     if not any(pads):
         return "VALID", False
     high, wide = window.reach
-    height = _same(source.shape[0], high, window.stride_height)
-    width = _same(source.shape[1], wide, window.stride_width)
+    height = same_padding(source.shape[0], high, window.stride_height)
+    width = same_padding(source.shape[1], wide, window.stride_width)
     return ("SAME", False) if pads == (*height, *width) else ("VALID", True)
-
-
-def _same(length: int, reach: int, stride: int) -> tuple[int, int]:
-    """Padding before and after along one axis that TensorFlow calls 'same'."""
-    total = max((-(-length // stride) - 1) * stride + reach - length, 0)
-    return total // 2, total - total // 2
 
 
 def _pad_before(builder: Builder, name: str, window: Window, source: TensorType, x: int) -> int:
@@ -226,5 +231,5 @@ def _concatenation(
             x = made
         pieces.append(x)
     options = builder.schema.ConcatenationOptionsT()
-    options.axis = op.axis + 1 if len(target.shape) == 3 else 3
+    options.axis = op.axis + 1
     builder.operator("CONCATENATION", 2, pieces, y, options)

@@ -174,6 +174,40 @@ def test_large_accumulators_and_all_zero_points() -> None:
         assert disagreements(verify(model), zero_point % 7, 20) == []
 
 
+@pytest.mark.parametrize("power_of_two", [False, True])
+def test_fully_connected_layers_next_to_every_tie(power_of_two: bool) -> None:
+    """Sums beside all halves of an output step, where rounding twice or once would show."""
+    rng = np.random.default_rng(11)
+    compared = 0
+    for trial in range(30):
+        scales = 2.0 ** rng.integers(-9, 0, 2) if power_of_two else rng.uniform(0.002, 0.5, 2)
+        weight_scale, target_scale = scales.astype(np.float32).astype(np.float64)
+        zeros = rng.integers(-128, 128, 2)
+        entry_scale = 2.0**-4 if power_of_two else float(np.float32(0.05))
+        factor = entry_scale * weight_scale / target_scale
+        halves = np.arange(-260, 260) + 0.5
+        sums = np.concatenate([np.rint(halves / factor) + nudge for nudge in (-1, 0, 1)])
+        bias = sums.astype(np.int32)
+        count = len(bias)
+        weights = Weights(data=np.zeros((count, 1), np.int8), scale=np.full(count, weight_scale))
+        table = Table(bias=bias, weight_scale=np.full(count, weight_scale))
+        op = FullyConnected(name="fc", inputs=(0,), output=1, weights=weights)
+        model = one_layer(op, ((1,), (count,)), table)
+        region = model.regions[0]
+        ends = [
+            Quantization(scale=float(scale), zero_point=int(zero))
+            for scale, zero in zip((entry_scale, target_scale), zeros, strict=True)
+        ]
+        types = tuple(
+            dataclasses.replace(type_, quantization=q)
+            for type_, q in zip(region.types, ends, strict=True)
+        )
+        model = dataclasses.replace(model, regions=(dataclasses.replace(region, types=types),))
+        assert disagreements(verify(model), trial, 2) == [], trial
+        compared += count
+    assert compared > 40_000
+
+
 def test_judge_notices_a_wrong_interpreter() -> None:
     """The comparison itself: a bias that is off by enough to move the output must show."""
     model = quantized_model(RICH, portable=True)

@@ -14,6 +14,7 @@ from tesla_codegen.tables import CArray, TablePool, c_array
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.requantization import requantization
+from tesla_embed.ir.specialize import specialize
 
 quick = settings(derandomize=True, deadline=None, max_examples=200)
 LIMITS = {"int8": 2**7, "int32": 2**31}
@@ -95,12 +96,12 @@ def check_regions(model: Model) -> int:
     held = {array.name: parse(array) for array in tables}
     by_name = {row.name: row for row in rows}
     asked = 0
-    for index, op in enumerate(model.graph.ops):
-        if not isinstance(op, Weighted):
-            continue
-        for region, text in zip(model.regions, by_name[f"{op.name}_regions"].fields, strict=True):
-            table = region.tables[index]
+    for number, region in enumerate(model.regions):
+        for op, table in zip(specialize(model, region).graph.ops, region.tables, strict=True):
+            if not isinstance(op, Weighted):
+                continue
             assert table is not None
+            text = by_name[f"{op.name}_regions"].fields[number]
             source, target = region.types[op.input], region.types[op.output]
             q = requantization(op, table, source, target)
             *numbers, bias, multiplier, shift = text.strip("{}").split(", ")

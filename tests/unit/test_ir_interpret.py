@@ -17,7 +17,7 @@ from graphs import (
     int8_inputs,
     quantized_model,
 )
-from test_ir_fixedpoint import double_rounded
+from test_ir_fixedpoint import double_rounded, round_half_away
 
 from tesla_embed.errors import ConfigError
 from tesla_embed.ir.fixedpoint import quantize_multiplier
@@ -44,7 +44,7 @@ from tesla_embed.ir.ops import (
     Window,
 )
 from tesla_embed.ir.parts import active_indices, channel_parts
-from tesla_embed.ir.requantization import activation_range, quantization, requantization
+from tesla_embed.ir.requantization import activation_range, quantization, rescale_factors
 from tesla_embed.ir.types import TensorType
 
 
@@ -63,13 +63,19 @@ def finish(
     op: Weighted, table: Table, ends: tuple[TensorType, TensorType]
 ) -> Callable[[int, int], int]:
     """A function from accumulators without bias to outputs, exact."""
-    q = requantization(op, table, *ends)
-    multipliers, shifts = q.factors.multiplier.tolist(), q.factors.shift.tolist()
+    zero_point = quantization(ends[1]).zero_point
+    low, high = activation_range(op.activation, quantization(ends[1]))
+    factors = rescale_factors(*ends, table)
+    scaled = quantize_multiplier(factors)
+    multipliers, shifts = scaled.multiplier.tolist(), scaled.shift.tolist()
 
     def apply(channel: int, total: int) -> int:
-        value = total + int(q.bias[channel])
-        value = double_rounded(value, multipliers[channel], shifts[channel]) + q.output_offset
-        return max(q.activation_min, min(q.activation_max, value))
+        value = total + int(table.bias[channel])
+        if isinstance(op, FullyConnected):  # rounded through float64, as TensorFlow Lite does
+            value = round_half_away(Fraction(float(value) * float(factors[channel])))
+        else:
+            value = double_rounded(value, multipliers[channel], shifts[channel])
+        return max(low, min(high, value + zero_point))
 
     return apply
 

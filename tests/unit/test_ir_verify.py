@@ -177,6 +177,10 @@ RULES: dict[str, tuple[Change, str]] = {
     "equal tensor names": (tensor_with(1, name="pool"), "the tensors: share a name"),
     "equal operation names": (op_with(1, name="conv"), "the operations: share a name"),
     "no operation": (graph_with(ops=()), "the graph: has no operation"),
+    "many operations": (
+        graph_with(ops=good().graph.ops * 1025),
+        "the graph: has over 4096 operations",
+    ),
     "input out of range": (graph_with(input=5), "the graph: input 5 is no tensor"),
     "negative input": (graph_with(input=-1), "the graph: input -1 is no tensor"),
     "unknown tensor": (op_with(1, output=9), "pool: refers to a tensor that does not exist"),
@@ -252,7 +256,10 @@ RULES: dict[str, tuple[Change, str]] = {
     "padding": (window_with(1, pad_bottom=2), "pool: padding must be smaller than the window"),
     "large window": (window_with(1, height=5), "pool: window is larger than the image (4, 5, 6)"),
     "elements": (tensor_with(3, shape=(30,)), "flat: changes the number of elements"),
-    "channels": (tensor_with(3, channels=3), "flat: changes the channels"),
+    "channels": (
+        lambda m: active_with(3, channels=12)(tensor_with(3, channels=24)(m)),
+        "region 50 %, flat: changes the channels, of which some are inactive",
+    ),
     "grouped output": (tensor_with(4, channels=1), "dense: output channels must be innermost"),
     "no region": (lambda m: dataclasses.replace(m, regions=()), "the model: has no operating"),
     "descending": (
@@ -330,6 +337,12 @@ RULES: dict[str, tuple[Change, str]] = {
 def test_the_good_models_are_good() -> None:
     for model in (good(), good(float_=True)):
         assert verify(model) is model
+
+
+def test_whole_tensors_may_change_their_channels() -> None:
+    model = tensor_with(3, channels=24)(good())
+    model = dataclasses.replace(model, regions=model.regions[1:])
+    assert verify(active_with(3, channels=24)(model))
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -17,6 +17,7 @@ void tesla_conv2d_parts_s8(const tesla_conv2d_t *layer, const tesla_layer_region
     patch.tap = layer->full_channels;
     patch.filter_row = window->width * patch.tap;
     patch.filter = window->height * patch.filter_row;
+    patch.once = false;
     for (uint32_t y = 0; y < window->output_height; ++y) {
         const tesla_taps_t rows =
             tesla_taps(y, window->stride_height, window->pad_top, window->height,

@@ -16,5 +16,6 @@ void tesla_fully_connected_parts_s8(const tesla_fully_connected_t *layer,
     patch.tap = layer->group_channels;
     patch.filter_row = 0;
     patch.filter = (uint32_t)layer->groups * layer->group_channels;
+    patch.once = true;
     tesla_patch_outputs(&patch, region, input, weights, output);
 }

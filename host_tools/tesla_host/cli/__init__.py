@@ -19,6 +19,7 @@ from tesla_host.cli.build import build, doctor, targets
 from tesla_host.cli.cam import cam
 from tesla_host.cli.compare import compare
 from tesla_host.cli.demo import demo
+from tesla_host.cli.foreign import export, import_, inspect, run
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate, quantize
 from tesla_host.cli.report import report
@@ -33,10 +34,10 @@ app = typer.Typer(
     "compute.",
 )
 for verb in (
-    demo, train, evaluate, compare, cam, quantize, generate, build, profile, verify, report,
-    targets, doctor,
+    demo, train, evaluate, compare, cam, quantize, import_, inspect, run, export, generate, build,
+    profile, verify, report, targets, doctor,
 ):  # fmt: skip
-    app.command()(verb)
+    app.command(verb.__name__.rstrip("_"))(verb)
 app.add_typer(bench, name="bench")
 
 

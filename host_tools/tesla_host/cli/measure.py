@@ -70,6 +70,9 @@ def verify(
     device_samples: Annotated[
         int, typer.Option(min=1, help="how many of them also go through the link")
     ] = 8,
+    original: Annotated[
+        Path | None, typer.Option(help="the .tflite that the model was imported from")
+    ] = None,
     json_: JsonOption = None,
     build_dir: BuildOption = None,
 ) -> None:
@@ -80,6 +83,7 @@ def verify(
     from tesla_embed.atomic import check_writable
     from tesla_embed.ir.store import load_model
     from tesla_host.cli.terminal import print_verification, progress
+    from tesla_host.original import load_original
     from tesla_host.results import write_json
     from tesla_host.verifier import random_inputs, verify_bench
     from tesla_host.workbench import set_up
@@ -87,11 +91,12 @@ def verify(
     if json_ is not None:
         check_writable(json_)
     loaded = load_model(model)
+    source = None if original is None else load_original(original, loaded)
     inputs = random_inputs(loaded, samples)
     with progress("verifying") as observer, _folder(build_dir) as folder:
         observer("building", 0.0)
         bench = set_up(loaded, target, folder)
-        result = verify_bench(bench, inputs, device_samples, observer)
+        result = verify_bench(bench, inputs, device_samples, observer, source)
     if json_ is not None:
         write_json(json_, result)
     print_verification(result)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from tesla_embed.errors import ToolchainError
+from tesla_host.inspection import Inspection, Value
 from tesla_host.results import Profile, Verification
 
 TIMING_NOTE = "an estimate: published Cortex-M4 timings, zero wait states"
@@ -105,6 +106,39 @@ def print_verification(verification: Verification) -> None:
                 f"element {first.index}: expected {first.expected}, found {first.found}"
             )
     print("bit-exact" if verification.bit_exact else "NOT bit-exact")
+
+
+def print_inspection(found: Inspection, dp: int) -> None:
+    """The layers of one region, all regions, and the sizes."""
+    region = next(region for region in found.regions if region.dp == dp)
+    sizes = {weights.name: weights.bytes for weights in found.weights}
+    table = Table(title=f"{found.name} at {dp} % DP", box=box.SIMPLE_HEAD)
+    for heading in ("layer", "operation", "reads", "output", "scale", "zero", "MACs", "weights B"):
+        table.add_column(heading, justify="right" if heading in ("MACs", "weights B") else "left")
+    for layer in region.layers:
+        table.add_row(
+            layer.name,
+            layer.op,
+            ", ".join(layer.inputs),
+            " x ".join(map(str, layer.output.shape)),
+            f"{layer.output.scale:.6g}",
+            str(layer.output.zero_point),
+            f"{layer.macs:,}" if layer.macs else "",
+            f"{sizes[layer.name]:,}" if layer.name in sizes else "",
+        )
+    console().print(table)
+    for entry in found.regions:
+        print(f"{entry.dp:>3} % DP: {entry.macs:,} MACs, {entry.macs_fraction:.1%} of full")
+    print(
+        f"input {_real(region.input)}; output {_real(region.output)}\n"
+        f"weights {found.weights_bytes:,} B, region tables {found.region_table_bytes:,} B, "
+        f"arena {found.arena_bytes:,} B; digest {found.digest[:16]}"
+    )
+
+
+def _real(value: Value) -> str:
+    shape = " x ".join(map(str, value.shape))
+    return f"{shape} of scale {value.scale:.6g} and zero point {value.zero_point}"
 
 
 def _bytes(value: int | None) -> str:

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* y = activation(W x + b). No scratch.
+/* y = activation(W x + b), rounded once. No scratch.
  *
  * input    [layer->groups][region->input_channels]
  * weights  [full outputs][layer->groups][layer->group_channels]

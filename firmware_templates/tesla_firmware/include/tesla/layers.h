@@ -17,8 +17,9 @@ extern "C" {
  * accumulator = bias[o] + sum((input + input_offset) * weight)          int32, cannot overflow
  * output      = clamp(requantize(accumulator) + output_offset)
  *
- * requantize(a) scales by multiplier[o] / 2^31 * 2^shift[o] with double rounding (see
- * tesla/requantize.h). The generator has proved that no input can overflow the accumulator. */
+ * requantize(a) scales by multiplier[o] / 2^31 * 2^shift[o]; convolutions round twice, fully
+ * connected layers once (see tesla/requantize.h). The generator has proved that no input can
+ * overflow the accumulator. */
 typedef struct {
     uint16_t input_channels;  /* active channels read, 1 .. full width */
     uint16_t output_channels; /* active channels computed, 1 .. full width */

@@ -6,6 +6,8 @@
 #include "tesla/layers.h"
 #include "tesla/requantize.h"
 
+#include <stdbool.h>
+
 /* The taps that one pixel of the output sees, and the steps from one to the next. */
 typedef struct {
     const tesla_part_t *parts; /* of every tap */
@@ -17,6 +19,7 @@ typedef struct {
     uint32_t tap;        /* weights from one tap to the next */
     uint32_t filter_row; /* weights from one row of taps to the next */
     uint32_t filter;     /* weights from one filter to the next */
+    bool once;           /* whether outputs are rounded once, as fully connected layers are */
 } tesla_patch_t;
 
 /* Adds the dot products of `filters` filters, 1 or 4, the first of them at `weights`. */
@@ -55,7 +58,8 @@ static inline void tesla_patch_outputs(const tesla_patch_t *patch,
         tesla_patch_sums(patch, input, &weights[out * patch->filter], region->input_offset, filters,
                          sums);
         for (uint32_t i = 0; i < filters; ++i) {
-            output[out + i] = tesla_finish(region, out + i, sums[i]);
+            output[out + i] = patch->once ? tesla_finish_once(region, out + i, sums[i])
+                                          : tesla_finish(region, out + i, sums[i]);
         }
         out += filters;
     }

@@ -30,6 +30,19 @@ static inline int32_t tesla_requantize(int32_t value, int32_t multiplier, int8_t
     return shift >= 0 ? high : tesla_shift_right(high, -shift);
 }
 
+/* round(value * multiplier / 2^31 * 2^shift), rounded once, ties towards plus infinity. The
+ * generator chooses multipliers with which no tie is met, so that it equals a rounding of the
+ * product in float64, halves away from zero, as TensorFlow Lite does in fully connected layers.
+ * Ranges: as tesla_requantize. */
+static inline int32_t tesla_requantize_once(int32_t value, int32_t multiplier, int8_t shift) {
+    if (shift >= 0) {
+        const int64_t product = (int64_t)(value * ((int32_t)1 << shift)) * multiplier;
+        return (int32_t)((product + ((int64_t)1 << 30)) >> 31);
+    }
+    const int32_t high = (int32_t)(((int64_t)value * multiplier) >> 31);
+    return ((high >> (-shift - 1)) + 1) >> 1;
+}
+
 /* `value` within `low` .. `high`, which int8 holds. */
 static inline int8_t tesla_clamp(int32_t value, int32_t low, int32_t high) {
     value = value < low ? low : value;
@@ -37,7 +50,7 @@ static inline int8_t tesla_clamp(int32_t value, int32_t low, int32_t high) {
     return (int8_t)value;
 }
 
-/* The output of channel `channel` for a finished accumulator. */
+/* The output of channel `channel` for a finished accumulator of a convolution. */
 static inline int8_t tesla_finish(const tesla_layer_region_t *region, uint32_t channel,
                                   int32_t accumulator) {
     const int32_t value =
@@ -53,6 +66,15 @@ static inline void tesla_finish4(const tesla_layer_region_t *region, uint32_t ch
     for (uint32_t i = 0; i < 4u; ++i) {
         output[i] = tesla_finish(region, channel + i, sums[i]);
     }
+}
+
+/* The same for a fully connected layer. */
+static inline int8_t tesla_finish_once(const tesla_layer_region_t *region, uint32_t channel,
+                                       int32_t accumulator) {
+    const int32_t value =
+        tesla_requantize_once(accumulator, region->multiplier[channel], region->shift[channel]);
+    return tesla_clamp(value + region->output_offset, region->activation_min,
+                       region->activation_max);
 }
 
 #endif /* TESLA_REQUANTIZE_H */

@@ -1,0 +1,164 @@
+"""Read an int8 `.tflite` that somebody else made.
+
+In: the bytes of a file. Out: a verified `Model` of one operating region, 100 %, with the weights as
+they are in the file; it computes the same bits as TensorFlow Lite's reference kernels on that file.
+Refuses, with `UnsupportedOp`, whatever it cannot compute with the same bits, naming the operator;
+with `GraphError`, damaged files. LiteRT is not needed.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tesla_embed import __version__
+from tesla_embed.errors import GraphError, UnsupportedOp
+from tesla_embed.ir.graph import Graph, Model, Provenance, Region
+from tesla_embed.ir.ops import Op
+from tesla_embed.ir.types import Tensor
+from tesla_embed.ir.verify import IDENTIFIER, verify
+from tesla_embed.tflite.draft import Draft, Node, file_shape
+from tesla_embed.tflite.operators import CONVERTERS
+from tesla_embed.tflite.schema import File, FileOperator, read
+
+MAX_FILE_BYTES = 2**26
+MAX_WEIGHT_BYTES = 2**26
+"""What all weights together may take: a small file can name one buffer many times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A model, and where its values are in the file.
+
+    `entry` is the tensor that holds the int8 input, `layers[i]` the one that operation `i` makes,
+    -1 for what the file has not.
+    """
+
+    model: Model
+    entry: int
+    layers: tuple[int, ...]
+
+
+def import_file(path: Path, name: str | None = None) -> Imported:
+    """Read the file at `path`; the model is called `name`, or as the file is.
+
+    Raises `GraphError` where it cannot be read or is damaged, `UnsupportedOp`.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise GraphError(
+                f"{path}: is larger than {MAX_FILE_BYTES >> 20} MiB; no such network fits"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise GraphError(f"cannot read {path}: {error.strerror}; check the path") from error
+    try:
+        found = import_tflite(content, name or model_name(path.name))
+    except (GraphError, UnsupportedOp) as error:
+        raise type(error)(f"{path}: {error}") from error
+    return replace(found, model=replace(found.model, provenance=provenance(path)))
+
+
+def import_tflite(content: bytes, name: str) -> Imported:
+    """Read a file's bytes. Raises `GraphError` and `UnsupportedOp`."""
+    file = read(content)
+    _check_kinds(file)
+    source, target = _ends(file)
+    entry, operators = _without_quantize(file, source)
+    result, operators = _without_dequantize(file, target, operators)
+    draft = Draft(file)
+    draft.begin(entry)
+    for operator in _needed(operators, result):
+        CONVERTERS[operator.kind](draft, Node(file, operator))
+        if draft.weight_bytes > MAX_WEIGHT_BYTES:
+            raise UnsupportedOp(f"the weights take over {MAX_WEIGHT_BYTES >> 20} MiB")
+    if result not in draft.homes:
+        raise GraphError("no operator makes the output; the file is damaged")
+    return Imported(
+        model=verify(_model(draft, name, draft.homes[result])),
+        entry=entry,
+        layers=tuple(draft.layers),
+    )
+
+
+def model_name(file_name: str) -> str:
+    """A C identifier that is as like a file's name as possible."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", file_name.split(".")[0]).strip("_").lower()
+    plain = plain if IDENTIFIER.match(plain) else f"model_{plain}"
+    return plain[:40].strip("_")
+
+
+def provenance(path: Path) -> Provenance:
+    """What a model that was imported from `path` says of itself."""
+    return Provenance(tool_version=__version__, recipe=path.name, algorithm="import")
+
+
+def _check_kinds(file: File) -> None:
+    """Refuse unknown operators before anything else is looked at."""
+    for operator in file.operators:
+        if operator.kind not in CONVERTERS:
+            supported = ", ".join(sorted(CONVERTERS))
+            Node(file, operator).refuse(f"is not supported; supported are {supported}")
+    if not file.operators:
+        raise UnsupportedOp("the file has no operators")
+
+
+def _ends(file: File) -> tuple[int, int]:
+    """The one input and the one output."""
+    for what, found in (("inputs", file.inputs), ("outputs", file.outputs)):
+        if len(found) != 1:
+            names = ", ".join(repr(file.tensors[i].name[:80]) for i in found[:8])
+            raise UnsupportedOp(
+                f"the file has {len(found)} {what} ({names}); exactly one is supported"
+            )
+    return file.inputs[0], file.outputs[0]
+
+
+def _without_quantize(file: File, source: int) -> tuple[int, tuple[FileOperator, ...]]:
+    """The tensor that holds the int8 input, and the operators after it.
+
+    Converters put a QUANTIZE before a network that takes real numbers; ours takes int8.
+    """
+    readers = [operator for operator in file.operators if source in operator.inputs]
+    if file.tensors[source].dtype == "int8" or not readers:
+        return source, file.operators
+    first = readers[0]
+    if first.kind != "QUANTIZE" or len(readers) != 1 or file.tensors[source].dtype != "float32":
+        return source, file.operators
+    rest = tuple(operator for operator in file.operators if operator is not first)
+    node = Node(file, first)
+    same = file_shape(file.tensors[node.output]) == file_shape(file.tensors[source])
+    node.require(same, "changes the shape, which it cannot; the file is damaged")
+    return node.output, rest
+
+
+def _without_dequantize(
+    file: File, target: int, operators: tuple[FileOperator, ...]
+) -> tuple[int, tuple[FileOperator, ...]]:
+    """The tensor that holds the int8 output, and the operators before it."""
+    for operator in operators:
+        if operator.kind == "DEQUANTIZE" and operator.outputs == (target,):
+            rest = tuple(other for other in operators if other is not operator)
+            return Node(file, operator).input(0), rest
+    return target, operators
+
+
+def _needed(operators: tuple[FileOperator, ...], result: int) -> list[FileOperator]:
+    """Those that the result depends on, in order."""
+    wanted, kept = {result}, []
+    for operator in reversed(operators):
+        if wanted.intersection(operator.outputs):
+            wanted.update(operator.inputs)
+            kept.append(operator)
+    return kept[::-1]
+
+
+def _model(draft: Draft, name: str, output: int) -> Model:
+    """One region at full width."""
+    tensors = tuple(
+        Tensor(name=label, type=replace(type_, quantization=None))
+        for label, type_ in zip(draft.names, draft.types, strict=True)
+    )
+    ops: tuple[Op, ...] = tuple(draft.ops)
+    graph = Graph(tensors=tensors, ops=ops, input=0, output=output)
+    region = Region(dp=100, types=tuple(draft.types), tables=tuple(draft.tables))
+    return Model(name=name, graph=graph, regions=(region,))

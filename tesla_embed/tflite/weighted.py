@@ -1,0 +1,130 @@
+"""What the operators with weights of a `.tflite` file become: weights, scales and biases.
+
+The weights are taken as they are; only those of depthwise convolutions are arranged otherwise.
+Numbers of fields are those of TensorFlow's `schema.fbs`.
+"""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from tesla_embed.ir.graph import Table
+from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected
+from tesla_embed.ir.requantization import quantization
+from tesla_embed.ir.types import Weights
+from tesla_embed.tflite.draft import Draft, Node
+from tesla_embed.tflite.options import fused_activation, image, window
+
+BIAS_TOLERANCE = 1e-4
+"""How far a bias may be off the product of its scales: what rounding to float32 can do, amply."""
+
+
+def fully_connected(draft: Draft, node: Node) -> None:
+    """The input is flattened; only one row of it may be there."""
+    source = draft.source(node)
+    data = _weights(node)
+    node.require(data.ndim == 2, f"its weights have {data.ndim} dimensions, not 2")
+    node.require(
+        node.option(1, "b") == 0, "its weights are shuffled; only the plain order is known"
+    )
+    out, columns = data.shape
+    size = draft.types[source].size
+    node.require(
+        size == columns,
+        f"applies weights for {columns} inputs to {size}; only one vector at a time is supported",
+    )
+    flat = draft.reshaped(node, source, (columns,))
+    kept = bool(node.option(2, "B"))
+    shape = (*draft.types[source].shape[:-1], out) if kept else (out,)
+    target = dataclasses.replace(draft.type(node, shape), shape=(out,), channels=out)
+    scale, table = _scales(draft, node, flat, out, axis=0)
+    op = FullyConnected(
+        **draft.ends(node, flat),
+        weights=Weights(data=data.copy(), scale=scale),
+        activation=fused_activation(node, 0),
+    )
+    made = draft.add(op, target, table)
+    draft.finish(node, draft.reshaped(node, made, shape))
+
+
+def conv2d(draft: Draft, node: Node) -> None:
+    """Weights `[out, height, width, in]`."""
+    source, data = image(draft, node), _weights(node)
+    node.require(data.ndim == 4, f"its weights have {data.ndim} dimensions, not 4")
+    channels = draft.types[source].channels
+    text = f"its filters read {data.shape[-1]} of {channels} channels; groups are not supported"
+    node.require(data.shape[-1] == channels, text)
+    view = window(draft, node, source, data.shape[1:3], dilations=(5, 4))
+    scale, table = _scales(draft, node, source, len(data), axis=0)
+    op = Conv2D(
+        **draft.ends(node, source),
+        weights=Weights(data=data.copy(), scale=scale),
+        window=view,
+        activation=fused_activation(node, 3),
+    )
+    shape = (*view.output_size(*draft.types[source].shape[:2]), len(data))
+    draft.finish(node, draft.add(op, draft.type(node, shape), table))
+
+
+def depthwise_conv2d(draft: Draft, node: Node) -> None:
+    """Weights `[1, height, width, out]`."""
+    source, data = image(draft, node), _weights(node)
+    node.require(data.ndim == 4 and len(data) == 1, f"its weights have shape {data.shape}")
+    out, channels = data.shape[-1], draft.types[source].channels
+    multiplier = node.option(3, "i")
+    fits = multiplier * channels == out
+    node.require(fits, f"has {out} filters for {channels} channels, not {multiplier} for each")
+    view = window(draft, node, source, data.shape[1:3], dilations=(6, 5))
+    scale, table = _scales(draft, node, source, out, axis=3)
+    op = DepthwiseConv2D(
+        **draft.ends(node, source),
+        weights=Weights(data=np.ascontiguousarray(data[0].transpose(2, 0, 1)), scale=scale),
+        window=view,
+        activation=fused_activation(node, 4),
+    )
+    shape = (*view.output_size(*draft.types[source].shape[:2]), out)
+    draft.finish(node, draft.add(op, draft.type(node, shape), table))
+
+
+def _weights(node: Node) -> npt.NDArray[np.int8]:
+    data = node.constant(1, "int8", "weights")
+    node.require(data.size > 0, "has no weights")
+    return data.astype(np.int8, copy=False)
+
+
+def _scales(
+    draft: Draft, node: Node, source: int, out: int, axis: int
+) -> tuple[npt.NDArray[np.float64], Table]:
+    """A scale for each of `out` filters, and the table; `axis` of the weights counts them."""
+    tensor = node.file.tensors[node.input(1)]
+    count = len(tensor.scale)
+    node.require(count in (1, out), f"has {count} weight scales for {out} filters")
+    node.require(count == 1 or tensor.axis == axis, f"has weight scales along axis {tensor.axis}")
+    node.require(not np.any(tensor.zero_point), "its weights have a zero point other than 0")
+    scale = np.broadcast_to(tensor.scale.astype(np.float64), (out,)).copy()
+    with np.errstate(invalid="ignore"):
+        positive = bool(np.all(np.isfinite(scale) & (scale > 0)))
+    node.require(positive, "its weight scales are not positive")
+    product = quantization(draft.types[source]).scale * scale
+    bias = _bias(node, out, product)
+    return scale, Table(bias=bias, weight_scale=scale.copy())
+
+
+def _bias(node: Node, out: int, product: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    """Biases in units of input scale times weight scale, zeros where the file has none."""
+    number = node.optional(2)
+    if number is None:
+        return np.zeros(out, np.int32)
+    values = node.constant(2, "int32", "biases")
+    node.require(values.shape == (out,), f"has biases of shape {values.shape} for {out} filters")
+    tensor = node.file.tensors[number]
+    node.require(not np.any(tensor.zero_point), "its biases have a zero point other than 0")
+    if len(tensor.scale):
+        fits = len(tensor.scale) in (1, out)
+        with np.errstate(invalid="ignore", over="ignore"):
+            off = np.abs(tensor.scale.astype(np.float64) - product) if fits else np.inf
+            fits = bool(np.all(off <= BIAS_TOLERANCE * product))
+        text = "the scale of its biases is not that of its input times that of its weights"
+        node.require(fits, text)
+    return values.astype(np.int32)

@@ -1,0 +1,248 @@
+"""Imported files compute what LiteRT computes from the original: interpreter, C and emulator."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import require
+from foreign import Foreign, autoencoder, random_file
+from graphs import Native, Request, first_difference, int8_inputs
+
+from tesla_embed.errors import GraphError, TeslaEmbedError, ToolchainError, UnsupportedOp
+from tesla_embed.ir.interpret import interpret_layers
+from tesla_embed.ir.ops import FullyConnected, Weighted
+from tesla_embed.tflite.importer import Imported, import_tflite
+from tesla_host.judge import judge_original
+
+SEEDS = range(60)
+
+
+@pytest.fixture(autouse=True)
+def _litert() -> None:
+    def find() -> object:
+        try:
+            import ai_edge_litert.interpreter as interpreter
+        except ImportError as error:
+            raise ToolchainError("LiteRT is not installed; run: pip install '.[oracle]'") from error
+        return interpreter
+
+    require(find)
+
+
+def gcc() -> list[str]:
+    if shutil.which("gcc") is None:
+        raise ToolchainError("gcc is not installed; run: apt install gcc")
+    return ["gcc"]
+
+
+def disagreement(content: bytes, seed: int, samples: int = 6) -> str:
+    """Where the interpreter and LiteRT on the original file differ first."""
+    imported = import_tflite(content, "net")
+    model = imported.model
+    inputs = int8_inputs(model, seed, samples)
+    ours = interpret_layers(model, model.regions[0], inputs)
+    judged = judge_original(content, imported, inputs)
+    assert len(model.graph.ops) - 1 in judged, "the output is compared in any case"
+    for place, wanted in judged.items():
+        where = f"seed {seed}, {model.graph.ops[place].name}"
+        if difference := first_difference(where, ours[place], wanted):
+            return difference
+    return ""
+
+
+@pytest.mark.parametrize("make", [random_file, autoencoder])
+def test_random_files_equal_their_originals(make: Callable[[int], bytes]) -> None:
+    found = [text for seed in range(150) if (text := disagreement(make(seed), seed))]
+    assert found == []
+
+
+def test_the_c_of_imported_files_equals_their_originals(tmp_path: Path) -> None:
+    """Without the interpreter in between."""
+    files = [random_file(seed) for seed in SEEDS] + [autoencoder(seed) for seed in range(5)]
+    imported = [import_tflite(content, "net") for content in files]
+    native = Native([entry.model for entry in imported], tmp_path, require(gcc), ["-O1"])
+    requests = [
+        Request(index, 100, int8_inputs(entry.model, index, 4))
+        for index, entry in enumerate(imported)
+    ]
+    outputs = [layers[-1] for layers in native.layers(requests)]
+    for request, content, entry, output in zip(requests, files, imported, outputs, strict=True):
+        judged = judge_original(content, entry, request.inputs)
+        assert not first_difference(f"file {request.model}", output, judged[max(judged)])
+
+
+def test_weights_are_those_of_the_file() -> None:
+    foreign = Foreign(np.random.default_rng(3))
+    foreign.begin((5,))
+    foreign.dense(7)
+    content = foreign.finish()
+    stored = bytes(next(b.data for b in foreign.builder.buffers if b.data is not None))
+    (op,) = import_tflite(content, "net").model.graph.ops
+    assert isinstance(op, FullyConnected)
+    assert op.weights.data.tobytes() == stored
+
+
+def two_dense() -> Foreign:
+    foreign = Foreign(np.random.default_rng(5))
+    foreign.begin((6,))
+    foreign.dense(6)
+    foreign.dense(6)
+    return foreign
+
+
+def imported(foreign: Foreign) -> Imported:
+    return import_tflite(foreign.finish(), "net")
+
+
+def test_operators_may_share_weights() -> None:
+    foreign = two_dense()
+    first, second = foreign.builder.operators
+    tensors = foreign.builder.tensors
+    tensors[second.inputs[1]].buffer = tensors[first.inputs[1]].buffer
+    one, two = (op for op in imported(foreign).model.graph.ops if isinstance(op, Weighted))
+    assert np.array_equal(one.weights.data, two.weights.data)
+
+
+def test_a_batch_may_be_unknown() -> None:
+    foreign = two_dense()
+    for operator in foreign.builder.operators:
+        foreign.builder.tensors[operator.outputs[0]].shape = [-1, 6]
+    assert imported(foreign).model.regions[0].types[-1].shape == (6,)
+
+
+def test_what_the_output_does_not_need_is_left_out() -> None:
+    foreign = two_dense()
+    result = foreign.at
+    foreign.dense(3)
+    foreign.at = result
+    assert len(imported(foreign).model.graph.ops) == 2
+
+
+def test_names_become_distinct_identifiers() -> None:
+    foreign = two_dense()
+    for tensor in foreign.builder.tensors:
+        tensor.name = "größe/0"
+    names = [op.name for op in imported(foreign).model.graph.ops]
+    assert len(set(names)) == 2
+    assert all(name.isidentifier() and name.isascii() for name in names)
+
+
+Change = Callable[[Foreign, Any], None]
+
+
+def _operator(foreign: Foreign, kind: str) -> None:
+    foreign.builder.codes[0] = (getattr(foreign.schema.BuiltinOperator, kind), 1)
+
+
+def _option(name: str, value: object) -> Change:
+    return lambda foreign, operator: setattr(operator.builtinOptions, name, value)
+
+
+def _tensor(position: int | None, **fields: object) -> Change:
+    """Change an input of the second operator, or its output for `None`."""
+
+    def change(foreign: Foreign, operator: Any) -> None:
+        index = operator.outputs[0] if position is None else operator.inputs[position]
+        for name, value in fields.items():
+            owner = foreign.builder.tensors[index]
+            if name in ("scale", "zeroPoint", "quantizedDimension"):
+                owner = owner.quantization
+            setattr(owner, name, value)
+
+    return change
+
+
+REFUSED: dict[str, tuple[Change, str]] = {
+    "an unknown operator": (
+        lambda foreign, _: _operator(foreign, "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        "operator 0, UNIDIRECTIONAL_SEQUENCE_LSTM '.*': is not supported; supported are ADD, ",
+    ),
+    "a custom operator": (lambda foreign, _: _operator(foreign, "CUSTOM"), "CUSTOM"),
+    "an unnamed operator": (
+        lambda foreign, _: _operator(foreign, "STABLEHLO_SORT"),
+        r"built-in operator \d+",
+    ),
+    "RELU_N1_TO_1": (_option("fusedActivationFunction", 2), "fused activation RELU_N1_TO_1"),
+    "shuffled weights": (_option("weightsFormat", 1), "operator 1, FULLY_CONNECTED .*shuffled"),
+    "float activations": (_tensor(None, type=0), "is float32; only int8 is supported"),
+    "16-bit activations": (_tensor(None, type=7), "is int16; only int8 is supported"),
+    "unsigned activations": (_tensor(None, type=3), "is uint8; only int8"),
+    "float weights": (_tensor(1, type=0), "weights are float32; only int8"),
+    "computed weights": (_tensor(1, buffer=0), "weights are computed, not constant"),
+    "asymmetric weights": (_tensor(1, zeroPoint=[3]), "weights have a zero point other than 0"),
+    "scales along another axis": (
+        _tensor(1, scale=[0.5] * 6, zeroPoint=[0] * 6, quantizedDimension=1),
+        "has weight scales along axis 1",
+    ),
+    "a missing weight scale": (_tensor(1, scale=[0.5] * 5), "has 5 weight scales for 6 filters"),
+    "a scale of zero": (_tensor(1, scale=[0.0]), "weight scales are not positive"),
+    "a bias of another scale": (_tensor(2, scale=[0.5]), "the scale of its biases is not that of"),
+    "a bias of 64 bits": (_tensor(2, type=4, buffer=0), "biases are int64; only int32"),
+    "no scale": (_tensor(None, scale=[]), "needs one scale and zero point, not 0"),
+    "many scales": (_tensor(None, scale=[0.1, 0.2]), "needs one scale and zero point, not 2"),
+    "a scale that is none": (_tensor(None, scale=[float("nan")]), "has scale nan"),
+    "a batch": (_tensor(None, shape=[2, 6]), "has a batch of 2; only one sample"),
+    "too many dimensions": (_tensor(None, shape=[1, 1, 1, 1, 6]), "supported are 1 to 3 known"),
+    "another shape": (_tensor(None, shape=[1, 7]), r"makes shape \(6,\), and the file says \(7,\)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_exact_is_refused(case: str) -> None:
+    change, message = REFUSED[case]
+    foreign = two_dense()
+    change(foreign, foreign.builder.operators[1])
+    with pytest.raises(UnsupportedOp, match=message):
+        imported(foreign)
+
+
+@pytest.mark.parametrize(("what", "count"), [("inputs", 0), ("inputs", 2), ("outputs", 2)])
+def test_one_input_and_one_output(what: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = two_dense()
+    schema = foreign.schema
+
+    class Graph(schema.SubGraphT):  # type: ignore[name-defined, misc]
+        def Pack(self, builder: Any) -> Any:  # noqa: N802
+            setattr(self, what, [0, 1][:count])
+            return super().Pack(builder)
+
+    monkeypatch.setattr(schema, "SubGraphT", Graph)
+    with pytest.raises(UnsupportedOp, match=f"the file has {count} {what} .*exactly one"):
+        imported(foreign)
+
+
+def test_damaged_order_is_refused() -> None:
+    foreign = two_dense()
+    foreign.builder.operators.reverse()
+    with pytest.raises(UnsupportedOp, match="is not computed before; the file is damaged"):
+        imported(foreign)
+
+
+def test_tensors_are_written_once() -> None:
+    foreign = two_dense()
+    foreign.builder.operators.append(foreign.builder.operators[1])
+    with pytest.raises(GraphError, match="is written twice"):
+        imported(foreign)
+
+
+def test_small_files_cannot_ask_for_much_memory() -> None:
+    """One weight buffer, named by thousands of operators."""
+    foreign = Foreign(np.random.default_rng(0))
+    foreign.begin((1024,))
+    foreign.dense(1024)
+    (operator,) = foreign.builder.operators
+    tensors = foreign.builder.tensors
+    for _ in range(80):
+        again = type(operator)()
+        again.__dict__ |= operator.__dict__
+        made = foreign.value((1024,), foreign.at.q)
+        tensors[made.index].quantization = tensors[foreign.at.index].quantization
+        again.inputs = [foreign.at.index, operator.inputs[1]]
+        again.outputs = [made.index]
+        foreign.builder.operators.append(again)
+        foreign.at = made
+    with pytest.raises(TeslaEmbedError, match="the weights take over 64 MiB"):
+        imported(foreign)

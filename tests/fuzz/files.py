@@ -1,0 +1,173 @@
+"""Damage model files in many ways and read them: every failure must be an error of ours.
+
+    OPENBLAS_NUM_THREADS=1 python tests/fuzz/files.py --count 100000
+
+Each file is read in this process, under a limit on its memory (RLIMIT_AS) and on its time. A file
+that raises anything but a `TeslaEmbedError`, takes more than the limit, or is accepted and then
+cannot be run, is kept in `--keep` and named; the exit code is 1 then. The same `--seed` makes the
+same files. The whole files come from `--corpus`, or are made, which takes LiteRT and PyTorch. Each
+thread of OpenBLAS reserves memory of its own, so there should be one.
+"""
+
+import argparse
+import contextlib
+import resource
+import signal
+import struct
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tesla_embed.errors import TeslaEmbedError
+from tesla_embed.ir.graph import Model
+from tesla_embed.ir.interpret import interpret
+from tesla_embed.ir.store import load_model
+from tesla_embed.tflite.importer import import_tflite
+
+MEMORY_BYTES = 2 << 30
+SECONDS = 10
+_RUNNABLE = 2**16
+"""Elements of an activation up to which an accepted model is also run."""
+
+
+class TooSlow(Exception):
+    """Reading took more than `SECONDS`."""
+
+
+def mutate(content: bytes, others: Sequence[bytes], rng: np.random.Generator) -> bytes:
+    """Between one and eight changes: bits, bytes, lengths, cuts and splices."""
+    changed = bytearray(content)
+    for _ in range(int(rng.integers(1, 9)) if rng.random() < 0.5 else 1):
+        if not changed:
+            break
+        place = int(rng.integers(0, len(changed)))
+        match int(rng.integers(0, 9)):
+            case 0:
+                changed[place] ^= 1 << int(rng.integers(0, 8))
+            case 1:
+                changed[place] = int(rng.integers(0, 256))
+            case 2 | 3:  # a length, an offset or an index
+                place &= ~3
+                number = int(rng.choice(_NUMBERS)) + int(rng.integers(-2, 3))
+                changed[place : place + 4] = struct.pack("<I", number % 2**32)
+            case 4:
+                changed[place : place + 8] = struct.pack("<Q", int(rng.integers(0, 2**63)))
+            case 5:
+                del changed[place:]
+            case 6:
+                del changed[place : place + int(rng.integers(1, 65))]
+            case 7:
+                other = others[int(rng.integers(0, len(others)))]
+                start = int(rng.integers(0, len(other)))
+                piece = other[start : start + int(rng.integers(1, 257))]
+                changed[place : place + len(piece)] = piece
+            case _:
+                near = max(0, place + 4 * int(rng.integers(-8, 9)))
+                changed[place : place + 4] = changed[near : near + 4]
+    return bytes(changed)
+
+
+_NUMBERS = (0, 1, 4, 8, 127, 128, 255, 256, 1024, 65535, 65536, 2**24, 2**30, 2**31, 2**32 - 4)
+
+
+def read(content: bytes, path: Path) -> Model:
+    """Read a file of the kind that `path` is named for."""
+    if path.suffix == ".tflite":
+        return import_tflite(content, "fuzzed").model
+    path.write_bytes(content)
+    return load_model(path)
+
+
+def run(model: Model) -> None:
+    """One sample through an accepted model, if that is quick."""
+    quantized = model.regions[0].types[0].quantization is not None
+    if quantized and max(tensor.type.size for tensor in model.graph.tensors) <= _RUNNABLE:
+        shape = model.graph.tensors[model.graph.input].type.shape
+        interpret(model, model.regions[0], np.zeros((1, *shape), np.int8))
+
+
+@contextlib.contextmanager
+def limited() -> Iterator[None]:
+    """End the block with `TooSlow` when it takes too long."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise TooSlow
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def seeds(corpus: Path | None) -> dict[str, list[bytes]]:
+    """Whole files to damage, by suffix."""
+    found: dict[str, list[bytes]] = {".tflite": [], ".safetensors": []}
+    if corpus is not None:
+        for path in sorted(corpus.iterdir()):
+            if path.suffix in found:
+                found[path.suffix].append(path.read_bytes())
+    if not any(found.values()):
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        from fuzz.corpus import make
+
+        found = make(12)
+    return {suffix: files for suffix, files in found.items() if files}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=1000, help="damaged files")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--corpus", type=Path, help="folder of files to damage")
+    parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="for what fails")
+    options = parser.parse_args()
+    files = seeds(options.corpus)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    outcomes: Counter[str] = Counter()
+    slowest, failures, suffixes = 0.0, 0, sorted(files)
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(options.count):
+            rng = np.random.default_rng([options.seed, number])
+            suffix = suffixes[number % len(suffixes)]
+            origin = files[suffix][int(rng.integers(0, len(files[suffix])))]
+            content = mutate(origin, files[suffix], rng)
+            started = time.monotonic()
+            outcome = attempt(content, Path(folder) / f"fuzzed{suffix}")
+            slowest = max(slowest, time.monotonic() - started)
+            outcomes[f"{suffix} {outcome}"] += 1
+            if outcome.startswith("FAILED"):
+                failures += 1
+                options.keep.mkdir(parents=True, exist_ok=True)
+                kept = options.keep / f"{options.seed}-{number}{suffix}"
+                kept.write_bytes(content)
+                print(f"{kept}: {outcome}")
+    for outcome, count in sorted(outcomes.items()):
+        print(f"{count:>8}  {outcome}")
+    print(f"{options.count} files, {failures} failures, slowest {slowest:.2f} s")
+    return 1 if failures else 0
+
+
+def attempt(content: bytes, path: Path) -> str:
+    """What happens when a file is read, and the model run if there is one."""
+    try:
+        with limited():
+            model = read(content, path)
+            run(model)
+    except TeslaEmbedError as error:
+        return f"refused, {type(error).__name__}, exit code {error.exit_code}"
+    except Exception as error:
+        return f"FAILED with {type(error).__name__}: {str(error)[:200]}"
+    return "accepted"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
