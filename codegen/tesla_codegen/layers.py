@@ -23,11 +23,11 @@ def kernel_name(op: Op) -> str:
     """The C function that computes an operation."""
     match op:
         case FullyConnected():
-            return "tesla_fully_connected_s8"
+            return f"tesla_fully_connected_s{op.weights.bits}"
         case Conv2D():
-            return "tesla_conv2d_s8"
+            return f"tesla_conv2d_s{op.weights.bits}"
         case DepthwiseConv2D():
-            return "tesla_depthwise_conv2d_s8"
+            return f"tesla_depthwise_conv2d_s{op.weights.bits}"
         case MaxPool2D():
             return "tesla_max_pool2d_s8"
         case AveragePool2D():

@@ -11,7 +11,7 @@ import numpy as np
 from tesla_codegen.layers import kernel_name, layer_constants
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
 from tesla_codegen.regions import region_arrays, row_type, table_bytes
-from tesla_codegen.tables import CArray, Initializer, c_array
+from tesla_codegen.tables import CArray, Initializer, c_array, packed
 from tesla_embed import __version__
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
@@ -31,9 +31,11 @@ RESERVED = frozenset(
         "callback",
         "command",
         "commands",
+        "compiler",
         "conv2d",
         "depthwise_conv2d",
         "dot",
+        "dot_nibbles",
         "exchange",
         "fully_connected",
         "hello",
@@ -43,6 +45,7 @@ RESERVED = frozenset(
         "layers",
         "link",
         "measure",
+        "nibbles",
         "requantize",
         "status",
         "string",
@@ -149,7 +152,7 @@ def lower(model: Model) -> Project:
         alignment=ALIGNMENT,
         plan=memory,
         arena_bytes=max(memory.arena_bytes, ALIGNMENT),
-        weights=tuple(c_array(f"{op.name}_weights", op.weights.data) for op in weighted),
+        weights=tuple(c_array(f"{op.name}_weights", packed(op.weights)) for op in weighted),
         tables=tables,
         layers=tuple(c for op in ops if (c := layer_constants(model, op)) is not None),
         region_arrays=arrays,
