@@ -1,6 +1,7 @@
 """Random scalable models for tests, and the C of many models in one program.
 
-`float_model`, `quantized_model`, `extreme_model` and `narrow_model` make verified models from a seed alone.
+`float_model`, `quantized_model`, `extreme_model` and `narrow_model` make verified models from a
+seed alone.
 """
 
 from graphs.extremes import extreme_model

@@ -19,7 +19,8 @@ from tesla_host.cli.cam import cam
 from tesla_host.cli.compare import compare
 from tesla_host.cli.demo import demo
 from tesla_host.cli.measure import profile, verify
-from tesla_host.cli.model import generate, quantize
+from tesla_host.cli.model import generate
+from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
 from tesla_host.cli.train import evaluate, train
 
