@@ -6,7 +6,7 @@ decided by whoever walks, with `advance`; only what is still to be read is kept.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,7 +85,7 @@ class Lockstep:
         """Compute operation `index` in all regions, quantised as `op` with `tables` by region."""
         for lane, table in zip(self.lanes, tables, strict=True):
             lane.floats[op.output] = _float_output(lane, index)
-            lane.integers[op.output] = _integer_output(lane, op, table)
+            lane.integers[op.output] = integer_output(lane, op, table, lane.integers)
             for tensor in op.inputs:
                 if self._last.get(tensor) == index:
                     lane.floats.pop(tensor, None)
@@ -106,7 +106,8 @@ def _float_output(lane: Lane, index: int) -> Float32:
     return np.concatenate(pieces)
 
 
-def _integer_output(lane: Lane, op: Op, table: Table | None) -> Int8:
+def integer_output(lane: Lane, op: Op, table: Table | None, sources: Mapping[int, Int8]) -> Int8:
+    """What `op`, of the scalable graph, makes of some tensors in the lane's region."""
     types: tuple[TensorType, ...] = lane.region.types
     if isinstance(op, Weighted):
         data = active_weights(op, lane.parts[op.input], lane.parts[op.output])
@@ -120,9 +121,9 @@ def _integer_output(lane: Lane, op: Op, table: Table | None) -> Int8:
         for tensor, type_ in zip(graph.tensors, types, strict=True)
     )
     dense = dataclasses.replace(graph, tensors=tensors)
-    count = len(lane.integers[op.input])
+    count = len(sources[op.input])
     pieces = [
-        apply_op(op, table, dense, {i: lane.integers[i][part] for i in op.inputs})
+        apply_op(op, table, dense, {i: sources[i][part] for i in op.inputs})
         for part in _parts(count)
     ]
     return np.concatenate(pieces)

@@ -18,6 +18,7 @@ from tesla_host.cli.build import build, doctor, targets
 from tesla_host.cli.cam import cam
 from tesla_host.cli.compare import compare
 from tesla_host.cli.demo import demo
+from tesla_host.cli.diagnose import diagnose
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate
 from tesla_host.cli.quantize import quantize
@@ -33,8 +34,8 @@ app = typer.Typer(
     "compute.",
 )
 for verb in (
-    demo, train, evaluate, compare, cam, quantize, generate, build, profile, verify, report,
-    targets, doctor,
+    demo, train, evaluate, compare, cam, quantize, diagnose, generate, build, profile, verify,
+    report, targets, doctor,
 ):  # fmt: skip
     app.command()(verb)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tesla_embed.quant.options import QuantizeOptions
     from tesla_host.appraisal import Appraisal
 
+QUANTIZE_SCHEMA = "tesla-embed/quantize/1"
 _COMPARED = 1000
 """Test examples for --compare-tables where --check says nothing."""
 
@@ -46,12 +47,16 @@ def quantize(
     ] = None,
     qat: Annotated[bool, typer.Option("--qat", help="train the integers, all regions")] = False,
     qat_epochs: Annotated[int, typer.Option(min=1, help="for --qat")] = 2,
+    qat_samples: Annotated[int, typer.Option(min=2, help="for --qat: training examples")] = 10_000,
     check: Annotated[
         int, typer.Option(min=0, metavar="N", help="test examples to measure accuracy on")
     ] = 0,
     compare_tables: Annotated[
         bool, typer.Option("--compare-tables", help="measure the other --tables as well")
     ] = False,
+    json_: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
+    ] = None,
 ) -> None:
     """Quantise a trained network to integers, calibrated for each operating region.
 
@@ -60,7 +65,7 @@ def quantize(
     from tesla_host.cli.terminal import need_torch, progress
 
     need_torch()
-    from tesla_embed.atomic import check_writable
+    from tesla_embed.atomic import check_writable, write_text
     from tesla_embed.data import load_data
     from tesla_embed.ir.store import digest, save_model
     from tesla_embed.quant import quantize_checkpoint
@@ -76,9 +81,10 @@ def quantize(
         reduction=Reduction(
             bits=weights, rounding=rounding, budget_bytes=budget, max_loss=max_loss
         ),
-        qat=QatOptions(epochs=qat_epochs) if qat else None,
+        qat=QatOptions(epochs=qat_epochs, samples=qat_samples) if qat else None,
     )
-    check_writable(out)
+    for path in (out, *([json_] if json_ else [])):
+        check_writable(path)
     loaded, dataset = load_checkpoint(checkpoint), load_data(data)
     found: dict[str, Appraisal] = {}
     with progress("quantising") as observer:
@@ -92,6 +98,8 @@ def quantize(
             other = _other_tables(options)
             twin = quantize_checkpoint(loaded, dataset, dps, other, observer)
             found[other.calibration.tables] = appraise(twin, dataset, count, task)
+    if json_ is not None:
+        write_text(json_, _as_json(found, options, dataset.name, digest(model)))
     _print(found)
     print(f"{out}: {model.name}, {len(model.regions)} regions, digest {digest(model)[:16]}")
 
@@ -100,6 +108,21 @@ def _other_tables(options: "QuantizeOptions") -> "QuantizeOptions":
     calibration = options.calibration
     other: Literal["region", "shared"] = "shared" if calibration.tables == "region" else "region"
     return dataclasses.replace(options, calibration=dataclasses.replace(calibration, tables=other))
+
+
+def _as_json(
+    found: "dict[str, Appraisal]", options: "QuantizeOptions", data: str, digest: str
+) -> str:
+    import json
+
+    content = {
+        "schema": QUANTIZE_SCHEMA,
+        "digest": digest,
+        "data": data,
+        "options": dataclasses.asdict(options),
+        "tables": {name: dataclasses.asdict(one) for name, one in found.items()},
+    }
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _print(found: "dict[str, Appraisal]") -> None:
