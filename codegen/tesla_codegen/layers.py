@@ -8,36 +8,78 @@ from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import (
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
+    Weighted,
     Window,
 )
+from tesla_embed.ir.parts import Parts, channel_parts, joined
 from tesla_embed.ir.types import TensorType
 
 
-def kernel_name(op: Op) -> str:
+def input_parts(model: Model, op: Op) -> tuple[Parts, ...]:
+    """Per region the parts of what an operation with weights reads, if it reads several.
+
+    Nothing for all others, whose active input channels are the leading ones.
+    """
+    if not isinstance(op, Weighted):
+        return ()
+    rows = [channel_parts(model.graph, region)[op.input] for region in model.regions]
+    parts = joined(rows)
+    return parts if len(parts[0]) > 1 else ()
+
+
+def kernel_name(model: Model, op: Op) -> str:
     """The C function that computes an operation."""
+    variant = _variant(model, op) if isinstance(op, Weighted) else ""
     match op:
         case FullyConnected():
-            return f"tesla_fully_connected_s{op.weights.bits}"
+            return f"tesla_fully_connected{variant}"
         case Conv2D():
-            return f"tesla_conv2d_s{op.weights.bits}"
+            return f"tesla_conv2d{variant}"
         case DepthwiseConv2D():
-            return f"tesla_depthwise_conv2d_s{op.weights.bits}"
+            return f"tesla_depthwise_conv2d{variant}"
         case MaxPool2D():
             return "tesla_max_pool2d_s8"
         case AveragePool2D():
             return "tesla_average_pool2d_s8"
+        case Mean():
+            return "tesla_mean_s8"
         case Add():
             return "tesla_add_s8"
+        case Concat():
+            return "tesla_concat_s8"
+        case Pad():
+            return "tesla_pad_s8"
+        case Rescale():
+            return "tesla_rescale_s8"
+        case Softmax():
+            return "tesla_softmax_s8"
+        case Logistic():
+            return "tesla_lookup_s8"
         case Reshape():
             raise CodegenError(f"{op.name}: reshaping has no kernel")
         case _:
             assert_never(op)
+
+
+def _variant(model: Model, op: Weighted) -> str:
+    """Which of an operation's kernels: by the parts of its input and the bits of its weights."""
+    if not input_parts(model, op):
+        return f"_s{op.weights.bits}"
+    if op.weights.bits != 8:
+        raise CodegenError(f"{op.name}: reads a concatenation, which needs weights of eight bits")
+    return "_parts_s8"
 
 
 def layer_constants(model: Model, op: Op) -> Initializer | None:
@@ -59,7 +101,15 @@ def layer_constants(model: Model, op: Op) -> Initializer | None:
         case MaxPool2D() | AveragePool2D():
             c_type = "tesla_window_t"
             fields = _window(op.window, source, target)
-        case Add() | Reshape():
+        case Mean():
+            c_type = "tesla_mean_t"
+            fields = (f".pixels = {source.positions}",)
+        case Pad():
+            c_type = "tesla_pad_t"
+            sizes = (f".height = {source.shape[0]}", f".width = {source.shape[1]}")
+            around = ("top", "bottom", "left", "right")
+            fields = (*sizes, *(f".{side} = {getattr(op, side)}" for side in around))
+        case Add() | Concat() | Rescale() | Softmax() | Logistic() | Reshape():
             return None
         case _:
             assert_never(op)

@@ -4,18 +4,19 @@ Everything that could go wrong or needs arithmetic happens here: buffers get add
 become kernel calls, regions become rows of constants. Templates only put the pieces in place.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from tesla_codegen.layers import kernel_name, layer_constants
+from tesla_codegen.layers import input_parts, kernel_name, layer_constants
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
 from tesla_codegen.regions import region_arrays, row_type, table_bytes
 from tesla_codegen.tables import CArray, Initializer, c_array, packed
 from tesla_embed import __version__
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
-from tesla_embed.ir.ops import Reshape, Weighted
+from tesla_embed.ir.ops import Concat, Op, Reshape, Weighted
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import TensorType
@@ -32,8 +33,11 @@ RESERVED = frozenset(
         "command",
         "commands",
         "compiler",
+        "concat_region",
         "conv2d",
+        "depthwise",
         "depthwise_conv2d",
+        "depthwise_patch",
         "dot",
         "dot_nibbles",
         "exchange",
@@ -44,9 +48,19 @@ RESERVED = frozenset(
         "layer_region",
         "layers",
         "link",
+        "lookup_region",
+        "mean",
         "measure",
         "nibbles",
+        "pad",
+        "pad_region",
+        "part",
+        "parts",
+        "patch",
         "requantize",
+        "rescale",
+        "rescale_region",
+        "softmax_region",
         "status",
         "string",
         "taps",
@@ -58,13 +72,12 @@ RESERVED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One kernel call. `op` is the index of its operation in the graph."""
+    """The kernel calls of one operation; `op` is its index in the graph."""
 
     op: int
     name: str
     comment: str
-    kernel: str
-    arguments: tuple[str, ...]
+    calls: tuple[str, ...]
     output: str
     output_bytes: str
 
@@ -159,7 +172,7 @@ def lower(model: Model) -> Project:
         region_of_percent=c_array("region_of_percent", _region_of_percent(model)),
         regions=tuple(_region_row(model, region) for region in model.regions),
         steps=tuple(_step(model, i, address) for i in indices),
-        kernels=tuple(sorted({kernel_name(op) for op in ops})),
+        kernels=tuple(sorted({kernel_name(model, op) for op in ops})),
     )
 
 
@@ -240,29 +253,48 @@ def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
 
 
 def _step(model: Model, index: int, address: list[str]) -> Step:
-    """The kernel call of an operation: constants, inputs, weights, output."""
+    """The kernel calls of an operation."""
     op = model.graph.ops[index]
     sources = [model.graph.tensors[i].type for i in op.inputs]
     target = model.graph.tensors[op.output].type
-    row = row_type(op)
-    constants = f"{op.name}_{row.array}[region]"
-    arguments = [f"&{op.name}_layer"] if layer_constants(model, op) else []
-    arguments += [f"&{constants}" if row.outputs else constants]
-    arguments += [address[i] for i in op.inputs]
-    arguments += [f"{op.name}_weights"] if isinstance(op, Weighted) else []
     macs = region_macs(model.graph, model.regions[-1])[index]
     cost = f", {macs:,} MACs" if isinstance(op, Weighted) else ""
     shapes = " + ".join(_shape(source) for source in sources)
-    positions = f"{target.positions}u * " if row.per_position else ""
+    row = _row(op, 0, 1 if not isinstance(op, Concat) else len(op.inputs))
     return Step(
         op=index,
         name=op.name,
         comment=f"{op.name}: {shapes} -> {_shape(target)}{cost} at full width",
-        kernel=kernel_name(op),
-        arguments=(*arguments, address[op.output]),
+        calls=tuple(_calls(model, op, address)),
         output=address[op.output],
-        output_bytes=f"{positions}{constants}{row.outputs}",
+        output_bytes=row_type(op).size.format(row=row, positions=target.positions),
     )
+
+
+def _calls(model: Model, op: Op, address: list[str]) -> Iterator[str]:
+    """One call; of a concatenation one per input."""
+    kernel, by_value = kernel_name(model, op), row_type(op).by_value
+    inputs, output = [address[i] for i in op.inputs], address[op.output]
+    if isinstance(op, Concat):
+        for number, source in enumerate(inputs):
+            yield f"{kernel}(&{_row(op, number, len(inputs))}, {source}, {output})"
+        return
+    row = _row(op, 0, 1)
+    arguments = [f"&{op.name}_layer"] if layer_constants(model, op) else []
+    arguments += [row if by_value else f"&{row}"]
+    if parts := input_parts(model, op):
+        count = len(parts[0])
+        arguments += [f"&{op.name}_parts[region * {count}u]", str(count)]
+    arguments += inputs
+    arguments += [f"{op.name}_weights"] if isinstance(op, Weighted) else []
+    yield f"{kernel}({', '.join((*arguments, output))})"
+
+
+def _row(op: Op, number: int, of: int) -> str:
+    """The C expression of one of the rows that a region has."""
+    place = "region" if of == 1 else f"region * {of}u"
+    place += f" + {number}u" if number else ""
+    return f"{op.name}_{row_type(op).array}[{place}]"
 
 
 def _region_of_percent(model: Model) -> np.ndarray:

@@ -1,9 +1,11 @@
 """What operating regions add to a C project: one row of constants per operation and region."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from tesla_codegen.layers import input_parts
 from tesla_codegen.tables import CArray, Initializer, TablePool
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.fixedpoint import Multiplier
@@ -11,57 +13,81 @@ from tesla_embed.ir.graph import Model, Region
 from tesla_embed.ir.ops import (
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
     Weighted,
 )
-from tesla_embed.ir.requantization import requantization
-from tesla_embed.ir.scaling import add_scaling
+from tesla_embed.ir.requantization import quantization, requantization
+from tesla_embed.ir.scaling import (
+    Rescaling,
+    add_scaling,
+    logistic_table,
+    mean_rescaling,
+    rescaling,
+    softmax_scaling,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A C type that holds what a region changes for one operation.
 
-    `array` ends the name of the array with one row per region, `bytes` is the size of a row where
-    pointers have 32 bits. `outputs` is the member that counts active outputs, `per_position` says
-    whether it counts those of one pixel.
+    `array` ends the name of the array of rows, `bytes` is the size of a row where pointers have 32
+    bits. `size` is the C expression of the active output elements, of a `{row}` and the output's
+    `{positions}`. Kernels take a number `by_value`, a struct by its address.
     """
 
     c_type: str
-    array: str
     bytes: int
-    outputs: str
-    per_position: bool
+    size: str
+    array: str = "regions"
+    by_value: bool = False
 
 
-LAYER_ROW = Row(
-    c_type="tesla_layer_region_t",
-    array="regions",
-    bytes=24,
-    outputs=".output_channels",
-    per_position=True,
+_LAYER = Row(c_type="tesla_layer_region_t", bytes=24, size="{positions}u * {row}.output_channels")
+_CHANNELS = Row(
+    c_type="uint16_t", bytes=2, size="{positions}u * {row}", array="channels", by_value=True
 )
-CHANNELS_ROW = Row(c_type="uint16_t", array="channels", bytes=2, outputs="", per_position=True)
-ADD_ROW = Row(
-    c_type="tesla_add_region_t", array="regions", bytes=28, outputs=".size", per_position=False
-)
-_ROWS = {row.c_type: row for row in (LAYER_ROW, CHANNELS_ROW, ADD_ROW)}
+_ADD = Row(c_type="tesla_add_region_t", bytes=28, size="{row}.size")
+_RESCALE = Row(c_type="tesla_rescale_region_t", bytes=16, size="{row}.size")
+_CONCAT = Row(c_type="tesla_concat_region_t", bytes=28, size="{row}.blocks * {row}.pitch")
+_PAD = Row(c_type="tesla_pad_region_t", bytes=4, size="{positions}u * {row}.channels")
+_SOFTMAX = Row(c_type="tesla_softmax_region_t", bytes=16, size="{row}.rows * {row}.length")
+_LOOKUP = Row(c_type="tesla_lookup_region_t", bytes=8, size="{row}.size")
+_PART = "tesla_part_t"
+_ROWS = (_LAYER, _CHANNELS, _ADD, _RESCALE, _CONCAT, _PAD, _SOFTMAX, _LOOKUP)
+_BYTES = {_PART: 4} | {row.c_type: row.bytes for row in _ROWS}
 
 
 def row_type(op: Op) -> Row:
     """What holds the constants of an operation that runs code."""
     match op:
         case FullyConnected() | Conv2D() | DepthwiseConv2D():
-            return LAYER_ROW
+            return _LAYER
         case MaxPool2D() | AveragePool2D():
-            return CHANNELS_ROW
+            return _CHANNELS
         case Add():
-            return ADD_ROW
+            return _ADD
+        case Mean() | Rescale():
+            return _RESCALE
+        case Concat():
+            return _CONCAT
+        case Pad():
+            return _PAD
+        case Softmax():
+            return _SOFTMAX
+        case Logistic():
+            return _LOOKUP
         case Reshape():
             raise CodegenError(f"{op.name}: reshaping has no constants")
         case _:
@@ -70,14 +96,17 @@ def row_type(op: Op) -> Row:
 
 def table_bytes(arrays: Sequence[Initializer]) -> int:
     """Flash of the rows themselves, without the tables that they point to."""
-    return sum(len(array.fields) * _ROWS[array.c_type].bytes for array in arrays)
+    return sum(len(array.fields) * _BYTES[array.c_type] for array in arrays)
 
 
 def region_arrays(model: Model) -> tuple[tuple[Initializer, ...], tuple[CArray, ...]]:
-    """Per operation an array with one row per region, and the tables that the rows point to."""
+    """Per operation an array of rows, region after region, and the tables that they point to.
+
+    A region has one row, and of a concatenation one for each input.
+    """
     pool = TablePool()
     rows = [
-        (op, [_fields(region, index, op, pool) for region in model.regions])
+        (op, [row for region in model.regions for row in _rows(model, region, index, pool)])
         for index, op in enumerate(model.graph.ops)
         if not isinstance(op, Reshape)
     ]
@@ -86,22 +115,49 @@ def region_arrays(model: Model) -> tuple[tuple[Initializer, ...], tuple[CArray, 
         Initializer(
             c_type=row_type(op).c_type,
             name=f"{op.name}_{row_type(op).array}",
-            fields=tuple(_row_text(row, where) for row in region_rows),
+            fields=tuple(_row_text(row, where) for row in found),
         )
-        for op, region_rows in rows
+        for op, found in rows
     )
-    return arrays, tuple(tables)
+    parts = tuple(array for op, _ in rows for array in _parts(model, op))
+    return (*arrays, *parts), tuple(tables)
 
 
-def _fields(region: Region, index: int, op: Op, pool: TablePool) -> tuple[str, ...]:
-    """One row: the members of its C type, in order; tables by the names asked of the pool."""
+def _parts(model: Model, op: Op) -> Iterator[Initializer]:
+    """The parts of what an operation reads, region after region."""
+    if parts := input_parts(model, op):
+        fields = tuple(f"{{{part.active}, {part.full}}}" for row in parts for part in row)
+        yield Initializer(c_type=_PART, name=f"{op.name}_parts", fields=fields)
+
+
+def _rows(model: Model, region: Region, index: int, pool: TablePool) -> list[tuple[str, ...]]:
+    """Each row the members of its C type, in order; tables by the names asked of the pool."""
+    op = model.graph.ops[index]
+    source, target = region.types[op.input], region.types[op.output]
     match op:
         case FullyConnected() | Conv2D() | DepthwiseConv2D():
-            return _layer_fields(region, index, op, pool)
+            return [_layer_fields(region, index, op, pool)]
         case MaxPool2D() | AveragePool2D():
-            return (str(region.types[op.output].channels),)
+            return [(str(target.channels),)]
         case Add():
-            return _add_fields(region, op)
+            return [_add_fields(region, op)]
+        case Mean():
+            return [_rescale_fields(target.size, mean_rescaling(source, target))]
+        case Rescale():
+            return [_rescale_fields(target.size, rescaling(source, target, op.activation))]
+        case Concat():
+            return _concat_rows(region, op)
+        case Softmax():
+            q = softmax_scaling(source)
+            length = source.shape[-1]
+            numbers = (source.size // length, length, q.multiplier, q.smallest, q.shift)
+            return [tuple(map(str, numbers))]
+        case Logistic():
+            name = f"{op.name}_table_{region.dp}"
+            pool.add(name, logistic_table(source))
+            return [(str(target.size), name)]
+        case Pad():
+            return [(str(target.channels), str(quantization(source).zero_point))]
         case Reshape():
             raise CodegenError(f"{op.name}: reshaping has no constants")
         case _:
@@ -143,6 +199,27 @@ def _add_fields(region: Region, op: Add) -> tuple[str, ...]:
         *(_only(factor)[1] for factor in factors),
     )
     return tuple(map(str, numbers))
+
+
+def _rescale_fields(size: int, q: Rescaling) -> tuple[str, ...]:
+    multiplier, shift = _only(q.factor)
+    clamp = (q.activation_min, q.activation_max)
+    numbers = (size, q.input_offset, q.output_offset, *clamp, shift, multiplier)
+    return tuple(map(str, numbers))
+
+
+def _concat_rows(region: Region, op: Concat) -> list[tuple[str, ...]]:
+    """One row per input: its blocks, and where they go in the output."""
+    target, start, rows = region.types[op.output], 0, []
+    blocks = math.prod(target.shape[: op.axis])
+    for index in op.inputs:
+        source = region.types[index]
+        block = source.size // blocks
+        rescale = _rescale_fields(block, rescaling(source, target))
+        numbers = (blocks, target.size // blocks, start)
+        rows.append((*map(str, numbers), "{" + ", ".join(rescale) + "}"))
+        start += block
+    return rows
 
 
 def _only(factor: Multiplier) -> tuple[int, int]:

@@ -20,17 +20,19 @@ def judge_layers(model: Model, region: Region, inputs: Int8) -> list[Int8]:
     the default resolver hands the work to XNNPACK, which multiplies in floating point.
     Raises `ToolchainError` if LiteRT is missing.
     """
-    interpreter = _interpreter(to_tflite(model, region, batch=len(inputs), all_layers=True))
+    values = run_file(to_tflite(model, region, batch=len(inputs), all_layers=True), inputs)
+    shapes = [region.types[op.output].shape for op in model.graph.ops]
+    return [value.reshape(len(inputs), *shape) for value, shape in zip(values, shapes, strict=True)]
+
+
+def run_file(content: bytes, inputs: npt.NDArray[np.generic]) -> list[npt.NDArray[Any]]:
+    """All outputs of a `.tflite` with one input, whose shape `inputs` are given."""
+    interpreter = _interpreter(content)
     interpreter.allocate_tensors()
     entry = interpreter.get_input_details()[0]
     interpreter.set_tensor(entry["index"], inputs.reshape(entry["shape"]))
     interpreter.invoke()
-    details = interpreter.get_output_details()
-    shapes = [region.types[op.output].shape for op in model.graph.ops]
-    return [
-        interpreter.get_tensor(detail["index"]).reshape(len(inputs), *shape)
-        for detail, shape in zip(details, shapes, strict=True)
-    ]
+    return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
 
 
 def _interpreter(content: bytes) -> Any:

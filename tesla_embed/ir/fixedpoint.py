@@ -40,14 +40,14 @@ def quantize_multiplier(factor: npt.NDArray[np.float64]) -> Multiplier:
     )
 
 
-def doubling_high_mul(a: Int64, b: Int64) -> Int64:
+def doubling_high_mul(a: Int64, b: Int64 | np.int64) -> Int64:
     """`round(a * b / 2**31)` for int32 values, ties towards plus infinity, saturating."""
     product = a * b
     high: Int64 = np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
     return high
 
 
-def rounding_shift_right(value: Int64, exponent: Int64) -> Int64:
+def rounding_shift_right(value: Int64, exponent: Int64 | np.int64) -> Int64:
     """`round(value / 2**exponent)` for `0 <= exponent <= 31`, ties away from zero."""
     mask = (np.int64(1) << exponent) - 1
     threshold = (mask >> 1) + (value < 0)

@@ -10,22 +10,39 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import ConfigError, GraphError
-from tesla_embed.ir.fixedpoint import requantize
+from tesla_embed.ir.exponential import exp_of_negative, reciprocal
+from tesla_embed.ir.fixedpoint import Int64, doubling_high_mul, requantize, rounding_shift_right
 from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import (
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
-from tesla_embed.ir.requantization import requantization
-from tesla_embed.ir.scaling import ADD_SHIFT, AddScaling, add_scaling
+from tesla_embed.ir.requantization import quantization, requantization
+from tesla_embed.ir.scaling import (
+    ADD_SHIFT,
+    AddScaling,
+    Rescaling,
+    SoftmaxScaling,
+    add_scaling,
+    logistic_table,
+    mean_rescaling,
+    rescaling,
+    softmax_scaling,
+)
 from tesla_embed.ir.specialize import specialize
 from tesla_embed.ir.types import TensorType
 from tesla_embed.ir.windows import filtered_apart, patches
@@ -79,6 +96,23 @@ def apply_op(op: Op, table: Table | None, graph: Graph, values: dict[int, Int8])
             return _average(x, op.window)
         case Reshape():
             return x.reshape(len(x), *target.shape)
+        case Concat():
+            pieces = [_scaled_input(graph, values, i, target) for i in op.inputs]
+            return np.concatenate(pieces, axis=op.axis + 1)
+        case Pad():
+            around = ((0, 0), (op.top, op.bottom), (op.left, op.right), (0, 0))
+            return np.pad(x, around, constant_values=quantization(source).zero_point)
+        case Mean():
+            q = mean_rescaling(source, target)
+            sums = (x.astype(np.int64) + q.input_offset).sum(axis=(1, 2), keepdims=True)
+            return _rescale(sums, q)
+        case Rescale():
+            q = rescaling(source, target, op.activation)
+            return _rescale(x.astype(np.int64) + q.input_offset, q)
+        case Softmax():
+            return _softmax(x.astype(np.int64), softmax_scaling(source))
+        case Logistic():
+            return logistic_table(source)[x.astype(np.int64) + 128]
         case Add():
             types = tuple(graph.tensors[i].type for i in (*op.inputs, op.output))
             return _add(add_scaling(op, *types), *(values[i] for i in op.inputs))
@@ -106,6 +140,16 @@ def _weighted(
     return clamped.reshape(len(x), *target.shape)
 
 
+def _scaled_input(graph: Graph, values: dict[int, Int8], index: int, target: TensorType) -> Int8:
+    q = rescaling(graph.tensors[index].type, target)
+    return _rescale(values[index].astype(np.int64) + q.input_offset, q)
+
+
+def _rescale(accumulator: Int64, q: Rescaling) -> Int8:
+    scaled = requantize(accumulator, q.factor) + q.output_offset
+    return np.clip(scaled, q.activation_min, q.activation_max).astype(np.int8)
+
+
 def _add(q: AddScaling, *sides: Int8) -> Int8:
     first, second = (
         requantize((side.astype(np.int64) + offset) << ADD_SHIFT, factor)
@@ -113,6 +157,20 @@ def _add(q: AddScaling, *sides: Int8) -> Int8:
     )
     scaled = requantize(first + second, q.output_factor) + q.output_offset
     return np.clip(scaled, q.activation_min, q.activation_max).astype(np.int8)
+
+
+def _softmax(x: Int64, q: SoftmaxScaling) -> Int8:
+    """Along the last axis, as LiteRT's reference kernel: sums in Q12.19, outputs in Q0.8."""
+    below = x - x.max(axis=-1, keepdims=True)
+    counts = below >= q.smallest
+    scaled = doubling_high_mul(np.where(counts, below, 0) << q.shift, np.int64(q.multiplier))
+    exponentials = exp_of_negative(scaled)
+    terms = np.where(counts, rounding_shift_right(exponentials, np.int64(12)), 0)
+    total = terms.sum(axis=-1, keepdims=True)
+    headroom = 31 - np.floor(np.log2(total)).astype(np.int64)  # exact: total is below 2**31
+    inverse = reciprocal((total << headroom) - 2**31)
+    shares = rounding_shift_right(doubling_high_mul(exponentials, inverse), 35 - headroom)
+    return np.where(counts, np.minimum(shares - 128, 127), -128).astype(np.int8)
 
 
 def _average(x: Int8, window: Window) -> Int8:

@@ -17,12 +17,18 @@ from tesla_embed.ir.ops import (
     Activation,
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
     Weighted,
 )
 from tesla_embed.ir.specialize import specialize
@@ -75,6 +81,21 @@ def apply_float(
             return mean
         case Reshape():
             return x.reshape(len(x), *target.shape)
+        case Mean():
+            average: Float64 = x.mean(axis=(1, 2), keepdims=True)
+            return average
+        case Concat():
+            return np.concatenate(sources, axis=op.axis + 1)
+        case Pad():
+            return np.pad(x, ((0, 0), (op.top, op.bottom), (op.left, op.right), (0, 0)))
+        case Rescale():
+            return _activate(op.activation, x)
+        case Softmax():
+            above = np.exp(x - x.max(axis=-1, keepdims=True))
+            share: Float64 = above / above.sum(axis=-1, keepdims=True)
+            return share
+        case Logistic():
+            return 0.5 * (1.0 + np.tanh(0.5 * x))
         case Add():
             return _activate(op.activation, sources[0] + sources[1])
         case _:

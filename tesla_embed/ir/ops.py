@@ -8,7 +8,10 @@ in `assert_never`, so that the type checker names each place a new operation mus
 import enum
 from dataclasses import dataclass
 
-from tesla_embed.ir.types import Weights
+from tesla_embed.ir.types import Quantization, Weights
+
+UNIT = Quantization(scale=1 / 256, zero_point=-128)
+"""How values from 0 to 1 are quantised, always."""
 
 
 class Activation(enum.StrEnum):
@@ -125,8 +128,68 @@ class Add(OpBase):
     activation: Activation = Activation.NONE
 
 
-Op = FullyConnected | Conv2D | DepthwiseConv2D | MaxPool2D | AveragePool2D | Reshape | Add
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concat(OpBase):
+    """Two or more tensors one after the other along `axis` of their shape.
+
+    Along the last axis their channels follow each other, and each keeps its own leading part in a
+    region. Along another axis the same channels must be active in all of them. Inputs are
+    rescaled to the quantisation of the output.
+    """
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pad(OpBase):
+    """Zeros around an image, in pixels. Quantisation passes through."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean(OpBase):
+    """Mean over all pixels of an image, `(1, 1, channels)`, in a quantisation of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescale(OpBase):
+    """The same values in another quantisation, clamped: an activation that stands alone."""
+
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Softmax(OpBase):
+    """`exp(x) / sum(exp(x))` along the last axis; the output is quantised as `UNIT`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logistic(OpBase):
+    """`1 / (1 + exp(-x))`; the output is quantised as `UNIT`."""
+
+
+Op = (
+    FullyConnected
+    | Conv2D
+    | DepthwiseConv2D
+    | MaxPool2D
+    | AveragePool2D
+    | Mean
+    | Add
+    | Concat
+    | Pad
+    | Reshape
+    | Rescale
+    | Softmax
+    | Logistic
+)
 Weighted = FullyConnected | Conv2D | DepthwiseConv2D
 """Operations that carry weights, and a `Table` in every region."""
-Passing = MaxPool2D | AveragePool2D | Reshape
+Passing = MaxPool2D | AveragePool2D | Pad | Reshape
 """Operations through which the quantisation of their input passes unchanged."""
+Unit = Softmax | Logistic
+"""Operations whose output is quantised as `UNIT`."""

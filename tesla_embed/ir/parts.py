@@ -15,12 +15,18 @@ from tesla_embed.ir.graph import Graph, Region
 from tesla_embed.ir.ops import (
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
 )
 
 
@@ -52,6 +58,20 @@ def active_indices(parts: Sequence[Part]) -> npt.NDArray[np.intp]:
     return np.concatenate(pieces)
 
 
+def joined(rows: Sequence[Parts]) -> tuple[Parts, ...]:
+    """Per region the parts of a tensor, fewer where that says the same in all of them.
+
+    A part that is whole in every region and the next one together have leading channels again.
+    """
+    merged: list[list[Part]] = [[] for _ in rows]
+    for column in zip(*rows, strict=True):
+        whole = all(done and done[-1].active == done[-1].full for done in merged)
+        for done, part in zip(merged, column, strict=True):
+            last = done.pop() if whole else Part(full=0, active=0)
+            done.append(Part(full=last.full + part.full, active=last.active + part.active))
+    return tuple(tuple(done) for done in merged)
+
+
 def _whole(graph: Graph, region: Region, tensor: int) -> Part:
     return Part(full=graph.tensors[tensor].type.channels, active=region.types[tensor].channels)
 
@@ -66,7 +86,13 @@ def _made(op: Op, graph: Graph, region: Region, found: dict[int, Parts]) -> Part
                 Part(full=part.full * multiplier, active=part.active * multiplier)
                 for part in found[op.input]
             )
-        case MaxPool2D() | AveragePool2D() | Reshape() | Add():
+        case Concat():
+            if op.axis == len(graph.tensors[op.output].type.shape) - 1:
+                return tuple(part for index in op.inputs for part in found[index])
+            return found[op.input]
+        case MaxPool2D() | AveragePool2D() | Mean() | Add() | Pad() | Reshape():
+            return found[op.input]
+        case Rescale() | Softmax() | Logistic():
             return found[op.input]
         case _:
             assert_never(op)

@@ -8,19 +8,27 @@ from tesla_embed.errors import GraphError
 from tesla_embed.ir.fixedpoint import INT32_MAX, quantize_multiplier
 from tesla_embed.ir.graph import Graph, Region, Table
 from tesla_embed.ir.ops import (
+    UNIT,
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
+    Unit,
     Weighted,
 )
 from tesla_embed.ir.parts import Parts, active_indices
-from tesla_embed.ir.requantization import rescale_factors
+from tesla_embed.ir.requantization import quantization, rescale_factors
 from tesla_embed.ir.rules import require
-from tesla_embed.ir.scaling import add_factors
+from tesla_embed.ir.scaling import add_factors, scale_ratio
 from tesla_embed.ir.specialize import active_weights
 from tesla_embed.ir.types import DType
 
@@ -41,9 +49,18 @@ def check_numbers(
     match op:
         case FullyConnected() | Conv2D() | DepthwiseConv2D():
             _table(where, op, table, region, parts)
-        case MaxPool2D() | AveragePool2D() | Reshape():
+        case MaxPool2D() | AveragePool2D() | Pad() | Reshape():
             same = region.types[op.input].quantization == region.types[op.output].quantization
             require(same, where, "must keep the quantisation of its input")
+        case Mean():
+            pixels = region.types[op.input].positions
+            _rescaling(where, region, op.input, op.output, pixels)
+        case Rescale():
+            _rescaling(where, region, op.input, op.output)
+        case Softmax() | Logistic():
+            _unit(where, op, region)
+        case Concat():
+            _concatenation(where, op, region, parts)
         case Add():
             _add(where, op, region, parts)
         case _:
@@ -58,6 +75,36 @@ def _add(where: str, op: Add, region: Region, parts: tuple[Parts, ...]) -> None:
     if types[-1].dtype is DType.INT8:
         shift = int(quantize_multiplier(np.array(add_factors(*types))).shift.max())
         require(shift <= 0, where, "the output's scale is too small for its inputs")
+
+
+def _unit(where: str, op: Unit, region: Region) -> None:
+    source, target = region.types[op.input], region.types[op.output]
+    if target.dtype is DType.FLOAT32:
+        return
+    fixed = target.quantization == UNIT
+    require(fixed, where, "its output must have scale 1/256 and zero point -128")
+    fits = isinstance(op, Logistic) or quantization(source).scale > 2.0**-26
+    require(fits, where, "the input's scale is too small")
+
+
+def _concatenation(where: str, op: Concat, region: Region, parts: tuple[Parts, ...]) -> None:
+    if op.axis < len(region.types[op.output].shape) - 1:
+        first, *others = (active_indices(parts[i]) for i in op.inputs)
+        same = all(np.array_equal(first, other) for other in others)
+        require(same, where, "the same channels must be active in all inputs")
+    for index in op.inputs:
+        _rescaling(where, region, index, op.output)
+
+
+def _rescaling(where: str, region: Region, source: int, target: int, terms: int = 1) -> None:
+    """No sum of `terms` inputs can overflow when it is scaled to the output."""
+    types = region.types[source], region.types[target]
+    if types[0].dtype is DType.FLOAT32:
+        return
+    ratio = scale_ratio(*types)
+    shift = int(quantize_multiplier(np.array([ratio])).shift[0]) if ratio < 2.0**30 else 31
+    fits = 255 * terms << max(shift, 0) <= _ROOM
+    require(fits, where, "the ratio of input and output scales is out of range")
 
 
 def _table(

@@ -8,12 +8,18 @@ import numpy as np
 from tesla_embed.ir.ops import (
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
@@ -26,14 +32,20 @@ BITS = (4, 8)
 MAX_WINDOW = 255
 """Largest window, stride and dilation, in pixels: what the kernels' 8-bit sizes hold."""
 
+MAX_SOFTMAX = 511
+"""Longest row of a softmax: with more, the sum of exponentials may leave its fixed-point range."""
+MAX_INPUTS = 255
+"""Most inputs of one operation."""
+
 
 def check_shapes(op: Op, sources: Sequence[TensorType], target: TensorType) -> None:
     """Shapes and element types of an operation between full-width types."""
     source = sources[0]
     same = all(type_.dtype is target.dtype for type_ in sources)
     require(same, op.name, "cannot change the element type")
-    wanted = _arity(op)
-    require(len(sources) == wanted, op.name, f"needs {wanted} inputs, gets {len(sources)}")
+    low, high = _arity(op)
+    fits = low <= len(sources) <= high
+    require(fits, op.name, f"cannot have {len(sources)} inputs")
     expected: tuple[int, ...]
     match op:
         case FullyConnected():
@@ -50,26 +62,67 @@ def check_shapes(op: Op, sources: Sequence[TensorType], target: TensorType) -> N
             require(target.size == source.size, op.name, "changes the number of elements")
             require(target.channels == source.channels, op.name, "changes the channels")
             return
-        case Add():
-            alike = sources[0].shape == sources[1].shape
-            alike = alike and sources[0].channels == sources[1].channels
-            text = " and ".join(str(type_.shape) for type_ in sources)
-            require(alike, op.name, f"needs two tensors of one shape, gets {text}")
-            require(target.channels == source.channels, op.name, "changes the channels")
-            expected = source.shape
+        case Add() | Rescale() | Softmax() | Logistic():
+            _elementwise(op, sources, target)
+            return
+        case Concat():
+            expected = _concatenation(op, sources)
+        case Pad():
+            expected = _padded(op, source)
+        case Mean():
+            require(len(source.shape) == 3, op.name, f"needs an image, gets {source.shape}")
+            expected = (1, 1, source.channels)
         case _:
             assert_never(op)
     require(target.shape == expected, op.name, f"makes {expected}, not {target.shape}")
-    innermost = target.channels == target.shape[-1] or isinstance(op, Add)
+    innermost = target.channels == target.shape[-1]
     require(innermost, op.name, "output channels must be innermost")
 
 
-def _arity(op: Op) -> int:
+def _arity(op: Op) -> tuple[int, int]:
+    """The fewest and the most inputs."""
     match op:
         case Add():
-            return 2
+            return 2, 2
+        case Concat():
+            return 2, MAX_INPUTS
         case _:
-            return 1
+            return 1, 1
+
+
+def _elementwise(
+    op: Add | Rescale | Softmax | Logistic, sources: Sequence[TensorType], target: TensorType
+) -> None:
+    """Operations whose output has the shape of every input."""
+    for source in sources:
+        alike = source.shape == target.shape and source.channels == target.channels
+        text = f"needs tensors of shape {target.shape}, gets {source.shape}"
+        require(alike, op.name, text if len(sources) > 1 else "changes shape or channels")
+    if isinstance(op, Softmax):
+        length = target.shape[-1]
+        fits = length <= MAX_SOFTMAX
+        require(fits, op.name, f"takes at most {MAX_SOFTMAX} values, gets {length}")
+
+
+def _concatenation(op: Concat, sources: Sequence[TensorType]) -> tuple[int, ...]:
+    shapes = [type_.shape for type_ in sources]
+    text = " and ".join(map(str, shapes))
+    require(0 <= op.axis < len(shapes[0]), op.name, f"has no axis {op.axis}")
+    rests = {(*shape[: op.axis], *shape[op.axis + 1 :]) for shape in shapes}
+    alike = len(rests) == 1 and len({len(shape) for shape in shapes}) == 1
+    require(alike, op.name, f"cannot join {text} along axis {op.axis}")
+    innermost = all(type_.channels == type_.shape[-1] for type_ in sources)
+    require(innermost, op.name, "input channels must be innermost")
+    length = sum(shape[op.axis] for shape in shapes)
+    return (*shapes[0][: op.axis], length, *shapes[0][op.axis + 1 :])
+
+
+def _padded(op: Pad, source: TensorType) -> tuple[int, ...]:
+    require(len(source.shape) == 3, op.name, f"needs an image, gets {source.shape}")
+    pads = (op.top, op.bottom, op.left, op.right)
+    require(all(0 <= n <= MAX_WINDOW for n in pads), op.name, "padding must be 0 to 255")
+    height, width, channels = source.shape
+    return height + op.top + op.bottom, width + op.left + op.right, channels
 
 
 def _fully_connected(op: FullyConnected, source: TensorType) -> tuple[int, ...]:

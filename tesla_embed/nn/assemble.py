@@ -5,6 +5,7 @@ each region needs. Refuses, with `UnsupportedOp` that names layer and reason, wh
 representation does not have.
 """
 
+import dataclasses
 import math
 import re
 from dataclasses import dataclass, field
@@ -19,24 +20,31 @@ from tesla_embed.ir.ops import (
     Activation,
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
+    Window,
 )
 from tesla_embed.ir.types import DType, Tensor, TensorType, Weights
 from tesla_embed.nn.fold import Floats, Folded
-from tesla_embed.nn.layers import ChannelsFirst, IncompleteConv2d, IncompleteLinear
+from tesla_embed.nn.layers import ChannelsFirst, IncompleteConv, IncompleteLinear
 from tesla_embed.nn.norm import IncompleteBatchNorm
-from tesla_embed.nn.steps import Kind, Step, Trace
+from tesla_embed.nn.steps import Kind, Pooling, Step, Trace
 from tesla_embed.nn.windows import conv_window, pool_window
 
 EXPORTABLE = (
-    "Conv2d (plain or depthwise, dilated or not) and Linear with batch norm and ReLU or ReLU6 "
-    "after them, addition with ReLU or ReLU6, max, average and adaptive average pools, the mean "
-    "over space, and flattening"
+    "Conv1d and Conv2d (plain or depthwise, dilated or not), Linear, batch norm of images or after "
+    "a layer with weights, ReLU, ReLU6, sigmoid, softmax, addition, concatenation of channels, "
+    "max, average and adaptive average pools, the mean over space, and flattening"
 )
 _ACTIVATIONS = {
     "ReLU": Activation.RELU,
@@ -73,6 +81,8 @@ class Assembly:
     def __post_init__(self) -> None:
         images = any(isinstance(step.module, ChannelsFirst) for step in self.trace.steps)
         shape = self.input_shape if images else (math.prod(self.input_shape),)
+        if images and len(shape) == 2:  # a sequence is an image of one row
+            shape = (1, *shape)
         self.tensors.append(Tensor(name="input", type=_floats(shape, shape[-1])))
         self.made[0] = 0
         for index in range(1, len(self.trace.steps)):
@@ -95,8 +105,10 @@ class Assembly:
             full, channels = self.tensors[op.output].type, types[op.input].channels
             table = None
             if folded is not None:
-                channels = folded.layer.active_outputs(dp)
+                channels = folded.target.width(dp)
                 table = Table(bias=_single(folded.bias(dp)), gain=folded.gain(dp))
+            elif isinstance(op, Concat):
+                channels = sum(types[i].channels for i in op.inputs)
             flat = len(full.shape) == 1
             shape = (full.positions * channels,) if flat else (*full.shape[:2], channels)
             types.append(_floats(shape, channels))
@@ -116,19 +128,24 @@ class Assembly:
             self.made[index] = source
         elif step.kind is Kind.FLATTEN:
             self._flatten(index, step, source)
-        elif len(self.tensors[source].type.shape) != self._rank(step) - 1:
-            raise refusal(step, "images must pass ChannelsFirst first")
-        elif step.kind is Kind.POOL and step.pooling and len(step.pooling.kernel) != 1:
-            self._pool(index, step, source)
-        elif isinstance(step.module, IncompleteConv2d | IncompleteLinear):
+        elif len(self.tensors[source].type.shape) != self._rank(step):
+            raise refusal(step, "images and sequences must pass ChannelsFirst first")
+        elif step.kind is Kind.POOL and step.pooling:
+            self._pool(index, step, step.pooling, source)
+        elif isinstance(step.module, IncompleteConv | IncompleteLinear):
             self._weighted(index, step, step.module, source)
+        elif isinstance(step.module, IncompleteBatchNorm):
+            self._norm(index, step, step.module, source)
         elif step.kind is Kind.ADD:
             self._sum(index, step)
+        elif step.kind is Kind.CONCAT:
+            self._concatenation(index, step)
         else:
-            raise refusal(step, _REASONS.get(step.kind, "no operation for it yet"))
+            self._elementwise(index, step, source)
 
     def _rank(self, step: Step) -> int:
-        return len(self.trace.steps[step.inputs[0]].shape)
+        """Dimensions that the graph has for what a step reads: 1 for vectors, else 3."""
+        return 1 if len(self.trace.steps[step.inputs[0]].shape) == 2 else 3
 
     def _ends(self, step: Step, *inputs: int) -> _Ends:
         """A name that no operation has yet, and the tensors of the next operation."""
@@ -150,20 +167,79 @@ class Assembly:
         op = Reshape(**self._ends(step, source))
         self.made[index] = self._emit(op, _floats((type_.size,), type_.channels))
 
-    def _pool(self, index: int, step: Step, source: int) -> None:
-        assert step.pooling is not None
+    def _pool(self, index: int, step: Step, pooling: Pooling, source: int) -> None:
         type_ = self.tensors[source].type
-        if step.pooling.odd:
-            raise refusal(step, f"{step.pooling.odd} cannot be represented")
         if len(type_.shape) != 3:
             raise refusal(step, "only images can be pooled")
-        window = pool_window(step.pooling, type_.shape[0], type_.shape[1])
-        kind = AveragePool2D if step.pooling.average else MaxPool2D
-        op = kind(**self._ends(step, source), window=window)
-        size = window.output_size(*type_.shape[:2])
+        op: Op
+        if pooling.whole:
+            op = Mean(**self._ends(step, source))
+            size = (1, 1)
+        else:
+            window = pool_window(pooling)
+            if pooling.odd == "count_include_pad":  # then the padding is part of the image
+                source, window = self._pad_before(step, window, source)
+            elif pooling.odd:
+                raise refusal(step, f"{pooling.odd} cannot be represented")
+            kind = AveragePool2D if pooling.average else MaxPool2D
+            op = kind(**self._ends(step, source), window=window)
+            size = window.output_size(*self.tensors[source].type.shape[:2])
         self.made[index] = self._emit(op, _floats((*size, type_.channels), type_.channels))
         if len(step.shape) == 2:  # a mean that keeps no dimensions
             self._flatten(index, step, self.made[index])
+
+    def _pad_before(self, step: Step, window: Window, source: int) -> tuple[int, Window]:
+        """Pad the image by an operation of its own; the window has nothing left to pad."""
+        height, width, channels = self.tensors[source].type.shape
+        op = Pad(
+            **self._ends(step, source),
+            top=window.pad_top,
+            bottom=window.pad_bottom,
+            left=window.pad_left,
+            right=window.pad_right,
+        )
+        shape = (height + op.top + op.bottom, width + op.left + op.right, channels)
+        bare = dataclasses.replace(window, pad_top=0, pad_bottom=0, pad_left=0, pad_right=0)
+        return self._emit(op, _floats(shape, channels)), bare
+
+    def _elementwise(self, index: int, step: Step, source: int) -> None:
+        """Functions of single values, and softmax, that nothing before them has taken in."""
+        op: Op
+        if step.function in _ACTIVATIONS:
+            activation = _ACTIVATIONS[step.function]
+            op = Rescale(**self._ends(step, source), activation=activation)
+        elif step.function in ("Sigmoid", "sigmoid"):
+            op = Logistic(**self._ends(step, source))
+        elif step.function in ("Softmax", "softmax") and len(step.shape) == 2:
+            op = Softmax(**self._ends(step, source))
+        else:
+            raise refusal(step, "no operation for it yet")
+        self.made[index] = self._emit(op, self.tensors[source].type)
+
+    def _norm(self, index: int, step: Step, norm: IncompleteBatchNorm, source: int) -> None:
+        """Batch norm that no layer takes in: a depthwise convolution with one tap of weight 1."""
+        type_ = self.tensors[source].type
+        if len(type_.shape) != 3:
+            raise refusal(step, "batch norm of vectors must directly follow a layer with weights")
+        _, activation, absorbed = self._followers(index, norms=False)
+        folded = Folded(None, norm)
+        op = DepthwiseConv2D(
+            **self._ends(step, source),
+            weights=Weights(data=_single(folded.weights())),
+            window=Window(height=1, width=1),
+            activation=activation,
+        )
+        self.made |= dict.fromkeys((index, *absorbed), self._emit(op, type_, folded))
+
+    def _concatenation(self, index: int, step: Step) -> None:
+        sources = [self.made[i] for i in step.inputs]
+        types = [self.tensors[i].type for i in sources]
+        if any(type_.channels != type_.shape[-1] for type_ in types):
+            raise refusal(step, "flatten after concatenating, not before")
+        channels = sum(type_.channels for type_ in types)
+        axis = len(types[0].shape) - 1
+        op = Concat(**self._ends(step, *sources), axis=axis)
+        self.made[index] = self._emit(op, _floats((*types[0].shape[:axis], channels), channels))
 
     def _sum(self, index: int, step: Step) -> None:
         first, second = (self.made[i] for i in step.inputs)
@@ -175,7 +251,7 @@ class Assembly:
         self.made |= dict.fromkeys((index, *absorbed), self._emit(op, type_))
 
     def _weighted(
-        self, index: int, step: Step, layer: IncompleteConv2d | IncompleteLinear, source: int
+        self, index: int, step: Step, layer: IncompleteConv | IncompleteLinear, source: int
     ) -> None:
         norm, activation, absorbed = self._followers(index)
         folded = Folded(layer, norm)
@@ -189,9 +265,11 @@ class Assembly:
             window = conv_window(layer)
             high, wide = window.reach
             if window.pad_bottom >= high or window.pad_right >= wide:
-                raise refusal(step, "padding must be smaller than the kernel")
+                source, window = self._pad_before(step, window, source)
+                ends = self._ends(step, source)
             shape = window.output_size(*self.tensors[source].type.shape[:2])
-            data = folded.weights().transpose(0, 2, 3, 1)
+            data = folded.weights().reshape(layer.outputs, -1, window.height, window.width)
+            data = data.transpose(0, 2, 3, 1)
             if layer.depthwise:
                 weights = Weights(data=_single(data[..., 0]))
                 op = DepthwiseConv2D(**ends, weights=weights, window=window, activation=activation)
@@ -224,13 +302,6 @@ class Assembly:
             else:
                 break
         return norm, Activation.NONE, absorbed
-
-
-_REASONS = {
-    Kind.NORM: "batch norm must directly follow one convolution or fully connected layer",
-    Kind.SOFTMAX: "leave it out: the largest logit wins either way",
-    Kind.ELEMENTWISE: "only ReLU and ReLU6, directly after a layer with weights, can be fused",
-}
 
 
 def refusal(step: Step, why: str) -> UnsupportedOp:

@@ -218,11 +218,14 @@ class IncompleteConv1d(IncompleteConv):
 
 
 class ChannelsFirst(nn.Module):
-    """Turns images as data sets have them, `[B, H, W, C]`, into `[B, C, H, W]`."""
+    """Turns images as data sets have them, `[B, H, W, C]`, into `[B, C, H, W]`.
+
+    Likewise sequences `[B, L, C]` into `[B, C, L]`.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `[B, H, W, C]` to `[B, C, H, W]`."""
-        return x.permute(0, 3, 1, 2)
+        """Move the last dimension to the second place."""
+        return x.movedim(-1, 1)
 
 
 def set_dp(module: nn.Module, dp: int) -> None:

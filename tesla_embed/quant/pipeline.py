@@ -10,7 +10,6 @@ import torch
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
 from tesla_embed.ir.graph import FloatAnswers, Model, Provenance
-from tesla_embed.ir.ops import Weighted
 from tesla_embed.nn.export import to_model
 from tesla_embed.nn.layers import set_dp
 from tesla_embed.nn.networks import Network
@@ -20,7 +19,7 @@ from tesla_embed.quant.mixed import weights_bytes, within_budget, within_loss
 from tesla_embed.quant.options import QatOptions, QuantizeOptions
 from tesla_embed.quant.qat import fine_tune
 from tesla_embed.quant.quantize import quantize
-from tesla_embed.quant.refine import Refinement, layer_losses, refine
+from tesla_embed.quant.refine import Refinement, layer_losses, narrowable, refine
 from tesla_embed.quant.score import accuracy
 from tesla_embed.train.checkpoint import Checkpoint
 from tesla_embed.train.evaluate import check_fit, evaluate
@@ -121,12 +120,11 @@ def _reduced(
         )
         return refine(plain, model, inputs, choice)
 
-    layers = [i for i, op in enumerate(model.graph.ops) if isinstance(op, Weighted)]
     if wanted.bits == "int8":
         return refined(())
     tell("reducing weights", 0.0)
     if wanted.bits == "int4":
-        return refined(layers)
+        return refined(narrowable(model))
     losses = layer_losses(plain, model, inputs)
     if wanted.budget_bytes is not None:
         return refined(within_budget(losses, weights_bytes(model), wanted.budget_bytes))

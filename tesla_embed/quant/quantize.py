@@ -7,6 +7,7 @@ per-channel weights as TensorFlow Lite specifies them.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,10 +16,10 @@ import numpy.typing as npt
 from tesla_embed.errors import QuantizationError
 from tesla_embed.ir.fixedpoint import INT32_MAX
 from tesla_embed.ir.graph import Graph, Model, Region, Table
-from tesla_embed.ir.ops import Op, Passing, Weighted
+from tesla_embed.ir.ops import UNIT, Concat, Op, Passing, Unit, Weighted
 from tesla_embed.ir.parts import active_indices, channel_parts
 from tesla_embed.ir.requantization import quantization
-from tesla_embed.ir.types import DType, Tensor, TensorType
+from tesla_embed.ir.types import DType, Quantization, Tensor, TensorType
 from tesla_embed.ir.verify import verify
 from tesla_embed.quant.calibrate import Ranges
 from tesla_embed.quant.rounding import activation_quantization, quantize_weights
@@ -58,6 +59,10 @@ def _quantize_region(graph: Graph, region: Region, ranges: Ranges) -> Region:
         for low, high in zip(ranges.low, ranges.high, strict=True)
     ]
     for op in graph.ops:
+        if isinstance(op, Unit):
+            parameters[op.output] = UNIT
+    _join(graph, parameters)
+    for op in graph.ops:
         if isinstance(op, Passing):
             parameters[op.output] = parameters[op.input]
     types = tuple(
@@ -71,6 +76,20 @@ def _quantize_region(graph: Graph, region: Region, ranges: Ranges) -> Region:
         where = f"{op.name} at {region.dp} % DP"
         tables.append(_quantize_table(where, op, table, types[op.input], rows))
     return Region(dp=region.dp, types=types, tables=tuple(tables))
+
+
+def _join(graph: Graph, parameters: list[Quantization]) -> None:
+    """Let what only a concatenation reads be made in its quantisation: it loses nothing by it."""
+    makers = {op.output: op for op in graph.ops}
+    reads = Counter(index for op in graph.ops for index in op.inputs)
+    for op in reversed(graph.ops):
+        for index in op.inputs if isinstance(op, Concat) else ():
+            maker = makers.get(index)
+            while isinstance(maker, Passing) and reads[index] == 1:
+                index = maker.input
+                maker = makers.get(index)
+            if maker is not None and reads[index] == 1 and not isinstance(maker, Passing | Unit):
+                parameters[index] = parameters[op.output]
 
 
 def _quantize_table(

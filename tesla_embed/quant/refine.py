@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tesla_embed.ir.graph import Model, Table
 from tesla_embed.ir.ops import Weighted
-from tesla_embed.ir.parts import active_indices
+from tesla_embed.ir.parts import active_indices, channel_parts, joined
 from tesla_embed.ir.types import Weights
 from tesla_embed.ir.verify import verify
 from tesla_embed.quant.bitsplit import lost_power, own_scales, split_bits
@@ -179,13 +179,22 @@ class LayerLoss:
     saved: int
 
 
+def narrowable(model: Model) -> list[int]:
+    """The operations that there are kernels with four bits for: not those after a concatenation."""
+    parts = [channel_parts(model.graph, region) for region in model.regions]
+    return [
+        index
+        for index, op in enumerate(model.graph.ops)
+        if isinstance(op, Weighted) and len(joined([row[op.input] for row in parts])[0]) == 1
+    ]
+
+
 def layer_losses(plain: Model, model: Model, inputs: Float32) -> list[LayerLoss]:
-    """What each weighted operation would lose and save, all others left at eight bits."""
-    walk = Lockstep(plain, model, inputs)
-    found = []
+    """What each operation would lose and save that can, all others left at eight bits."""
+    walk, found, candidates = Lockstep(plain, model, inputs), [], set(narrowable(model))
     for index, op in enumerate(model.graph.ops):
         before = plain.graph.ops[index]
-        if isinstance(op, Weighted) and isinstance(before, Weighted):
+        if index in candidates and isinstance(op, Weighted) and isinstance(before, Weighted):
             seen = [observe(lane, op, second=True) for lane in walk.lanes]
             narrow = _narrowed(before, walk.lanes, seen, "bitsplit")
             parts = (before, walk.lanes, seen)

@@ -13,7 +13,7 @@ are formed in float32 as long as that is exact, below 2**24, and in float64 othe
 """
 
 import dataclasses
-from typing import Any, assert_never, cast
+from typing import assert_never, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,27 +24,14 @@ from torch import Tensor, nn
 from tesla_embed.errors import QuantizationError
 from tesla_embed.ir.fixedpoint import INT32_MAX, Multiplier
 from tesla_embed.ir.graph import Model, Region, Table
-from tesla_embed.ir.ops import (
-    Add,
-    AveragePool2D,
-    Conv2D,
-    DepthwiseConv2D,
-    FullyConnected,
-    MaxPool2D,
-    Op,
-    Reshape,
-    Weighted,
-    Window,
-)
+from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected, Op, Weighted
 from tesla_embed.ir.parts import active_indices, channel_parts
 from tesla_embed.ir.requantization import quantization, quantize_input, requantization
-from tesla_embed.ir.scaling import ADD_SHIFT, add_scaling
 from tesla_embed.ir.types import TensorType, Weights
 from tesla_embed.ir.verify import verify
+from tesla_embed.quant.simulate_ops import channels_first, clamped, padded, straight, weightless
 
 _EXACT_FLOAT32 = 2.0**24
-_NEVER = -1e6
-"""Padding that no maximum is."""
 _INSIDE = 0.499
 """How far a number may lie from the integer that it must round to."""
 
@@ -111,26 +98,9 @@ class Simulation(nn.Module):
         return dataclasses.replace(region, tables=tuple(tables))
 
     def _run(self, index: int, op: Op, plan: "_Plan", values: dict[int, Tensor]) -> Tensor:
-        x = values[op.input]
-        match op:
-            case FullyConnected() | Conv2D() | DepthwiseConv2D():
-                return self._weighted(index, op, plan, x)
-            case MaxPool2D():
-                pooled = F.max_pool2d(
-                    _channels_first(_padded(x, op.window, _NEVER)),
-                    (op.window.height, op.window.width),
-                    (op.window.stride_height, op.window.stride_width),
-                    dilation=(op.window.dilation_height, op.window.dilation_width),
-                )
-                return pooled.permute(0, 2, 3, 1)
-            case AveragePool2D():
-                return _average(x, op.window, quantization(plan.types[op.input]).zero_point)
-            case Reshape():
-                return x.reshape(len(x), *plan.types[op.output].shape)
-            case Add():
-                return _add(op, plan, values[op.inputs[0]], values[op.inputs[1]])
-            case _:
-                assert_never(op)
+        if isinstance(op, Weighted):
+            return self._weighted(index, op, plan, values[op.input])
+        return weightless(op, plan.graph, [values[i] for i in op.inputs])
 
     def _weighted(self, index: int, op: Weighted, plan: "_Plan", x: Tensor) -> Tensor:
         """Sums over the active weights, requantised."""
@@ -145,7 +115,7 @@ class Simulation(nn.Module):
         else:
             groups = x.shape[3] if isinstance(op, DepthwiseConv2D) else 1
             sums = F.conv2d(
-                _channels_first(_padded(x, op.window, 0.0)),
+                channels_first(padded(x, op.window, 0.0)),
                 weight,
                 bias,
                 (op.window.stride_height, op.window.stride_width),
@@ -155,20 +125,20 @@ class Simulation(nn.Module):
         fixed = plan.fixed[index]
         scaled = _requantize(sums.detach().to(torch.int64), *fixed.factors)
         smooth = (sums * fixed.scale.to(kind)).to(torch.float32)
-        result = _clamped(smooth, scaled.to(torch.float32), fixed.low, fixed.high)
+        result = clamped(smooth, scaled.to(torch.float32), fixed.low, fixed.high)
         return result.reshape(len(x), *plan.types[op.output].shape)
 
     def _weight(self, index: int) -> Tensor:
         """Rounded weights in units of their scale, all of them."""
         limit = cast(Weighted, self.model.graph.ops[index]).weights.largest
         weight = self.weights[str(index)].clamp(-limit, limit)
-        return _straight(weight, weight.detach().round())
+        return straight(weight, weight.detach().round())
 
     def _bias(self, index: int, plan: "_Plan") -> Tensor:
         """Rounded biases of a region in units of the sums."""
         scale = self._output_scale(plan.dp, index)
         bias = self.biases[f"{plan.dp}_{index}"] * scale / plan.fixed[index].unit
-        return _straight(bias, bias.detach().round())
+        return straight(bias, bias.detach().round())
 
     def _output_scale(self, dp: int, index: int) -> float:
         return quantization(self.plans[dp].types[self.model.graph.ops[index].output]).scale
@@ -195,6 +165,11 @@ class _Plan:
     def __init__(self, model: Model, region: Region) -> None:
         self.dp, self.types = region.dp, region.types
         self.parts = channel_parts(model.graph, region)
+        tensors = tuple(
+            dataclasses.replace(tensor, type=type_)
+            for tensor, type_ in zip(model.graph.tensors, region.types, strict=True)
+        )
+        self.graph = dataclasses.replace(model.graph, tensors=tensors)
         self.fixed: dict[int, _Fixed] = {}
         for index, (op, table) in enumerate(zip(model.graph.ops, region.tables, strict=True)):
             if isinstance(op, Weighted) and table is not None:
@@ -231,26 +206,6 @@ def _fix(op: Weighted, table: Table, source: TensorType, target: TensorType) -> 
     )
 
 
-class _Straight(torch.autograd.Function):
-    """`exact` in the forward direction, `smooth` in the backward direction."""
-
-    @staticmethod
-    def forward(ctx: Any, smooth: Tensor, exact: Tensor) -> Tensor:
-        return exact
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
-
-
-def _straight(smooth: Tensor, exact: Tensor) -> Tensor:
-    return cast(Tensor, _Straight.apply(smooth, exact))  # type: ignore[no-untyped-call]
-
-
-def _clamped(smooth: Tensor, exact: Tensor, low: float, high: float) -> Tensor:
-    return _straight(smooth.clamp(low, high), exact.clamp(low, high))
-
-
 def _requantize(sums: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:
     """`tesla_embed.ir.fixedpoint.requantize` on int64 tensors."""
     left = sums << shift.clamp(min=0)
@@ -258,47 +213,6 @@ def _requantize(sums: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:
     right = (-shift).clamp(min=0)
     mask = (torch.ones_like(right) << right) - 1
     return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0)).to(torch.int64)
-
-
-def _average(x: Tensor, window: Window, zero_point: int) -> Tensor:
-    """Mean inside the image, halves away from zero, of integers with their zero point."""
-
-    def summed(values: Tensor) -> Tensor:
-        area = (window.height, window.width)
-        strides = (window.stride_height, window.stride_width)
-        padded = _channels_first(_padded(values, window, 0.0))
-        return F.avg_pool2d(padded, area, strides, divisor_override=1).permute(0, 2, 3, 1)
-
-    count = summed(torch.ones_like(x[:1, :, :, :1]))
-    total = summed(x.detach() + zero_point).double()
-    half = torch.where(total > 0, 1, -1) * torch.floor(count.double() / 2)
-    exact = torch.trunc((total + half) / count.double()) - zero_point
-    return _straight(summed(x) / count, exact.to(torch.float32))
-
-
-def _add(op: Add, plan: _Plan, *sides: Tensor) -> Tensor:
-    first, second, target = (plan.types[i] for i in (*op.inputs, op.output))
-    q = add_scaling(op, first, second, target)
-    scaled = [
-        _requantize(side.detach().to(torch.int64) << ADD_SHIFT, *_tensors(factor))
-        for side, factor in zip(sides, q.factors, strict=True)
-    ]
-    exact = _requantize(scaled[0] + scaled[1], *_tensors(q.output_factor))
-    real = (
-        side * (quantization(type_).scale / quantization(target).scale)
-        for side, type_ in zip(sides, (first, second), strict=True)
-    )
-    low, high = q.activation_min - q.output_offset, q.activation_max - q.output_offset
-    return _clamped(next(real) + next(real), exact.to(torch.float32), low, high)
-
-
-def _padded(x: Tensor, window: Window, value: float) -> Tensor:
-    sides = (0, 0, window.pad_left, window.pad_right, window.pad_top, window.pad_bottom)
-    return F.pad(x, sides, value=value) if any(sides) else x
-
-
-def _channels_first(x: Tensor) -> Tensor:
-    return x.permute(0, 3, 1, 2)
 
 
 def _tensors(factors: Multiplier) -> tuple[Tensor, Tensor]:

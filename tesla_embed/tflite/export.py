@@ -4,6 +4,7 @@ Fully connected layers leave as 1x1 convolutions over a 1x1 image: LiteRT's refe
 requantises in integers, its fully connected kernel through floating point.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -11,17 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import UnsupportedOp
-from tesla_embed.ir.graph import Model, Region, Table
+from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import (
     Activation,
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
@@ -43,9 +50,8 @@ def to_tflite(model: Model, region: Region, *, batch: int = 1, all_layers: bool 
     entry = dense.graph.tensors[dense.graph.input].type
     index = {dense.graph.input: builder.activation("input", entry)}
     for op, table in zip(dense.graph.ops, dense.regions[0].tables, strict=True):
-        sources = [dense.graph.tensors[i].type for i in op.inputs]
         index[op.output] = builder.activation(op.name, dense.graph.tensors[op.output].type)
-        _emit(builder, op, table, sources, [index[i] for i in op.inputs], index[op.output])
+        _emit(builder, op, table, dense.graph, index)
     outputs = [index[op.output] for op in dense.graph.ops] if all_layers else []
     return builder.pack(index[dense.graph.input], outputs or [index[dense.graph.output]])
 
@@ -54,10 +60,12 @@ def _emit(
     builder: Builder,
     op: Op,
     table: Table | None,
-    sources: Sequence[TensorType],
-    inputs: Sequence[int],
-    y: int,
+    graph: Graph,
+    index: dict[int, int],
 ) -> None:
+    """Add one operation of a dense graph; `index` says where its tensors are in the file."""
+    sources, target = [graph.tensors[i].type for i in op.inputs], graph.tensors[op.output].type
+    inputs, y = [index[i] for i in op.inputs], index[op.output]
     source, x = sources[0], inputs[0]
     match op:
         case FullyConnected() | Conv2D() | DepthwiseConv2D():
@@ -72,6 +80,24 @@ def _emit(
             options.newShape = shape.tolist()
             shaped = [x, builder.constant(f"{op.name}_shape", shape)]
             builder.operator("RESHAPE", 1, shaped, y, options)
+        case Softmax():
+            options = builder.schema.SoftmaxOptionsT()
+            options.beta = 1.0
+            builder.operator("SOFTMAX", 2, [x], y, options)
+        case Logistic():
+            builder.operator("LOGISTIC", 2, [x], y)
+        case Mean():
+            axes = builder.constant(f"{op.name}_axes", np.array([1, 2], np.int32))
+            options = builder.schema.ReducerOptionsT()
+            options.keepDims = True
+            builder.operator("MEAN", 2, [x, axes], y, options)
+        case Pad():
+            _pad(builder, op.name, (op.top, op.bottom, op.left, op.right), x, y)
+        case Concat():
+            _concatenation(builder, op, sources, target, inputs, y)
+        case Rescale():
+            kinds = {Activation.NONE: "QUANTIZE", Activation.RELU: "RELU"}
+            builder.operator(kinds.get(op.activation, "RELU6"), 2, [x], y)
         case Add():
             options = builder.schema.AddOptionsT()
             options.fusedActivationFunction = _activation(builder, op.activation)
@@ -95,7 +121,7 @@ def _convolution(
     window = Window(height=1, width=1) if isinstance(op, FullyConnected) else op.window
     padding, explicit = _padding(window, source)
     if explicit:
-        x = _pad(builder, op.name, window, source, x)
+        x = _pad_before(builder, op.name, window, source, x)
     depthwise = isinstance(op, DepthwiseConv2D)
     schema = builder.schema
     options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
@@ -166,16 +192,39 @@ def _same(length: int, reach: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _pad(builder: Builder, name: str, window: Window, source: TensorType, x: int) -> int:
-    rows = (window.pad_top, window.pad_bottom)
-    columns = (window.pad_left, window.pad_right)
-    pads = np.asarray([(0, 0), rows, columns, (0, 0)], np.int32)
+def _pad_before(builder: Builder, name: str, window: Window, source: TensorType, x: int) -> int:
+    """Pad the input of an operation that cannot; the index of the padded tensor."""
+    pads = (window.pad_top, window.pad_bottom, window.pad_left, window.pad_right)
     height, width, channels = source.shape
-    shape = (height + sum(rows), width + sum(columns), channels)
-    padded = TensorType(
-        shape=shape, channels=channels, dtype=source.dtype, quantization=source.quantization
-    )
-    target = builder.activation(f"{name}_padded", padded)
-    constant = builder.constant(f"{name}_padding", pads)
-    builder.operator("PAD", 1, [x, constant], target, builder.schema.PadOptionsT())
-    return target
+    shape = (height + sum(pads[:2]), width + sum(pads[2:]), channels)
+    padded = builder.activation(f"{name}_padded", dataclasses.replace(source, shape=shape))
+    _pad(builder, name, pads, x, padded)
+    return padded
+
+
+def _pad(builder: Builder, name: str, pads: tuple[int, int, int, int], x: int, y: int) -> None:
+    amounts = np.asarray([(0, 0), pads[:2], pads[2:], (0, 0)], np.int32)
+    constant = builder.constant(f"{name}_padding", amounts)
+    builder.operator("PAD", 1, [x, constant], y, builder.schema.PadOptionsT())
+
+
+def _concatenation(
+    builder: Builder,
+    op: Concat,
+    sources: Sequence[TensorType],
+    target: TensorType,
+    inputs: Sequence[int],
+    y: int,
+) -> None:
+    """LiteRT joins int8 tensors of one quantisation only; the others are rescaled before."""
+    pieces = []
+    for number, (source, x) in enumerate(zip(sources, inputs, strict=True)):
+        if source.quantization != target.quantization:
+            rescaled = dataclasses.replace(source, quantization=target.quantization)
+            made = builder.activation(f"{op.name}_rescaled{number}", rescaled)
+            builder.operator("QUANTIZE", 2, [x], made)
+            x = made
+        pieces.append(x)
+    options = builder.schema.ConcatenationOptionsT()
+    options.axis = op.axis + 1 if len(target.shape) == 3 else 3
+    builder.operator("CONCATENATION", 2, pieces, y, options)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import require
 from graphs import (
+    RICH,
     extreme_model,
     first_difference,
     int8_inputs,
@@ -182,8 +183,8 @@ def test_large_accumulators_and_all_zero_points() -> None:
 
 def test_judge_notices_a_wrong_interpreter() -> None:
     """The comparison itself: a bias that is off by enough to move the output must show."""
-    model = quantized_model(3, portable=True)
-    region, inputs = model.regions[-1], int8_inputs(model, 3, 5)
+    model = quantized_model(RICH, portable=True)
+    region, inputs = model.regions[-1], int8_inputs(model, RICH, 5)
     index = next(i for i, table in enumerate(region.tables) if table is not None)
     table = region.tables[index]
     assert table is not None
@@ -197,7 +198,7 @@ def test_judge_notices_a_wrong_interpreter() -> None:
 
 
 def test_tflite_is_deterministic_and_has_one_output() -> None:
-    model = quantized_model(3, portable=True)
+    model = quantized_model(RICH, portable=True)
     content = to_tflite(model, model.regions[0])
     assert content[4:8] == b"TFL3"
     assert content == to_tflite(model, model.regions[0])

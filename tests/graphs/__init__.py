@@ -5,11 +5,12 @@ seed alone.
 """
 
 from graphs.extremes import extreme_model
-from graphs.models import float_inputs, float_model, int8_inputs, quantized_model
+from graphs.models import RICH, float_inputs, float_model, int8_inputs, quantized_model
 from graphs.narrow import narrow_model
 from graphs.native import STRICT, Int8, Native, Request, compile_c, first_difference
 
 __all__ = [
+    "RICH",
     "STRICT",
     "Int8",
     "Native",

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from graphs.models import quantized_model
 from tesla_embed.ir.fixedpoint import INT32_MAX, quantize_multiplier
 from tesla_embed.ir.graph import Model, Region, Table
-from tesla_embed.ir.ops import Add, Op, Passing, Weighted
+from tesla_embed.ir.ops import UNIT, Add, Concat, Mean, Op, Passing, Rescale, Unit, Weighted
 from tesla_embed.ir.parts import channel_parts
 from tesla_embed.ir.requantization import quantization, rescale_factors
 from tesla_embed.ir.scaling import add_factors
@@ -60,6 +60,10 @@ def _extreme_region(
         q = quantization(types[op.input]) if isinstance(op, Passing) else _extreme_quantization(rng)
         if isinstance(op, Add):
             q = _reachable(q, *(types[i] for i in op.inputs))
+        if isinstance(op, Unit):
+            q = UNIT
+        if isinstance(op, Mean | Concat | Rescale):
+            q = _far(q, max(quantization(types[i]).scale for i in op.inputs))
         types[op.output] = dataclasses.replace(types[op.output], quantization=q)
         table = None
         if isinstance(op, Weighted):
@@ -67,6 +71,12 @@ def _extreme_region(
             table = _extreme_table(data, types[op.input], types[op.output], rng)
         tables.append(table)
     return dataclasses.replace(region, types=tuple(types), tables=tuple(tables))
+
+
+def _far(wanted: Quantization, source: float) -> Quantization:
+    """A scale that leaves room for the largest factor of a sum over 100 pixels."""
+    scale = max(wanted.scale, float(np.float32(source * 2.0**-14)))
+    return dataclasses.replace(wanted, scale=scale)
 
 
 def _reachable(wanted: Quantization, first: TensorType, second: TensorType) -> Quantization:

@@ -11,12 +11,18 @@ from tesla_embed.ir.ops import (
     Activation,
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
@@ -158,11 +164,13 @@ class Builder:
         )
         self.add(op, (*window.output_size(*self.last.shape[:2]), outputs), made)
 
-    def pool(self, style: str = "") -> None:
+    def pool(self, style: str = "", average: bool | None = None) -> None:
         window = self.window(pool=True, style=style)
         if not self.fits(window):
             return
-        kind = MaxPool2D if self.chance(0.5) else AveragePool2D
+        kind = AveragePool2D if self.chance(0.5) else MaxPool2D
+        if average is not None:
+            kind = AveragePool2D if average else MaxPool2D
         op = kind(**self.ends("pool"), window=window)
         size = window.output_size(*self.last.shape[:2])
         self.add(op, (*size, self.last.channels), self.cells[self.at])
@@ -187,7 +195,7 @@ class Builder:
     def residual(self) -> None:
         """A branch of images that keeps its size, and an addition around it."""
         start = self.at
-        (*_, cell) = self.cells[start]
+        cell = self.cells[start][-1]
         plain = len(self.cells[start]) == 1 and cell.times == 1
         for _ in range(self.below(2)):
             kind = self.rng.choice(["depthwise", "pool", "conv"])
@@ -204,6 +212,52 @@ class Builder:
         sides = [start, self.at]
         self.rng.shuffle(sides)
         self.sum(*sides)
+
+    def pad(self) -> None:
+        top, bottom, left, right = (int(n) for n in self.rng.integers(0, 3, 4))
+        op = Pad(**self.ends("pad"), top=top, bottom=bottom, left=left, right=right)
+        height, width, channels = self.last.shape
+        shape = (height + top + bottom, width + left + right, channels)
+        self.add(op, shape, self.cells[self.at])
+
+    def mean(self) -> None:
+        self.add(Mean(**self.ends("mean")), (1, 1, self.last.channels), self.cells[self.at])
+
+    def rescale(self) -> None:
+        op = Rescale(**self.ends("rescale"), activation=self.activation())
+        self.add(op, self.last.shape, self.cells[self.at])
+
+    def softmax(self) -> None:
+        self.add(Softmax(**self.ends("softmax")), self.last.shape, self.cells[self.at])
+
+    def logistic(self) -> None:
+        self.add(Logistic(**self.ends("logistic")), self.last.shape, self.cells[self.at])
+
+    def concat(self) -> None:
+        """Two or three branches of images, or of vectors, joined along a random axis."""
+        start, image = self.at, len(self.last.shape) == 3
+        branches = []
+        for _ in range(1 + self.below(2)):
+            self.at = start
+            if not image:
+                self.fully_connected(self.chance(0.7))
+            elif self.chance(0.8):
+                self.conv(style="keep")
+            branches.append(self.at)
+        axis = int(self.rng.integers(0, 3)) if image else 0
+        if axis < 2 and image and len({self.cells[i] for i in branches}) > 1:
+            axis = 2
+        self.join(branches, axis)
+
+    def join(self, branches: list[int], axis: int) -> None:
+        """Concatenate tensors along an axis."""
+        shapes = [self.tensors[i].type.shape for i in branches]
+        last = axis == len(shapes[0]) - 1
+        cells = tuple(cell for i in branches for cell in self.cells[i])
+        length = sum(shape[axis] for shape in shapes)
+        shape = (*shapes[0][:axis], length, *shapes[0][axis + 1 :])
+        op = Concat(**self.ends("concat", *branches), axis=axis)
+        self.add(op, shape, cells if last else self.cells[branches[0]])
 
     def weights(self, shape: tuple[int, ...]) -> Weights:
         """Normal weights; now and then a dead or a nearly dead channel."""

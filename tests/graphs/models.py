@@ -1,13 +1,15 @@
 """Random scalable models: float and quantised, verified, from a seed alone."""
 
 import dataclasses
+import itertools
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from graphs.grow import Builder
 from tesla_embed.ir.graph import Graph, Model, Region, Table
-from tesla_embed.ir.ops import Weighted
+from tesla_embed.ir.ops import Conv2D, Weighted
 from tesla_embed.ir.verify import verify
 from tesla_embed.quant import calibrate, quantize
 
@@ -25,11 +27,15 @@ def float_model(seed: int, name: str = "net", portable: bool = False) -> Model:
     dense = 0 if image and builder.chance(0.3) else builder.below(3)
     for index in range(dense):
         _flatten(builder)
+        if builder.last.positions == 1 and builder.chance(0.1):
+            builder.concat()
         builder.fully_connected(scalable=index < dense - 1 and builder.chance(0.8))
     if builder.scales or not builder.weighted:  # an output never scales
         _flatten(builder)
         builder.fully_connected(scalable=False)
-    return verify(_finish(builder, name))
+    if builder.chance(0.15):
+        builder.softmax()
+    return verify(finish(builder, name))
 
 
 def _flatten(builder: Builder) -> None:
@@ -37,26 +43,37 @@ def _flatten(builder: Builder) -> None:
         builder.reshape((builder.last.size,))
 
 
+_GROWTH: dict[str, tuple[float, Callable[[Builder], None]]] = {
+    "conv": (0.25, lambda b: b.conv()),
+    "depthwise": (0.15, lambda b: b.depthwise(multiplier=b.below(3))),
+    "pool": (0.15, lambda b: b.pool()),
+    "residual": (0.15, lambda b: b.residual()),
+    "concat": (0.1, lambda b: b.concat()),
+    "pad": (0.05, lambda b: b.pad()),
+    "rescale": (0.05, lambda b: b.rescale()),
+    "mean": (0.05, lambda b: b.mean()),
+    "logistic": (0.03, lambda b: b.logistic()),
+    "softmax": (0.02, lambda b: b.softmax()),
+}
+"""How often an image grows by what."""
+
+
 def _grow_image(builder: Builder) -> None:
+    shares = [share for share, _ in _GROWTH.values()]
     for _ in range(builder.below(4)):
-        kind = builder.rng.choice(["conv", "depthwise", "pool", "residual"], p=[0.4, 0.2, 0.2, 0.2])
-        if kind == "conv":
-            builder.conv()
-        elif kind == "depthwise":
-            builder.depthwise(multiplier=builder.below(3))
-        elif kind == "pool":
-            builder.pool()
-        else:
-            builder.residual()
+        kind = str(builder.rng.choice(list(_GROWTH), p=shares))
+        _GROWTH[kind][1](builder)
         if builder.chance(0.1):  # the same pixels, arranged otherwise
             height, width, channels = builder.last.shape
             builder.reshape((width, height, channels))
 
 
-def _finish(builder: Builder, name: str) -> Model:
-    """Regions and tables; the tensors in an order of their own now and then."""
-    count = builder.below(4)
-    dps = sorted({int(dp) for dp in builder.rng.choice([1, 10, 33, 37, 50, 75, 99, 100], count)})
+def finish(builder: Builder, name: str, dps: tuple[int, ...] = ()) -> Model:
+    """Regions and tables, random ones unless `dps` says which; now and then other numbers."""
+    if not dps:
+        count = builder.below(4)
+        drawn = builder.rng.choice([1, 10, 33, 37, 50, 75, 99, 100], count)
+        dps = tuple(sorted({int(dp) for dp in drawn}))
     multiple = builder.below(3)
     regions = tuple(_region(builder, dp, multiple) for dp in dps)
     graph = Graph(
@@ -127,3 +144,12 @@ def quantized_model(seed: int, name: str = "net", portable: bool = False) -> Mod
     """`float_model` after calibration and quantisation."""
     model = float_model(seed, name, portable)
     return quantize(model, calibrate(model, float_inputs(model, seed, 16)))
+
+
+def _rich(model: Model) -> bool:
+    dps = [region.dp for region in model.regions]
+    return isinstance(model.graph.ops[0], Conv2D) and len(dps) > 1 and 33 not in dps
+
+
+RICH = next(seed for seed in itertools.count() if _rich(float_model(seed)))
+"""A seed whose model begins with a convolution and has several regions, none of them at 33 %."""

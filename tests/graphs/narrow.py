@@ -9,17 +9,18 @@ from graphs.models import quantized_model
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Op, Weighted
 from tesla_embed.ir.verify import verify
+from tesla_embed.quant.refine import narrowable
 
 
 def narrow_model(seed: int, name: str = "net", portable: bool = False) -> Model:
-    """An ordinary model or one at the edges; most layers, at least one, of four bits.
+    """An ordinary model or one at the edges; most layers that can have them, of four bits.
 
     Smaller weights make smaller sums, so that every table still fits.
     """
     rng = np.random.default_rng([seed, 2])
     model = (extreme_model if seed % 2 else quantized_model)(seed, name, portable)
-    weighted = [i for i, op in enumerate(model.graph.ops) if isinstance(op, Weighted)]
-    chosen = {int(rng.choice(weighted)), *(i for i in weighted if rng.random() < 0.7)}
+    able = narrowable(model)
+    chosen = {*map(int, rng.permutation(able)[:1]), *(i for i in able if rng.random() < 0.7)}
     ops = tuple(_narrow(op, rng) if i in chosen else op for i, op in enumerate(model.graph.ops))
     return verify(dataclasses.replace(model, graph=dataclasses.replace(model.graph, ops=ops)))
 

@@ -103,7 +103,7 @@ class Native:
             root = folder / model.name
             generate(model, root)
             kernels |= {path.name: path for path in (root / "src/kernels").glob("*.c")}
-            sources += sorted((root / "src").glob("*.c"))
+            sources.append(root / "src" / f"tesla_{model.name}.c")
             includes += ["-I", str(root / "include")]
         (folder / "driver.c").write_text(self._driver())
         units = [str(path) for path in (*kernels.values(), *sources)]

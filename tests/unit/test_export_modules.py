@@ -11,7 +11,7 @@ from torch import nn
 from tesla_embed.errors import UnsupportedOp
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.interpret_float import interpret_float
-from tesla_embed.ir.ops import AveragePool2D, Conv2D
+from tesla_embed.ir.ops import Conv2D, Mean
 from tesla_embed.ir.verify import verify
 from tesla_embed.nn.export import to_model
 from tesla_embed.nn.layers import ChannelsFirst, set_dp
@@ -35,7 +35,7 @@ def test_chains_compute_what_torch_computes_at_every_percentage(seed: int, profi
     x = images(8).permute(0, 2, 3, 1).contiguous()
     recalibrate(network, lambda: [x], (50, 100))
     model = same_at_every_percentage(network, x, (10, 30, 50, 77, 100))
-    assert isinstance(model.graph.ops[-4], AveragePool2D)
+    assert isinstance(model.graph.ops[-4], Mean)
 
 
 def test_padding_strides_and_means_that_keep_no_dimensions() -> None:
@@ -65,10 +65,11 @@ def test_padding_strides_and_means_that_keep_no_dimensions() -> None:
 def same_at_every_percentage(network: Network, x: torch.Tensor, dps: tuple[int, ...]) -> Model:
     """The verified float model, whose interpreter computes what PyTorch does at all of `dps`."""
     model = verify(to_model(network, "net", dps))
+    inputs = x.numpy().reshape(len(x), *model.graph.tensors[0].type.shape)
     for region in model.regions:
         set_dp(network, region.dp)
         want = network(x).detach().numpy()
-        found = interpret_float(model, region, x.numpy()).reshape(want.shape)
+        found = interpret_float(model, region, inputs).reshape(want.shape)
         np.testing.assert_allclose(found, want, atol=2e-5 * max(1.0, float(np.abs(want).max())))
     return model
 
@@ -94,26 +95,87 @@ def test_networks_of_the_recipes(name: str, profile: str) -> None:
     same_at_every_percentage(network, x, (10, 50, 77, 100))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(st.integers(0, 10_000), st.sampled_from(["all-one", "linear"]))
-def test_separable_modules(seed: int, profile: str) -> None:
-    network = network_of(plain_module("depthwise", seed), profile).eval()
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(["residual", "depthwise", "concat"]),
+    st.integers(0, 10_000),
+    st.sampled_from(["all-one", "linear"]),
+)
+def test_modules_that_branch(kind: str, seed: int, profile: str) -> None:
+    """Additions, concatenations, depthwise filters, and batch norm after all of them."""
+    network = network_of(plain_module(kind, seed), profile).eval()
     x = images(8).permute(0, 2, 3, 1).contiguous()
     recalibrate(network, lambda: [x], (50, 100))
     same_at_every_percentage(network, x, (10, 30, 50, 77, 100))
 
 
+class Odd(nn.Module):
+    """What is not fused: wide padding, a pool that counts it, ReLU on its own, sigmoid, softmax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(3, 6, 1, padding=1)
+        self.holes = nn.Conv2d(6, 5, 3, padding=3, dilation=(2, 3))
+        self.pool = nn.AvgPool2d(3, 2, padding=1)
+        self.fc = nn.Linear(10, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(torch.max_pool2d(self.wide(x), 2))
+        x = torch.sigmoid(self.pool(self.holes(x)))
+        return torch.softmax(self.fc(torch.cat([x, x], 1).mean((2, 3))), 1)
+
+
+class Sequence(nn.Module):
+    """Convolutions and pools over time, depthwise and dilated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input, self.one = ChannelsFirst(), nn.Conv1d(3, 6, 5, padding="same")
+        self.two = nn.Conv1d(6, 6, 3, stride=2, padding=2, dilation=2, groups=6)
+        self.norm, self.pool, self.fc = nn.BatchNorm1d(6), nn.MaxPool1d(3, 2, 1), nn.Linear(24, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(self.norm(torch.relu(self.one(self.input(x)))))
+        result: torch.Tensor = self.fc(self.two(x).flatten(1))
+        return result
+
+
+def test_operations_that_stand_alone() -> None:
+    network = network_of(Odd()).eval()
+    model = same_at_every_percentage(network, torch.randn(4, 8, 8, 3), (40, 100))
+    found = {type(op).__name__ for op in model.graph.ops}
+    assert found >= {"Pad", "Rescale", "Logistic", "Softmax", "Mean", "AveragePool2D"}
+
+
+def test_sequences_are_images_of_one_row() -> None:
+    whole = make_scalable(Sequence().eval(), torch.zeros(1, 16, 3), rows=(50, 100))
+    network = Network(whole, (16, 3), 4).eval()
+    model = same_at_every_percentage(network, torch.randn(4, 16, 3), (20, 50, 100))
+    assert model.graph.tensors[0].type.shape == (1, 16, 3)
+
+
+class FlatJoin(nn.Module):
+    """Joins a flattened image with another vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.side = nn.Conv2d(3, 4, 8, padding=1), nn.Linear(192, 36)
+        self.fc = nn.Linear(72, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        image = self.conv(x).flatten(1)
+        result: torch.Tensor = self.fc(torch.cat([image, self.side(x.flatten(1))], 1))
+        return result
+
+
 PLACES: list[tuple[nn.Module, str]] = [
-    (nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)),
-     "only ReLU and ReLU6, directly after a layer"),
-    (nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.Flatten(),
-                   nn.Linear(64, 2)), "batch norm must directly follow"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(192, 6), nn.ReLU(), nn.BatchNorm1d(6), nn.Linear(6, 2)),
+     "batch norm of vectors must directly follow"),
     (nn.Sequential(nn.Conv2d(3, 4, 1), nn.MaxPool2d(3, ceil_mode=True), nn.Flatten(),
                    nn.Linear(36, 2)), "ceil_mode cannot be represented"),
-    (plain_module("concat", 0), "layer cat is a cat"),
-    (nn.Sequential(nn.Conv2d(3, 4, 1, padding=1), nn.Flatten(), nn.Linear(400, 2)),
-     "padding must be smaller than the kernel"),
-    (nn.Sequential(nn.Flatten(), nn.Linear(192, 2), nn.Softmax(1)), "leave it out"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(192, 2), nn.LogSoftmax(1)), "LogSoftmax.*no operation"),
+    (nn.Sequential(nn.Flatten(), nn.Linear(192, 6), nn.Tanh(), nn.Linear(6, 2)), "Tanh.*supported"),
+    (FlatJoin(), "flatten after concatenating"),
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The interpreters against plain loops that stride over the one copy of the weights."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from fractions import Fraction
@@ -24,17 +25,25 @@ from tesla_embed.ir.graph import Model, Region, Table
 from tesla_embed.ir.interpret import interpret, interpret_layers
 from tesla_embed.ir.interpret_float import float_activations, interpret_float
 from tesla_embed.ir.ops import (
+    Activation,
     Add,
     AveragePool2D,
+    Concat,
     Conv2D,
     DepthwiseConv2D,
     FullyConnected,
+    Logistic,
     MaxPool2D,
+    Mean,
     Op,
+    Pad,
+    Rescale,
     Reshape,
+    Softmax,
     Weighted,
     Window,
 )
+from tesla_embed.ir.parts import active_indices, channel_parts
 from tesla_embed.ir.requantization import activation_range, quantization, requantization
 from tesla_embed.ir.types import TensorType
 
@@ -65,31 +74,54 @@ def finish(
     return apply
 
 
-def naive_fully_connected(
-    op: FullyConnected, table: Table, full: TensorType, ends: tuple[TensorType, TensorType], x: Int8
-) -> Int8:
-    source, target = ends
-    done, zero = finish(op, table, ends), quantization(source).zero_point
-    y = np.empty(target.shape, np.int8)
-    for o in range(target.channels):
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    """Types of an operation's ends in a region, and the places of their active channels."""
+
+    source: TensorType
+    target: TensorType
+    columns: list[int]
+    rows: list[int]
+    full: int  # input channels at full width
+
+
+def naive_fully_connected(op: FullyConnected, table: Table, ends: Ends, x: Int8) -> Int8:
+    done = finish(op, table, (ends.source, ends.target))
+    zero = quantization(ends.source).zero_point
+    y = np.empty(ends.target.shape, np.int8)
+    for o in range(ends.target.channels):
         total = 0
-        for group in range(source.positions):
-            for channel in range(source.channels):
-                weight = int(op.weights.data[o, group * full.channels + channel])
-                total += (int(x[group * source.channels + channel]) - zero) * weight
+        for i, value in enumerate(x.tolist()):
+            group, channel = divmod(i, ends.source.channels)
+            weight = int(op.weights.data[o, group * ends.full + ends.columns[channel]])
+            total += (value - zero) * weight
         y[o] = done(o, total)
     return y
 
 
-def naive_conv(op: Conv2D, table: Table, ends: tuple[TensorType, TensorType], x: Int8) -> Int8:
-    source, target = ends
-    done, zero = finish(op, table, ends), quantization(source).zero_point
-    y = np.empty(target.shape, np.int8)
-    for row, column, o in np.ndindex(*target.shape):
+def naive_conv(op: Conv2D, table: Table, ends: Ends, x: Int8) -> Int8:
+    done = finish(op, table, (ends.source, ends.target))
+    zero = quantization(ends.source).zero_point
+    y = np.empty(ends.target.shape, np.int8)
+    for row, column, o in np.ndindex(*ends.target.shape):
         total = 0
         for i, j, r, c in taps(op.window, row, column, x.shape):
-            for channel in range(source.channels):
-                total += (int(x[r, c, channel]) - zero) * int(op.weights.data[o, i, j, channel])
+            for value, place in zip(x[r, c].tolist(), ends.columns, strict=True):
+                total += (value - zero) * int(op.weights.data[o, i, j, place])
+        y[row, column, o] = done(o, total)
+    return y
+
+
+def naive_depthwise(op: DepthwiseConv2D, table: Table, ends: Ends, x: Int8) -> Int8:
+    done = finish(op, table, (ends.source, ends.target))
+    zero = quantization(ends.source).zero_point
+    multiplier = ends.target.channels // ends.source.channels
+    y = np.empty(ends.target.shape, np.int8)
+    for row, column, o in np.ndindex(*ends.target.shape):
+        filter_ = op.weights.data[ends.rows[o]]
+        total = 0
+        for i, j, r, c in taps(op.window, row, column, x.shape):
+            total += (int(x[r, c, o // multiplier]) - zero) * int(filter_[i, j])
         y[row, column, o] = done(o, total)
     return y
 
@@ -104,21 +136,6 @@ def naive_pool(op: MaxPool2D | AveragePool2D, target: TensorType, x: Int8) -> In
             mean = Fraction(sum(seen), len(seen))
             away = int(abs(mean) + Fraction(1, 2))
             y[row, column, channel] = away if mean > 0 else -away
-    return y
-
-
-def naive_depthwise(
-    op: DepthwiseConv2D, table: Table, ends: tuple[TensorType, TensorType], x: Int8
-) -> Int8:
-    source, target = ends
-    done, zero = finish(op, table, ends), quantization(source).zero_point
-    multiplier = target.channels // source.channels
-    y = np.empty(target.shape, np.int8)
-    for row, column, o in np.ndindex(*target.shape):
-        total = 0
-        for i, j, r, c in taps(op.window, row, column, x.shape):
-            total += (int(x[r, c, o // multiplier]) - zero) * int(op.weights.data[o, i, j])
-        y[row, column, o] = done(o, total)
     return y
 
 
@@ -140,26 +157,105 @@ def naive_add(op: Add, types: list[TensorType], first: Int8, second: Int8) -> In
     return y.reshape(types[2].shape)
 
 
+def naive_rescale(
+    source: TensorType, target: TensorType, x: Int8, activation: Activation = Activation.NONE
+) -> Int8:
+    """`x` under the quantisation of `target`, in Python's integers."""
+    factor = quantize_multiplier(
+        np.array([quantization(source).scale / quantization(target).scale])
+    )
+    number = int(factor.multiplier[0]), int(factor.shift[0])
+    low, high = activation_range(activation, quantization(target))
+    zeros = quantization(source).zero_point, quantization(target).zero_point
+    values = [double_rounded(int(v) - zeros[0], *number) + zeros[1] for v in x.reshape(-1)]
+    return np.clip(values, low, high).astype(np.int8).reshape(x.shape)
+
+
+def naive_mean(source: TensorType, target: TensorType, x: Int8) -> Int8:
+    """As `reference/integer_ops/mean.h` has it, one channel after the other."""
+    factor = quantize_multiplier(
+        np.array([quantization(source).scale / quantization(target).scale])
+    )
+    multiplier, shift = int(factor.multiplier[0]), int(factor.shift[0])
+    count = x.shape[0] * x.shape[1]
+    bits = min(count.bit_length() - 1, 32, 31 + shift)
+    number = (multiplier << bits) // count, shift - bits
+    totals = (x.astype(int) - quantization(source).zero_point).sum(axis=(0, 1)).tolist()
+    values = [double_rounded(v, *number) + quantization(target).zero_point for v in totals]
+    return np.clip(values, -128, 127).astype(np.int8).reshape(1, 1, -1)
+
+
+def naive_pad(op: Pad, source: TensorType, x: Int8) -> Int8:
+    height, width, channels = x.shape
+    y = np.full(
+        (height + op.top + op.bottom, width + op.left + op.right, channels),
+        quantization(source).zero_point,
+        np.int8,
+    )
+    y[op.top : op.top + height, op.left : op.left + width] = x
+    return y
+
+
+def naive_unit(op: Softmax | Logistic, source: TensorType, x: Int8) -> Int8:
+    """In floating point: the fixed-point softmax is rarely off by one, and is then accepted here.
+
+    That it is off as LiteRT is off, to the bit, `tests/exact/test_judge.py` says.
+    """
+    real = (x.astype(float) - quantization(source).zero_point) * quantization(source).scale
+    if isinstance(op, Softmax):
+        powers = np.exp(real - real.max(axis=-1, keepdims=True))
+        share = powers / powers.sum(axis=-1, keepdims=True)
+    else:
+        share = 1 / (1 + np.exp(-np.clip(real, -700, 700)))
+    return np.clip(np.floor(share * 256 + 0.5) - 128, -128, 127).astype(np.int8)
+
+
 def naive(model: Model, region: Region, op: Op, *inputs: Int8) -> Int8:
     index = model.graph.ops.index(op)
-    ends, table = (region.types[op.input], region.types[op.output]), region.tables[index]
-    x = inputs[0]
+    types = [region.types[i] for i in (*op.inputs, op.output)]
+    table, x, target = region.tables[index], inputs[0], types[-1]
+    match op:
+        case FullyConnected() | Conv2D() | DepthwiseConv2D():
+            assert table is not None
+            return naive_weighted(model, region, op, table, x)
+        case MaxPool2D() | AveragePool2D():
+            return naive_pool(op, target, x)
+        case Mean():
+            return naive_mean(types[0], target, x)
+        case Add():
+            return naive_add(op, types, *inputs)
+        case Concat():
+            pairs = zip(types, inputs, strict=False)
+            pieces = [naive_rescale(type_, target, values) for type_, values in pairs]
+            return np.concatenate(pieces, axis=op.axis)
+        case Pad():
+            return naive_pad(op, types[0], x)
+        case Rescale():
+            return naive_rescale(types[0], target, x, op.activation)
+        case Softmax() | Logistic():
+            return naive_unit(op, types[0], x)
+        case Reshape():
+            return x.reshape(target.shape)
+        case _:
+            assert_never(op)
+
+
+def naive_weighted(model: Model, region: Region, op: Weighted, table: Table, x: Int8) -> Int8:
+    parts = channel_parts(model.graph, region)
+    ends = Ends(
+        source=region.types[op.input],
+        target=region.types[op.output],
+        columns=active_indices(parts[op.input]).tolist(),
+        rows=active_indices(parts[op.output]).tolist(),
+        full=model.graph.tensors[op.input].type.channels,
+    )
     match op:
         case FullyConnected():
-            assert table is not None
-            return naive_fully_connected(op, table, model.graph.tensors[op.input].type, ends, x)
+            return naive_fully_connected(op, table, ends, x)
         case Conv2D():
-            assert table is not None
             return naive_conv(op, table, ends, x)
         case DepthwiseConv2D():
-            assert table is not None
             return naive_depthwise(op, table, ends, x)
-        case MaxPool2D() | AveragePool2D():
-            return naive_pool(op, ends[1], x)
-        case Add():
-            return naive_add(op, [region.types[i] for i in (*op.inputs, op.output)], *inputs)
-        case Reshape():
-            return x.reshape(ends[1].shape)
         case _:
             assert_never(op)
 
@@ -175,7 +271,8 @@ def test_every_layer_equals_plain_loops(make: Callable[[int], Model]) -> None:
             for op, layer in zip(model.graph.ops, layers, strict=True):
                 expected = naive(model, region, op, *(values[i][-1] for i in op.inputs))
                 where = f"seed {seed}, {region.dp} %, {op.name}"
-                assert not first_difference(where, layer[-1], expected)
+                off = np.abs(layer[-1].astype(int) - expected).max()
+                assert off <= isinstance(op, Softmax), where
                 values[op.output] = layer
 
 
@@ -192,7 +289,7 @@ def test_float_layers_equal_integer_loops_on_whole_numbers() -> None:
             source, full = region.types[op.input], model.graph.tensors[op.input].type
             x = values[op.input].reshape(3, source.positions, source.channels).astype(np.float64)
             wide = np.zeros((3, full.positions, full.channels))
-            wide[..., : source.channels] = x
+            wide[..., active_indices(channel_parts(model.graph, region)[op.input])] = x
             count = region.types[op.output].channels
             rows = op.weights.data.reshape(len(op.weights.data), -1)[:count].astype(np.float64)
             y = wide.reshape(3, -1) @ rows.T + table.bias.astype(np.float64)

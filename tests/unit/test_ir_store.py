@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graphs import (
+    RICH,
     extreme_model,
     first_difference,
     float_model,
@@ -37,7 +38,6 @@ from tesla_embed.ir.store import (
 from tesla_embed.ir.types import Weights
 from tesla_embed.ir.verify import verify
 
-SEED = 3
 """A model with images, pools, reshapes, fully connected layers and several regions."""
 
 fuzz = settings(
@@ -51,7 +51,7 @@ fuzz = settings(
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("store") / "model.safetensors"
-    save_model(path, quantized_model(SEED))
+    save_model(path, quantized_model(RICH))
     return path.read_bytes()
 
 
@@ -138,15 +138,15 @@ def test_round_trip(tmp_path: Path, make: Any) -> None:
 
 def test_saving_is_deterministic_and_checks_the_model(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save_model(tmp_path / name, quantized_model(SEED))
+        save_model(tmp_path / name, quantized_model(RICH))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     with pytest.raises(GraphError, match="no operating region"):
-        save_model(tmp_path / "a", dataclasses.replace(quantized_model(SEED), regions=()))
+        save_model(tmp_path / "a", dataclasses.replace(quantized_model(RICH), regions=()))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_arrays_of_any_memory_layout_are_saved_as_they_read(tmp_path: Path) -> None:
-    model = float_model(SEED)
+    model = float_model(RICH)
     ops = tuple(
         dataclasses.replace(op, weights=Weights(data=np.asfortranarray(op.weights.data)))
         if isinstance(op, Weighted)
@@ -160,9 +160,9 @@ def test_arrays_of_any_memory_layout_are_saved_as_they_read(tmp_path: Path) -> N
 
 def test_digest_is_stable_and_leaves_provenance_out() -> None:
     """The golden files pin the value of one model."""
-    model = quantized_model(SEED)
+    model = quantized_model(RICH)
     assert len(digest(model)) == 64
-    assert digest(model) == digest(quantized_model(SEED))
+    assert digest(model) == digest(quantized_model(RICH))
     labelled = dataclasses.replace(model, provenance=Provenance(recipe="other", seed=1))
     assert digest(labelled) == digest(model)
 
@@ -209,7 +209,7 @@ def changed_models(model: Model) -> dict[str, Model]:
 
 
 def test_digest_notices_every_change() -> None:
-    model = quantized_model(SEED)
+    model = quantized_model(RICH)
     assert len(model.regions) > 1
     digests = {what: digest(other) for what, other in changed_models(model).items()}
     assert digest(model) not in digests.values()
@@ -249,7 +249,7 @@ def test_missing_file_folder_and_too_large_file(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="cannot write"):
-        save_model(tmp_path / "file" / "m", quantized_model(SEED))
+        save_model(tmp_path / "file" / "m", quantized_model(RICH))
 
 
 @pytest.mark.parametrize(

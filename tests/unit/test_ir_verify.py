@@ -186,7 +186,7 @@ RULES: dict[str, tuple[Change, str]] = {
     "write the input": (op_with(1, output=0), "pool: writes a tensor that is written already"),
     "output": (graph_with(output=2), "the graph: must end in its output"),
     "no input": (op_with(1, inputs=()), "pool: reads nothing"),
-    "two inputs": (op_with(1, inputs=(1, 1)), "pool: needs 1 inputs, gets 2"),
+    "two inputs": (op_with(1, inputs=(1, 1)), "pool: cannot have 2 inputs"),
     "orphan tensor": (
         lambda m: graph_with(
             tensors=(*m.graph.tensors, Tensor(name="x", type=m.graph.tensors[0].type))

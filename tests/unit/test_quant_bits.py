@@ -22,7 +22,7 @@ from tesla_embed.quant import calibrate, quantize
 from tesla_embed.quant.bitsplit import Moments, lost_power, own_scales, split_bits
 from tesla_embed.quant.lockstep import Lockstep
 from tesla_embed.quant.mixed import greedy, weights_bytes, within_budget, within_loss
-from tesla_embed.quant.refine import LayerLoss, Refinement, layer_losses, refine
+from tesla_embed.quant.refine import LayerLoss, Refinement, layer_losses, narrowable, refine
 
 Floats = npt.NDArray[np.float64]
 
@@ -139,15 +139,11 @@ def relative_errors(plain: Model, model: Model, inputs: npt.NDArray[np.float32])
     return found
 
 
-def weighted(model: Model) -> list[int]:
-    return [i for i, op in enumerate(model.graph.ops) if isinstance(op, Weighted)]
-
-
 @pytest.mark.parametrize("kind", ["chain", "depthwise", "cifar10-resnet8"])
 def test_optimised_networks_answer_better_than_rounded_ones(kind: str) -> None:
     plain, inputs = norm_model(kind, 1)
     model = quantize(plain, calibrate(plain, inputs))
-    layers = weighted(model)
+    layers = narrowable(model)
     rounded = refine(plain, model, inputs, Refinement(narrow=layers, rounding="nearest"))
     split = refine(plain, model, inputs, Refinement(narrow=layers))
     for done in (rounded, split):
@@ -168,7 +164,7 @@ def test_every_random_model_can_be_narrowed() -> None:
         plain = float_model(seed)
         inputs = float_inputs(plain, seed, 16)
         model = quantize(plain, calibrate(plain, inputs))
-        verify(refine(plain, model, inputs, Refinement(narrow=weighted(model))))
+        verify(refine(plain, model, inputs, Refinement(narrow=narrowable(model))))
         verify(refine(plain, model, inputs, Refinement(bias_correction=True)))
 
 
@@ -194,15 +190,15 @@ def mean_shift(plain: Model, model: Model, inputs: npt.NDArray[np.float32]) -> f
 def test_bias_correction_removes_the_shift_of_the_mean(kind: str) -> None:
     plain, inputs = norm_model(kind, 2)
     model = quantize(plain, calibrate(plain, inputs))
-    rounded = refine(plain, model, inputs, Refinement(narrow=weighted(model), rounding="nearest"))
+    rounded = refine(plain, model, inputs, Refinement(narrow=narrowable(model), rounding="nearest"))
     corrected = refine(
         plain,
         model,
         inputs,
-        Refinement(narrow=weighted(model), rounding="nearest", bias_correction=True),
+        Refinement(narrow=narrowable(model), rounding="nearest", bias_correction=True),
     )
     assert mean_shift(plain, corrected, inputs) < 0.3 * mean_shift(plain, rounded, inputs)
-    for index in weighted(model):  # only biases differ
+    for index in narrowable(model):  # only biases differ
         op, twin = corrected.graph.ops[index], rounded.graph.ops[index]
         assert isinstance(op, Weighted) and isinstance(twin, Weighted)
         assert np.array_equal(op.weights.data, twin.weights.data)
@@ -235,7 +231,7 @@ def test_the_lockstep_computes_what_the_interpreters_do() -> None:
 def test_refining_is_repeatable() -> None:
     plain, inputs = norm_model("depthwise", 4)
     model = quantize(plain, calibrate(plain, inputs))
-    choice = Refinement(narrow=weighted(model)[1:3])
+    choice = Refinement(narrow=narrowable(model)[1:3])
     first, again = (digest(refine(plain, model, inputs, choice)) for _ in range(2))
     assert first == again
 
@@ -278,7 +274,7 @@ def test_losses_of_layers_point_at_the_delicate_one() -> None:
     plain, inputs = norm_model("cifar10-resnet8", 2)
     model = quantize(plain, calibrate(plain, inputs))
     losses = layer_losses(plain, model, inputs)
-    assert [loss.index for loss in losses] == weighted(model)
+    assert [loss.index for loss in losses] == narrowable(model)
     assert all(loss.loss > 0 for loss in losses)
     assert len(DPS) == len(model.regions)
     for loss in losses:

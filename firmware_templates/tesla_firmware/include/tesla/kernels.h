@@ -48,6 +48,20 @@ void tesla_depthwise_conv2d_s4(const tesla_depthwise_conv2d_t *layer,
                                const tesla_layer_region_t *region, const int8_t *input,
                                const int8_t *weights, int8_t *output);
 
+/* The same three for an input of several parts, as concatenations make: `parts` has `count` entries
+ * whose active channels add up to region->input_channels, their full ones to the weights' width. */
+void tesla_fully_connected_parts_s8(const tesla_fully_connected_t *layer,
+                                    const tesla_layer_region_t *region, const tesla_part_t *parts,
+                                    uint32_t count, const int8_t *input, const int8_t *weights,
+                                    int8_t *output);
+void tesla_conv2d_parts_s8(const tesla_conv2d_t *layer, const tesla_layer_region_t *region,
+                           const tesla_part_t *parts, uint32_t count, const int8_t *input,
+                           const int8_t *weights, int8_t *output);
+void tesla_depthwise_conv2d_parts_s8(const tesla_depthwise_conv2d_t *layer,
+                                     const tesla_layer_region_t *region, const tesla_part_t *parts,
+                                     uint32_t count, const int8_t *input, const int8_t *weights,
+                                     int8_t *output);
+
 /* The sum of two tensors with a fused activation. No scratch.
  *
  * first, second, output  [region->size]; `output` may be one of the inputs */
@@ -67,6 +81,42 @@ void tesla_max_pool2d_s8(const tesla_window_t *window, uint16_t channels, const 
  * output  [output height][output width][channels] */
 void tesla_average_pool2d_s8(const tesla_window_t *window, uint16_t channels, const int8_t *input,
                              int8_t *output);
+
+/* The mean over all pixels in a quantisation of its own. No scratch.
+ *
+ * input   [layer->pixels][region->size]
+ * output  [region->size] */
+void tesla_mean_s8(const tesla_mean_t *layer, const tesla_rescale_region_t *region,
+                   const int8_t *input, int8_t *output);
+
+/* The same values in another quantisation, clamped by an activation. No scratch.
+ *
+ * input, output  [region->size] */
+void tesla_rescale_s8(const tesla_rescale_region_t *region, const int8_t *input, int8_t *output);
+
+/* Writes one input of a concatenation to its places in the output. No scratch.
+ *
+ * input   [region->blocks][region->rescale.size]
+ * output  [region->blocks][region->pitch], of which other calls write the rest */
+void tesla_concat_s8(const tesla_concat_region_t *region, const int8_t *input, int8_t *output);
+
+/* Zeros around an image. No scratch.
+ *
+ * input   [layer->height][layer->width][region->channels]
+ * output  [top + height + bottom][left + width + right][region->channels] */
+void tesla_pad_s8(const tesla_pad_t *layer, const tesla_pad_region_t *region, const int8_t *input,
+                  int8_t *output);
+
+/* exp(x) / sum(exp(x)) over every row, in fixed point; outputs count in units of 1/256 from -128
+ * on. No scratch: exponentials are computed twice.
+ *
+ * input, output  [region->rows][region->length] */
+void tesla_softmax_s8(const tesla_softmax_region_t *region, const int8_t *input, int8_t *output);
+
+/* A function that is tabulated for all values. No scratch.
+ *
+ * input, output  [region->size]; they may be the same */
+void tesla_lookup_s8(const tesla_lookup_region_t *region, const int8_t *input, int8_t *output);
 
 #ifdef __cplusplus
 }

@@ -68,6 +68,13 @@ typedef struct {
     uint16_t multiplier;
 } tesla_depthwise_conv2d_t;
 
+/* Channels that were made together. After a concatenation an input has several such parts; of each
+ * the leading `active` channels are present in a region, out of `full`. */
+typedef struct {
+    uint16_t active;
+    uint16_t full;
+} tesla_part_t;
+
 /* An addition in one operating region.
  *
  * sum    = requantize((first + first_offset) << 20) + requantize((second + second_offset) << 20)
@@ -88,6 +95,69 @@ typedef struct {
     int8_t second_shift;
     int8_t output_shift;
 } tesla_add_region_t;
+
+/* The same values in another quantisation, in one operating region.
+ *
+ * output = clamp(requantize(input + input_offset) + output_offset)
+ *
+ * A mean has the sum of (input + input_offset) over all pixels in its place, and a multiplier that
+ * is divided by their number. */
+typedef struct {
+    uint32_t size;         /* elements computed */
+    int16_t input_offset;  /* minus the input's zero point, -127 .. 128 */
+    int16_t output_offset; /* the output's zero point, -128 .. 127 */
+    int8_t activation_min; /* clamp of the fused activation */
+    int8_t activation_max;
+    int8_t shift;       /* -31 .. 22 */
+    int32_t multiplier; /* Q31, 0 .. 2^31 - 1 */
+} tesla_rescale_region_t;
+
+/* The mean over the pixels of an image. */
+typedef struct {
+    uint32_t pixels;
+} tesla_mean_t;
+
+/* One input of a concatenation in one operating region: `blocks` blocks of rescale.size elements,
+ * the first of them at `start` in the output, the next ones `pitch` further each. */
+typedef struct {
+    uint32_t blocks;
+    uint32_t pitch;
+    uint32_t start;
+    tesla_rescale_region_t rescale;
+} tesla_concat_region_t;
+
+/* A softmax over rows of values in one operating region. A difference to the largest value of a row
+ * counts in units of 2^-26 once it is shifted to the left by `shift` and multiplied by
+ * multiplier / 2^31. */
+typedef struct {
+    uint32_t rows;
+    uint16_t length;    /* values of a row, 1 .. 511 */
+    int32_t multiplier; /* Q31, 2^30 .. 2^31 - 1 */
+    int16_t smallest;   /* differences below it count as nothing */
+    uint8_t shift;      /* 1 .. 31 */
+} tesla_softmax_region_t;
+
+/* A function of single values in one operating region. */
+typedef struct {
+    uint32_t size;       /* active elements */
+    const int8_t *table; /* [256], the outputs for -128 .. 127 */
+} tesla_lookup_region_t;
+
+/* Padding of an image, in pixels. */
+typedef struct {
+    uint16_t height; /* of the image without padding */
+    uint16_t width;
+    uint8_t top;
+    uint8_t bottom;
+    uint8_t left;
+    uint8_t right;
+} tesla_pad_t;
+
+/* What a region changes about padding. */
+typedef struct {
+    uint16_t channels; /* active */
+    int8_t value;      /* what stands for zero */
+} tesla_pad_region_t;
 
 #ifdef __cplusplus
 }

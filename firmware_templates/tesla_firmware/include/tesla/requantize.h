@@ -9,21 +9,25 @@
 /* Shifting a negative number right must keep its sign; C99 leaves that to the compiler. */
 typedef char tesla_needs_arithmetic_shift_right[((int32_t)-1 >> 1) == -1 ? 1 : -1];
 
-/* round(value * multiplier / 2^31 * 2^shift): first the doubling high product, ties towards plus
- * infinity, then the shift to the right, ties away from zero.
+/* round(a * b / 2^31), ties towards plus infinity; not for a = b = INT32_MIN. */
+static inline int32_t tesla_high_mul(int32_t a, int32_t b) {
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
+}
+
+/* round(value / 2^bits) for bits 0 .. 31, ties away from zero. */
+static inline int32_t tesla_shift_right(int32_t value, int32_t bits) {
+    const int32_t mask = (int32_t)(((uint32_t)1 << bits) - 1u);
+    const int32_t remainder = value & mask;
+    const int32_t threshold = (int32_t)((uint32_t)mask >> 1) + (value < 0 ? 1 : 0);
+    return (value >> bits) + (remainder > threshold ? 1 : 0);
+}
+
+/* round(value * multiplier / 2^31 * 2^shift): first the doubling high product, then the shift.
  * Ranges: multiplier 0 .. 2^31 - 1; shift -31 .. 30; value << max(shift, 0) must fit int32. */
 static inline int32_t tesla_requantize(int32_t value, int32_t multiplier, int8_t shift) {
     const int32_t left = shift > 0 ? (int32_t)(value * ((int32_t)1 << shift)) : value;
-    const int64_t product = (int64_t)left * multiplier + ((int64_t)1 << 30);
-    const int32_t high = (int32_t)(product >> 31);
-    if (shift >= 0) {
-        return high;
-    }
-    const int32_t right = -shift;
-    const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1u);
-    const int32_t remainder = high & mask;
-    const int32_t threshold = (int32_t)((uint32_t)mask >> 1) + (high < 0 ? 1 : 0);
-    return (high >> right) + (remainder > threshold ? 1 : 0);
+    const int32_t high = tesla_high_mul(left, multiplier);
+    return shift >= 0 ? high : tesla_shift_right(high, -shift);
 }
 
 /* `value` within `low` .. `high`, which int8 holds. */

@@ -83,7 +83,7 @@ static const tesla_fully_connected_t fc_layer = {
     .group_channels = 4,
 };
 
-/* One row per region, in the order of tesla_tiny_regions. */
+/* In the order of tesla_tiny_regions. */
 static const tesla_layer_region_t conv_regions[2] = {
     {1, 2, 128, -128, -128, 127, conv_bias_100, conv_multiplier_100, conv_shift_100},
     {1, 4, 128, -128, -128, 127, conv_bias_100, conv_multiplier_100, conv_shift_100},
