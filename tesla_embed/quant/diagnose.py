@@ -27,6 +27,8 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 STARVED_LEVELS = 8.0
 """A channel whose values span fewer steps than this has less than three bits left."""
+_WIDE_LEVELS = 64.0
+"""A channel that spans so many steps has what others lack."""
 FIRST = 3
 """How many layers are named to look at first."""
 _CLEAN_DB = 100.0
@@ -41,7 +43,7 @@ class LayerNoise:
     rounding alone leaves, at most 100. `saturated` is the share of outputs beyond the integers'
     range, `shift` the share of its own noise that is a shift of channels' means, `levels` the root
     mean square of the output in steps. Of the active `channels`, `starved` span fewer than eight
-    steps, and `dead` never change.
+    steps, and `dead` never change; the widest spans `widest` steps.
     """
 
     layer: str
@@ -56,6 +58,7 @@ class LayerNoise:
     channels: int
     starved: int
     dead: int
+    widest: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +115,7 @@ def advice(found: Sequence[LayerNoise], first: Sequence[str], *, shared: bool) -
     """What to try, from the figures of all layers; `shared`: all regions quantise alike."""
     at_first = [one for one in found if one.layer in first]
     texts = []
-    starving = max(found, key=lambda one: one.starved / max(one.channels - one.dead, 1))
-    if starving.starved > 0.25 * max(starving.channels - starving.dead, 1):
-        where = f"{starving.starved} of {starving.channels} channels of {starving.layer} starve"
-        remedy = "use --tables region" if shared else "train with a flatter --profile"
-        cause = "one range for all regions" if shared else "the profile is too steep"
-        texts.append(f"{where} at {starving.dp} % DP, {cause}: {remedy}")
+    texts += _starvation(found, shared=shared)
     full = max(found, key=lambda one: one.saturated)
     if full.saturated > 1e-3:
         texts.append(
@@ -140,6 +138,19 @@ def advice(found: Sequence[LayerNoise], first: Sequence[str], *, shared: bool) -
         texts.append(f"four bits are few for {', '.join(narrow)}: use --weights mixed --max-loss 1")
     texts.append("in any case: --qat trains the integers of all regions, for a few minutes")
     return texts
+
+
+def _starvation(found: Sequence[LayerNoise], *, shared: bool) -> list[str]:
+    """Channels that get few steps of their tensor's range, and why."""
+    # Where all channels are narrow alike, no profile is to blame.
+    uneven = [one for one in found if shared or one.widest >= _WIDE_LEVELS]
+    worst = max(uneven, key=lambda one: one.starved / max(one.channels - one.dead, 1), default=None)
+    if worst is None or worst.starved <= 0.25 * max(worst.channels - worst.dead, 1):
+        return []
+    where = f"{worst.starved} of {worst.channels} channels of {worst.layer} starve"
+    remedy = "use --tables region" if shared else "train with a flatter --profile"
+    cause = "one range for all regions" if shared else "the profile is too steep"
+    return [f"{where} at {worst.dp} % DP, {cause}: {remedy}"]
 
 
 def dequantized(model: Model) -> Model:
@@ -224,6 +235,7 @@ def _noise(graph: Graph, index: int, lane: Lane, own: npt.NDArray[np.int8]) -> L
         channels=type_.channels,
         starved=int(((span > 0) & (span < STARVED_LEVELS)).sum()),
         dead=int((span == 0).sum()),
+        widest=float(span.max()),
     )
 
 
