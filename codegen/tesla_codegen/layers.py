@@ -43,14 +43,14 @@ def input_parts(model: Model, op: Op) -> tuple[Parts, ...]:
 
 def kernel_name(model: Model, op: Op) -> str:
     """The C function that computes an operation."""
-    variant = "_parts" if input_parts(model, op) else ""
+    variant = _variant(model, op) if isinstance(op, Weighted) else ""
     match op:
         case FullyConnected():
-            return f"tesla_fully_connected{variant}_s8"
+            return f"tesla_fully_connected{variant}"
         case Conv2D():
-            return f"tesla_conv2d{variant}_s8"
+            return f"tesla_conv2d{variant}"
         case DepthwiseConv2D():
-            return f"tesla_depthwise_conv2d{variant}_s8"
+            return f"tesla_depthwise_conv2d{variant}"
         case MaxPool2D():
             return "tesla_max_pool2d_s8"
         case AveragePool2D():
@@ -73,6 +73,15 @@ def kernel_name(model: Model, op: Op) -> str:
             raise CodegenError(f"{op.name}: reshaping has no kernel")
         case _:
             assert_never(op)
+
+
+def _variant(model: Model, op: Weighted) -> str:
+    """Which of an operation's kernels: by the parts of its input and the bits of its weights."""
+    if not input_parts(model, op):
+        return f"_s{op.weights.bits}"
+    if op.weights.bits != 8:
+        raise CodegenError(f"{op.name}: reads a concatenation, which needs weights of eight bits")
+    return "_parts_s8"
 
 
 def layer_constants(model: Model, op: Op) -> Initializer | None:

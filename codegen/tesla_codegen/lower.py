@@ -12,7 +12,7 @@ import numpy as np
 from tesla_codegen.layers import input_parts, kernel_name, layer_constants
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
 from tesla_codegen.regions import region_arrays, row_type, table_bytes
-from tesla_codegen.tables import CArray, Initializer, c_array
+from tesla_codegen.tables import CArray, Initializer, c_array, packed
 from tesla_embed import __version__
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
@@ -32,12 +32,14 @@ RESERVED = frozenset(
         "callback",
         "command",
         "commands",
+        "compiler",
         "concat_region",
         "conv2d",
         "depthwise",
         "depthwise_conv2d",
         "depthwise_patch",
         "dot",
+        "dot_nibbles",
         "exchange",
         "fully_connected",
         "hello",
@@ -49,6 +51,7 @@ RESERVED = frozenset(
         "lookup_region",
         "mean",
         "measure",
+        "nibbles",
         "pad",
         "pad_region",
         "part",
@@ -162,7 +165,7 @@ def lower(model: Model) -> Project:
         alignment=ALIGNMENT,
         plan=memory,
         arena_bytes=max(memory.arena_bytes, ALIGNMENT),
-        weights=tuple(c_array(f"{op.name}_weights", op.weights.data) for op in weighted),
+        weights=tuple(c_array(f"{op.name}_weights", packed(op.weights)) for op in weighted),
         tables=tables,
         layers=tuple(c for op in ops if (c := layer_constants(model, op)) is not None),
         region_arrays=arrays,

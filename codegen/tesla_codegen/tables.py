@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from tesla_embed.ir.types import Weights
+
 _PER_LINE = {"int8": 20, "int32": 8}
 
 
@@ -68,6 +70,21 @@ def c_array(name: str, values: npt.NDArray[np.generic]) -> CArray:
     return CArray(
         c_type=f"{flat.dtype.name}_t", name=name, length=len(flat), lines=tuple(_lines(flat))
     )
+
+
+def packed(weights: Weights) -> npt.NDArray[np.generic]:
+    """Integer weights as they lie in flash, flat.
+
+    Of 4 bits, output channels 2 p and 2 p + 1 share the bytes of row p, the even one in the lower
+    half: leading input channels and leading output channels are then leading bytes and rows.
+    """
+    rows = weights.data.reshape(len(weights.data), -1)
+    if weights.bits == 8:
+        return rows.reshape(-1)
+    nothing = np.zeros((len(rows) % 2, rows.shape[1]), np.int8)
+    pairs = np.concatenate([rows, nothing]).astype(np.int64).reshape(-1, 2, rows.shape[1])
+    joined = (pairs[:, 0] & 15) | (pairs[:, 1] << 4)
+    return (joined & 255).astype(np.uint8).view(np.int8).reshape(-1)
 
 
 def _starts_with(longer: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> bool:

@@ -58,11 +58,14 @@ def float_activations(
         for op, table in zip(graph.ops, tables, strict=True):
             target = graph.tensors[op.output].type
             sources = [values[index] for index in op.inputs]
-            values[op.output] = _apply(op, table, target, sources)
+            values[op.output] = apply_float(op, table, target, sources)
         yield tuple(values[index] for index in range(len(graph.tensors)))
 
 
-def _apply(op: Op, table: Table | None, target: TensorType, sources: Sequence[Float64]) -> Float64:
+def apply_float(
+    op: Op, table: Table | None, target: TensorType, sources: Sequence[Float64]
+) -> Float64:
+    """The output `[N, *shape]` of one operation of a dense graph, given what it reads."""
     x = sources[0]
     match op:
         case FullyConnected():

@@ -29,7 +29,8 @@ def specialize(model: Model, region: Region) -> Model:
             continue
         data = active_weights(op, parts[op.input], parts[op.output])
         scale = None if table.weight_scale is None else table.weight_scale.copy()
-        ops[index] = dataclasses.replace(op, weights=Weights(data=data, scale=scale))
+        weights = Weights(data=data, scale=scale, bits=op.weights.bits)
+        ops[index] = dataclasses.replace(op, weights=weights)
     graph = dataclasses.replace(model.graph, tensors=tensors, ops=tuple(ops))
     return dataclasses.replace(model, graph=graph, regions=(region,))
 

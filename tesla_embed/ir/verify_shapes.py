@@ -27,6 +27,8 @@ from tesla_embed.ir.rules import require
 from tesla_embed.ir.types import TensorType, Weights
 from tesla_embed.ir.verify_numbers import check_scale
 
+BITS = (4, 8)
+"""Widths of a weight that there are kernels for."""
 MAX_WINDOW = 255
 """Largest window, stride and dilation, in pixels: what the kernels' 8-bit sizes hold."""
 
@@ -155,10 +157,15 @@ def _weights(op: Weighted, weights: Weights, rank: int) -> None:
     require(data.ndim == rank and data.size > 0, op.name, f"weights need {rank} dimensions")
     if data.dtype == np.float32:
         require(weights.scale is None, op.name, "float weights have no scale")
+        require(weights.bits == 8, op.name, "float weights have no width in bits")
         require(bool(np.isfinite(data).all()), op.name, "weights are not finite")
         return
     require(data.dtype == np.int8, op.name, f"weights are {data.dtype}, not int8 or float32")
-    require(bool((data != -128).all()), op.name, "int8 weights must lie in -127…127")
+    require(weights.bits in BITS, op.name, f"weights of {weights.bits} bits are not 4 or 8")
+    low, high = int(data.min()), int(data.max())
+    fits = -weights.largest <= low <= high <= weights.largest
+    limits = f"-{weights.largest}…{weights.largest}"
+    require(fits, op.name, f"int{weights.bits} weights must lie in {limits}")
     require(weights.scale is not None, op.name, "int8 weights need a scale")
     assert weights.scale is not None  # for the type checker
     check_scale(op.name, weights.scale, len(data))

@@ -19,12 +19,10 @@ from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import UNIT, Concat, Op, Passing, Unit, Weighted
 from tesla_embed.ir.parts import active_indices, channel_parts
 from tesla_embed.ir.requantization import quantization
-from tesla_embed.ir.types import DType, Quantization, Tensor, TensorType, Weights
+from tesla_embed.ir.types import DType, Quantization, Tensor, TensorType
 from tesla_embed.ir.verify import verify
 from tesla_embed.quant.calibrate import Ranges
-
-_MIN_RELATIVE_SCALE = 2.0**-10
-"""A channel's scale, relative to the layer's largest; keeps dead channels representable."""
+from tesla_embed.quant.rounding import activation_quantization, quantize_weights
 
 
 def quantize(model: Model, ranges: Sequence[Ranges]) -> Model:
@@ -47,27 +45,6 @@ def quantize(model: Model, ranges: Sequence[Ranges]) -> Model:
         for region, observed in zip(model.regions, ranges, strict=True)
     )
     return verify(dataclasses.replace(model, graph=graph, regions=regions))
-
-
-def quantize_weights(data: npt.NDArray[np.float32]) -> Weights:
-    """Symmetric int8 per output channel (axis 0): `scale = max |w| / 127`."""
-    rows = data.reshape(len(data), -1).astype(np.float64)
-    largest = np.abs(rows).max(axis=1)
-    floor = max(float(largest.max()) * _MIN_RELATIVE_SCALE, float(np.finfo(np.float32).tiny))
-    # Rounded to float32: what a .tflite can carry, exactly.
-    scale = (np.maximum(largest, floor) / 127.0).astype(np.float32).astype(np.float64)
-    integers = np.clip(np.rint(rows / scale[:, None]), -127, 127).astype(np.int8)
-    return Weights(data=integers.reshape(data.shape), scale=scale)
-
-
-def activation_quantization(low: float, high: float) -> Quantization:
-    """Affine int8 parameters that cover `low` to `high` and represent 0 exactly."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32((high - low) / 255.0))
-    if not scale > 0.0:
-        return Quantization(scale=1.0, zero_point=0)
-    zero_point = round(-128 - low / scale)
-    return Quantization(scale=scale, zero_point=max(-128, min(127, zero_point)))
 
 
 def _quantize_op(op: Op) -> Op:
@@ -121,12 +98,26 @@ def _quantize_table(
     """`rows` are the active output channels."""
     if table is None or not isinstance(op, Weighted) or op.weights.scale is None:
         return None
-    weight_scale = op.weights.scale[rows]
-    if table.gain is not None:  # rounded to float32 again: what a .tflite can carry
-        weight_scale = (weight_scale * table.gain).astype(np.float32).astype(np.float64)
-        if not bool((weight_scale > 0).all() and np.isfinite(weight_scale).all()):
+    bias = table.bias.astype(np.float64)
+    return integer_table(where, bias, op.weights.scale[rows], table.gain, source)
+
+
+def integer_table(
+    where: str,
+    bias: npt.NDArray[np.float64],
+    scale: npt.NDArray[np.float64],
+    gain: npt.NDArray[np.float64] | None,
+    source: TensorType,
+) -> Table:
+    """The table of real biases, weight scales and gains, one of each per active output channel.
+
+    `where` names layer and region in the `QuantizationError` that says what does not fit.
+    """
+    if gain is not None:  # rounded to float32 again: what a .tflite can carry
+        scale = (scale * gain).astype(np.float32).astype(np.float64)
+        if not bool((scale > 0).all() and np.isfinite(scale).all()):
             raise QuantizationError(f"{where}: a gain is out of range; train the network again")
-    bias = np.rint(table.bias.astype(np.float64) / (quantization(source).scale * weight_scale))
-    if bool((np.abs(bias) > INT32_MAX).any()):
+    units = np.rint(bias / (quantization(source).scale * scale))
+    if bool((np.abs(units) > INT32_MAX).any()):
         raise QuantizationError(f"{where}: a bias does not fit int32; its channel is nearly dead")
-    return Table(bias=bias.astype(np.int32), weight_scale=weight_scale)
+    return Table(bias=units.astype(np.int32), weight_scale=scale)

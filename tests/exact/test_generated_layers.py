@@ -15,6 +15,7 @@ from graphs import (
     extreme_model,
     first_difference,
     int8_inputs,
+    narrow_model,
     quantized_model,
 )
 
@@ -83,6 +84,18 @@ def test_gcc_optimised(tmp_path: Path, level: str) -> None:
 
 def test_clang(tmp_path: Path) -> None:
     models = mixed(range(300, 315), range(300, 315))
+    native = Native(models, tmp_path, require(zig), ["-O2"])
+    assert differences(native, models, samples=10) == []
+
+
+def test_weights_of_four_bits(tmp_path: Path) -> None:
+    """Two to a byte: odd numbers of channels, regions that end within a byte, every kernel."""
+    native = Native([*map(narrow_model, range(120))], tmp_path, require(gcc), ["-O1", *SANITIZERS])
+    assert differences(native, native.models, samples=5) == []
+
+
+def test_weights_of_four_bits_clang(tmp_path: Path) -> None:
+    models = [*map(narrow_model, range(500, 515))]
     native = Native(models, tmp_path, require(zig), ["-O2"])
     assert differences(native, models, samples=10) == []
 

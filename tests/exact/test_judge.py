@@ -7,7 +7,14 @@ from itertools import product
 import numpy as np
 import pytest
 from conftest import require
-from graphs import RICH, extreme_model, first_difference, int8_inputs, quantized_model
+from graphs import (
+    RICH,
+    extreme_model,
+    first_difference,
+    int8_inputs,
+    narrow_model,
+    quantized_model,
+)
 
 from tesla_embed.errors import ToolchainError, UnsupportedOp
 from tesla_embed.ir.graph import Graph, Model, Region, Table
@@ -53,7 +60,7 @@ def disagreements(model: Model, seed: int, samples: int = 5) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("make", [quantized_model, extreme_model])
+@pytest.mark.parametrize("make", [quantized_model, extreme_model, narrow_model])
 def test_random_models(make: Callable[..., Model]) -> None:
     found = [d for seed in range(150) for d in disagreements(make(seed, portable=True), seed)]
     assert found == []

@@ -1,6 +1,7 @@
 """Random scalable models for tests, and the C of many models in one program.
 
-`float_model`, `quantized_model` and `extreme_model` make verified models from a seed alone.
+`float_model`, `quantized_model`, `extreme_model` and `narrow_model` make verified models from a
+seed alone.
 """
 
 from graphs.extremes import extreme_model
@@ -12,6 +13,7 @@ from graphs.models import (
     int8_inputs,
     quantized_model,
 )
+from graphs.narrow import narrow_model
 from graphs.native import STRICT, Int8, Native, Request, compile_c, first_difference
 
 __all__ = [
@@ -27,5 +29,6 @@ __all__ = [
     "float_inputs",
     "float_model",
     "int8_inputs",
+    "narrow_model",
     "quantized_model",
 ]

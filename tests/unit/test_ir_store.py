@@ -17,6 +17,7 @@ from graphs import (
     first_difference,
     float_model,
     int8_inputs,
+    narrow_model,
     quantized_model,
 )
 from hypothesis import HealthCheck, given, settings
@@ -107,10 +108,15 @@ def same(a: Model, b: Model) -> bool:
                 return False
             if table and twin and not np.array_equal(table.bias, twin.bias):
                 return False
+    for op, again in zip(a.graph.ops, b.graph.ops, strict=True):
+        if isinstance(op, Weighted) and isinstance(again, Weighted):
+            bits = op.weights.bits == again.weights.bits
+            if not bits or not np.array_equal(op.weights.data, again.weights.data):
+                return False
     return a.graph.tensors == b.graph.tensors
 
 
-@pytest.mark.parametrize("make", [float_model, quantized_model, extreme_model])
+@pytest.mark.parametrize("make", [float_model, quantized_model, extreme_model, narrow_model])
 def test_round_trip(tmp_path: Path, make: Any) -> None:
     for seed in range(15):
         model = dataclasses.replace(
@@ -192,6 +198,7 @@ def changed_models(model: Model) -> dict[str, Model]:
         "name": dataclasses.replace(model, name="other"),
         "layer name": with_op(name="other"),
         "weights": with_op(weights=Weights(data=data, scale=op.weights.scale.copy())),
+        "weights' width": with_op(weights=dataclasses.replace(op.weights, bits=4)),
         "weights' scale": with_op(weights=Weights(data=op.weights.data, scale=scale)),
         "bias": with_table(Table(bias=bias, weight_scale=table.weight_scale)),
         "table scale": with_table(Table(bias=table.bias, weight_scale=factors)),

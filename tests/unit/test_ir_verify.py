@@ -142,8 +142,8 @@ def table_with(index: int, table: Table | None) -> Change:
     return change
 
 
-def weights_with(index: int, data: Any, scale: Any = None) -> Change:
-    return op_with(index, weights=Weights(data=np.array(data), scale=scale))
+def weights_with(index: int, data: Any, scale: Any = None, bits: int = 8) -> Change:
+    return op_with(index, weights=Weights(data=np.array(data), scale=scale, bits=bits))
 
 
 def window_with(index: int, **fields: Any) -> Change:
@@ -224,6 +224,15 @@ RULES: dict[str, tuple[Change, str]] = {
     "infinite weight": (weights_with(0, I8 + np.float32(np.inf)), "conv: weights are not finite"),
     "weights' type": (weights_with(0, I8.astype(np.int16), EIGHTH), "conv: weights are int16"),
     "weight -128": (weights_with(0, I8 - np.int8(127) - np.int8(1), EIGHTH), "lie in -127…127"),
+    "weight of -8": (
+        weights_with(0, I8 * 0 - np.int8(8), EIGHTH, 4),
+        "int4 weights must lie in -7…7",
+    ),
+    "five bits": (weights_with(0, I8 * 0, EIGHTH, 5), "conv: weights of 5 bits are not 4 or 8"),
+    "float of four bits": (
+        weights_with(0, I8.astype(np.float32), None, 4),
+        "conv: float weights have no width",
+    ),
     "no scale": (weights_with(0, I8), "conv: int8 weights need a scale"),
     "scales short": (weights_with(0, I8, EIGHTH[:5].copy()), "conv: needs 6 weight scales"),
     "scales' type": (weights_with(0, I8, EIGHTH.astype(np.float32)), "conv: needs 6 weight scales"),

@@ -19,7 +19,7 @@ from tesla_embed.ir.types import DType, Tensor, TensorType, Weights
 from tesla_embed.ir.verify import verify
 from tesla_embed.quant import calibrate, quantize
 from tesla_embed.quant.equalize import equalize
-from tesla_embed.quant.quantize import activation_quantization, quantize_weights
+from tesla_embed.quant.rounding import activation_quantization, quantize_weights
 
 quick = settings(derandomize=True, deadline=None, max_examples=300)
 BOUND = st.floats(-1e30, 1e30)

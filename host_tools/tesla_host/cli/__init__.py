@@ -19,9 +19,11 @@ from tesla_host.cli.build import build, doctor, targets
 from tesla_host.cli.cam import cam
 from tesla_host.cli.compare import compare
 from tesla_host.cli.demo import demo
+from tesla_host.cli.diagnose import diagnose
 from tesla_host.cli.foreign import export, import_, inspect, run
 from tesla_host.cli.measure import profile, verify
-from tesla_host.cli.model import generate, quantize
+from tesla_host.cli.model import generate
+from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
 from tesla_host.cli.train import evaluate, train
 
@@ -34,8 +36,8 @@ app = typer.Typer(
     "compute.",
 )
 for verb in (
-    demo, train, evaluate, compare, cam, quantize, import_, inspect, run, export, generate, build,
-    profile, verify, report, targets, doctor,
+    demo, train, evaluate, compare, cam, quantize, diagnose, import_, inspect, run, export,
+    generate, build, profile, verify, report, targets, doctor,
 ):  # fmt: skip
     app.command(verb.__name__.rstrip("_"))(verb)
 app.add_typer(bench, name="bench")

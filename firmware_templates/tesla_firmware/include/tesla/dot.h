@@ -2,13 +2,9 @@
 #ifndef TESLA_DOT_H
 #define TESLA_DOT_H
 
-#include <stdint.h>
+#include "tesla/compiler.h"
 
-#if defined(__GNUC__)
-#define TESLA_NOINLINE __attribute__((noinline))
-#else
-#define TESLA_NOINLINE
-#endif
+#include <stdint.h>
 
 /* Adds sum((input[i] + offset) * weights[r * stride + i]) over i < count to sums[r], r = 0 .. 3.
  *

@@ -37,6 +37,17 @@ void tesla_depthwise_conv2d_s8(const tesla_depthwise_conv2d_t *layer,
                                const tesla_layer_region_t *region, const int8_t *input,
                                const int8_t *weights, int8_t *output);
 
+/* The same three with weights of four bits, two output channels to a byte (tesla/nibbles.h): where
+ * int8 weights are [full outputs][...], these are [(full outputs + 1) / 2][...]. */
+void tesla_fully_connected_s4(const tesla_fully_connected_t *layer,
+                              const tesla_layer_region_t *region, const int8_t *input,
+                              const int8_t *weights, int8_t *output);
+void tesla_conv2d_s4(const tesla_conv2d_t *layer, const tesla_layer_region_t *region,
+                     const int8_t *input, const int8_t *weights, int8_t *output);
+void tesla_depthwise_conv2d_s4(const tesla_depthwise_conv2d_t *layer,
+                               const tesla_layer_region_t *region, const int8_t *input,
+                               const int8_t *weights, int8_t *output);
+
 /* The same three for an input of several parts, as concatenations make: `parts` has `count` entries
  * whose active channels add up to region->input_channels, their full ones to the weights' width.
  * This convolution is also the one for dilated windows. */

@@ -1,8 +1,8 @@
 /* Parameters of the integer kernels: what is fixed per layer, and what a region changes.
  *
  * Activations are int8, dense, channels innermost: an image is [height][width][channels] with the
- * *active* channels of the region only. Weights are int8 and exist once, at full width; a region
- * uses the leading input and output channels of every filter. */
+ * *active* channels of the region only. Weights are int8, or four bits (tesla/nibbles.h), and exist
+ * once, at full width; a region uses the leading input and output channels of every filter. */
 #ifndef TESLA_LAYERS_H
 #define TESLA_LAYERS_H
 
