@@ -10,7 +10,7 @@ trained at work too), or `recalibrate` measures them afterwards on training data
 `ConfigError`, percentages without a row.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.channels import Span
-from tesla_embed.nn.layers import ScalableLayer, set_dp
+from tesla_embed.nn.layers import Axis, ScalableLayer, set_dp
 
 ROWS = tuple(range(5, 101, 5))
 """DP percentages that have statistics of their own unless told otherwise."""
@@ -101,15 +101,17 @@ class IncompleteBatchNorm(ScalableLayer):
                     tensor.fill_(value)
             self.batches.zero_()
 
-    def narrow(self) -> None:
-        """Keep only the active channels, and no profile; the groups are the caller's."""
-        for name in ("weight", "bias"):
-            value: Tensor | None = getattr(self, name)
-            if value is not None:
-                setattr(self, name, nn.Parameter(self.source.take(value).detach().clone()))
-        self.means = self.source.take(self.means, 1).clone()
-        self.variances = self.source.take(self.variances, 1).clone()
-        self.profile = None
+    def forget(self) -> None:
+        """Drop the statistics of all rows but the last: other channels lead now than before."""
+        self.means[:-1], self.variances[:-1] = 0.0, 1.0
+        self.batches[:-1] = 0
+
+    def axes(self) -> Mapping[str, tuple[Axis, ...]]:
+        """Everything lies along the channels."""
+        vectors: dict[str, tuple[Axis, ...]] = dict.fromkeys(
+            ("weight", "bias", "profile"), ("target",)
+        )
+        return {**vectors, "means": ("other", "target"), "variances": ("other", "target")}
 
     def row(self, dp: int) -> int:
         """The row whose statistics serve evaluation at `dp` percent."""
