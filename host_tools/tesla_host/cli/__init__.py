@@ -23,6 +23,7 @@ from tesla_host.cli.diagnose import diagnose
 from tesla_host.cli.foreign import export, import_, inspect, run
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate
+from tesla_host.cli.prune import prune, sort
 from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
 from tesla_host.cli.train import evaluate, train
@@ -36,8 +37,8 @@ app = typer.Typer(
     "compute.",
 )
 for verb in (
-    demo, train, evaluate, compare, cam, quantize, diagnose, import_, inspect, run, export,
-    generate, build, profile, verify, report, targets, doctor,
+    demo, train, evaluate, compare, cam, sort, prune, quantize, diagnose, import_, inspect, run,
+    export, generate, build, profile, verify, report, targets, doctor,
 ):  # fmt: skip
     app.command(verb.__name__.rstrip("_"))(verb)
 app.add_typer(bench, name="bench")
