@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from tesla_embed.errors import ConfigError
 from tesla_embed.nn.norm import norms
 
 
@@ -96,10 +97,13 @@ def is_first_process() -> bool:
 def choose_device(name: str) -> torch.device:
     """The device of a recipe: "auto" is the graphics processor where there is one, else the CPU.
 
-    Under torchrun every process of a machine gets a graphics processor of its own.
+    Under torchrun every process of a machine gets a graphics processor of its own. Raises
+    `ConfigError` where there is none and one is asked for.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device={name} needs CUDA, which PyTorch does not find; use device=cpu")
     if name == "cuda":
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device(name)

@@ -21,7 +21,7 @@ from tesla_embed.nn.scalable import channel_groups, make_scalable
 from tesla_embed.train import loop
 from tesla_embed.train.algorithms import make_algorithm
 from tesla_embed.train.initial import load_initial
-from tesla_embed.train.parallel import Workers
+from tesla_embed.train.parallel import Workers, choose_device
 from tesla_embed.train.recipe import load_recipe
 
 
@@ -140,6 +140,13 @@ def test_ranges_of_multiple_profiles_follow_rounded_widths() -> None:
     assert isinstance(network, Network) and not norms(network)
     (gamma, *_) = (m.profile for m in network.modules() if getattr(m, "profile", None) is not None)
     assert gamma.tolist() == pytest.approx([1, 1, 1, 1, *(1 / i for i in range(5, 11))])
+
+
+def test_a_device_that_is_not_there() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ConfigError, match=r"device=cuda needs CUDA, .* use device=cpu"):
+        choose_device("cuda")
 
 
 def test_a_row_of_statistics_is_chosen_by_percentage_first() -> None:

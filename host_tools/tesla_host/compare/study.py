@@ -66,6 +66,7 @@ def compare(study: Study, out: Path, jobs: int, observer: Observer) -> Compariso
     where matplotlib is missing.
     """
     _need_matplotlib()
+    atomic.check_writable(out / "compare.json")
     from tesla_host.compare.figure import draw
 
     runs = plan(study.recipes, study.rows, study.seeds, study.overrides)
