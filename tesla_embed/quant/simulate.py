@@ -22,11 +22,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tesla_embed.errors import QuantizationError
-from tesla_embed.ir.fixedpoint import INT32_MAX, Multiplier
+from tesla_embed.ir.fixedpoint import INT32_MAX, Multiplier, quantize_multiplier
 from tesla_embed.ir.graph import Model, Region, Table
 from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected, Op, Weighted
 from tesla_embed.ir.parts import active_indices, channel_parts
-from tesla_embed.ir.requantization import quantization, quantize_input, requantization
+from tesla_embed.ir.requantization import (
+    activation_range,
+    quantization,
+    quantize_input,
+    rescale_factors,
+)
 from tesla_embed.ir.types import TensorType, Weights
 from tesla_embed.ir.verify import verify
 from tesla_embed.quant.simulate_ops import channels_first, clamped, padded, straight, weightless
@@ -123,7 +128,10 @@ class Simulation(nn.Module):
                 groups=groups,
             ).permute(0, 2, 3, 1)
         fixed = plan.fixed[index]
-        scaled = _requantize(sums.detach().to(torch.int64), *fixed.factors)
+        if isinstance(op, FullyConnected):
+            scaled = _rounded(sums.detach().double() * fixed.scale)
+        else:
+            scaled = _requantize(sums.detach().to(torch.int64), *fixed.factors)
         smooth = (sums * fixed.scale.to(kind)).to(torch.float32)
         result = clamped(smooth, scaled.to(torch.float32), fixed.low, fixed.high)
         return result.reshape(len(x), *plan.types[op.output].shape)
@@ -195,15 +203,22 @@ class _Plan:
 
 def _fix(op: Weighted, table: Table, source: TensorType, target: TensorType) -> _Fixed:
     assert table.weight_scale is not None
-    q = requantization(op, table, source, target)
-    unit = quantization(source).scale * table.weight_scale
+    entry, exit_ = quantization(source), quantization(target)
+    low, high = activation_range(op.activation, exit_)
+    unit = entry.scale * table.weight_scale
+    factors = rescale_factors(source, target, table)
     return _Fixed(
         unit=torch.from_numpy(unit),
-        scale=torch.from_numpy(unit / quantization(target).scale),
-        factors=_tensors(q.factors),
-        low=q.activation_min - q.output_offset,
-        high=q.activation_max - q.output_offset,
+        scale=torch.from_numpy(factors),
+        factors=_tensors(quantize_multiplier(factors)),
+        low=low - exit_.zero_point,
+        high=high - exit_.zero_point,
     )
+
+
+def _rounded(real: Tensor) -> Tensor:
+    """Halves away from zero: what the integers of a fully connected layer are proved to do."""
+    return torch.trunc(real + torch.copysign(torch.full_like(real, 0.5), real))
 
 
 def _requantize(sums: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:

@@ -8,9 +8,9 @@
 /* The last outputs, one or two, of one row of weights. */
 static void last_outputs(const tesla_layer_region_t *region, uint32_t out, const int32_t sums[2],
                          int8_t *output) {
-    output[out] = tesla_finish(region, out, region->bias[out] + sums[0]);
+    output[out] = tesla_finish_once(region, out, region->bias[out] + sums[0]);
     if (out + 1u < region->output_channels) {
-        output[out + 1u] = tesla_finish(region, out + 1u, region->bias[out + 1u] + sums[1]);
+        output[out + 1u] = tesla_finish_once(region, out + 1u, region->bias[out + 1u] + sums[1]);
     }
 }
 
@@ -34,7 +34,10 @@ void tesla_fully_connected_s4(const tesla_fully_connected_t *layer,
             values += channels;
             group += layer->group_channels;
         }
-        tesla_finish4(region, out, sums, &output[out]);
+#pragma GCC unroll 1
+        for (uint32_t i = 0; i < 4u; ++i) {
+            output[out + i] = tesla_finish_once(region, out + i, sums[i]);
+        }
     }
     for (; out < region->output_channels; out += 2u) {
         int32_t sums[2] = {0, 0};
