@@ -27,13 +27,14 @@ from tesla_embed.nn.export import to_model
 from tesla_embed.nn.layers import set_dp
 from tesla_embed.nn.networks import Network, build
 from tesla_embed.nn.norm import IncompleteBatchNorm, recalibrate
-from tesla_embed.train.algorithms import make_algorithm
+from tesla_embed.train.algorithms import find_algorithm, make_algorithm
 from tesla_embed.train.algorithms.base import Algorithm, Stage
 from tesla_embed.train.atp import update
 from tesla_embed.train.augment import Augmenter, make_augmenter
+from tesla_embed.train.calibration import calibration_batches
 from tesla_embed.train.checkpoint import CheckpointInfo, save_checkpoint
 from tesla_embed.train.evaluate import measure
-from tesla_embed.train.initial import digest, load_initial
+from tesla_embed.train.initial import adopt_widths, digest, load_initial
 from tesla_embed.train.log import TrainingLog
 from tesla_embed.train.optimizer import learning_rate, set_learning_rate
 from tesla_embed.train.parallel import Workers, choose_device, workers
@@ -44,8 +45,6 @@ CHECKPOINT_NAME = "checkpoint.safetensors"
 MODEL_NAME = "model.safetensors"
 _STREAM = 4
 """Sets PyTorch's random numbers apart from all others that follow from the seed."""
-_CALIBRATION_BATCH = 250
-"""Examples at a time when batch norm is recalibrated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +106,18 @@ def train(
 ) -> TrainResult:
     """Train by `recipe`, or continue the interrupted run of the same recipe in `folder`.
 
-    `initial` is a file of weights to start from. Under torchrun all processes train together, with
-    a batch of the recipe each, and the first one writes the files; `observer` is told there.
+    `initial` is a file of weights to start from; the network takes over the widths of a pruned one.
+    Under torchrun all processes train together, with a batch of the recipe each, and the first one
+    writes the files; `observer` is told there.
     Raises `ConfigError`; the last whole checkpoint stays.
     """
     device = choose_device(recipe.device)
+    if initial is not None:
+        if not find_algorithm(recipe.algorithm).keeps_weights:
+            raise ConfigError(
+                f"algorithm {recipe.algorithm} draws its own weights; leave --init out"
+            )
+        recipe = adopt_widths(recipe, initial)
     with _threads(recipe.threads), workers(device) as group:
         run = _prepare(recipe, data, initial, group, device)
         path, state = folder / CHECKPOINT_NAME, run.state
@@ -154,8 +160,6 @@ def _prepare(
         recipe.batch_norm,
     )
     _check_limits(recipe, network)
-    if initial is not None and not algorithm.keeps_weights:
-        raise ConfigError(f"algorithm {recipe.algorithm} draws its own weights; leave --init out")
     if initial is not None:
         load_initial(network, initial)
     algorithm.prepare(network)
@@ -183,9 +187,7 @@ def _lacks(network: Network, row: int) -> bool:
 
 def _samples(run: _Run) -> Iterator[Tensor]:
     """The training examples that batch norm is recalibrated on, in batches of equal size."""
-    count = min(run.state.recipe.batch_norm.samples, len(run.training))
-    for part in np.array_split(np.arange(count), math.ceil(count / _CALIBRATION_BATCH)):
-        yield torch.from_numpy(run.training.floats(part)).to(run.device)
+    return calibration_batches(run.training, run.state.recipe.batch_norm.samples, run.device)
 
 
 def _row(event: EpochDone, epochs: int, rate: float, seconds: float) -> dict[str, object]:
