@@ -20,6 +20,7 @@ from tesla_host.cli.compare import compare
 from tesla_host.cli.demo import demo
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate, quantize
+from tesla_host.cli.prune import prune, sort
 from tesla_host.cli.report import report
 from tesla_host.cli.train import evaluate, train
 
@@ -32,8 +33,8 @@ app = typer.Typer(
     "compute.",
 )
 for verb in (
-    demo, train, evaluate, compare, cam, quantize, generate, build, profile, verify, report,
-    targets, doctor,
+    demo, train, evaluate, compare, cam, sort, prune, quantize, generate, build, profile, verify,
+    report, targets, doctor,
 ):  # fmt: skip
     app.command()(verb)
 
