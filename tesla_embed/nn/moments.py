@@ -29,10 +29,11 @@ from tesla_embed.nn.layers import IncompleteLayer, IncompleteLinear
 from tesla_embed.nn.norm import IncompleteBatchNorm
 from tesla_embed.nn.steps import Kind, Step, Trace
 
-_CLIPS = {
+CLIPS = {
     **dict.fromkeys(("ReLU", "relu", "relu_"), math.inf),
     **dict.fromkeys(("ReLU6", "relu6"), 6.0),
 }
+"""Functions that cut off what is negative, and where they cut off above."""
 _NOTHING = frozenset(
     ("Identity", "Dropout", "Dropout1d", "Dropout2d", "dropout", "dropout2d", "contiguous")
 )
@@ -110,8 +111,8 @@ def _step(step: Step, span: Span, sources: list[Moments]) -> Moments:
             return _norm(step.module)
         case Kind.WEIGHTED if isinstance(step.module, IncompleteLayer):
             return _weighted(step.module, sources[0])
-        case Kind.ELEMENTWISE if step.function in _CLIPS:
-            return clipped(sources[0], _CLIPS[step.function])
+        case Kind.ELEMENTWISE if step.function in CLIPS:
+            return clipped(sources[0], CLIPS[step.function])
         case Kind.ELEMENTWISE if step.function in _NOTHING:
             return sources[0]
         case Kind.POOL:

@@ -51,6 +51,7 @@ class IncompleteBatchNorm(ScalableLayer):
     row of a higher percentage having all channels of the lower ones, else the last row. The profile
     γ `[C]` comes after normalising, which would undo it; `None` is all ones.
     `means` and `variances` are `[rows, C]`, `batches` `[rows]` counts what a row was made from.
+    `fade(w, b)`, if there is one, makes a factor for every channel that acts while training.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class IncompleteBatchNorm(ScalableLayer):
         super().__init__(span, span)
         self.eps, self.momentum, self.rows, self.track = like.eps, like.momentum, tuple(rows), track
         self.calibrating = False
+        self.fade: Callable[[Tensor, Tensor], Tensor] | None = None
         for name in ("weight", "bias"):
             value: Tensor | None = getattr(like, name)
             kept = None if value is None else nn.Parameter(value.detach().clone())
@@ -136,6 +138,9 @@ class IncompleteBatchNorm(ScalableLayer):
         """Scale and shift, multiplied by γ: cheaper than to multiply the result."""
         weight = None if self.weight is None else self.source.take(self.weight)
         bias = None if self.bias is None else self.source.take(self.bias)
+        if self.fade is not None and self.training and weight is not None and bias is not None:
+            mask = self.fade(weight, bias)
+            weight, bias = weight * mask, bias * mask
         if self.profile is None:
             return weight, bias
         gamma = self.source.take(self.profile)

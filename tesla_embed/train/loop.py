@@ -27,6 +27,7 @@ from tesla_embed.nn.export import to_model
 from tesla_embed.nn.layers import set_dp
 from tesla_embed.nn.networks import Network, build
 from tesla_embed.nn.norm import IncompleteBatchNorm, recalibrate
+from tesla_embed.nn.soften import Pressure, soften
 from tesla_embed.train.algorithms import find_algorithm, make_algorithm
 from tesla_embed.train.algorithms.base import Algorithm, Stage
 from tesla_embed.train.atp import update
@@ -93,6 +94,7 @@ class _Run:
     validation: Split
     workers: Workers
     device: torch.device
+    pressure: Pressure
 
 
 def train(
@@ -165,7 +167,8 @@ def _prepare(
     algorithm.prepare(network)
     network.to(device)
     state = RunState(recipe, network, digest(initial) if initial is not None else "")
-    return _Run(algorithm, state, *splits, group, device)
+    pressure = soften(network, recipe.soft_pruning)
+    return _Run(algorithm, state, *splits, group, device, pressure)
 
 
 def _finish(run: _Run) -> Network:
@@ -175,6 +178,7 @@ def _finish(run: _Run) -> Network:
         empty = [row for row in options.rows if _lacks(network, row)]
         again = options.rows if options.mode == "recalibrate" else empty
         recalibrate(network, lambda: _samples(run), again)
+    run.pressure.release()
     set_dp(network, 100)
     return network.cpu()
 
@@ -247,6 +251,7 @@ def _epoch(run: _Run, stage: Stage) -> EpochDone:
     counters.epoch += 1
     counters.epochs += 1
     objective, accuracy = _validate(run, stage.objective)
+    objective += run.pressure.loss().item()
     if not math.isfinite(loss + objective):
         raise ConfigError(
             f"the loss is {loss} after epoch {counters.epoch} of stage {stage.name}; lower "
@@ -340,6 +345,7 @@ def _backward(
     if examples is not None:
         with _precision(run.state.recipe.precision, run.device):
             loss = run.algorithm.backward(network, stage, *examples, step)
+        loss += run.pressure.add_gradients()  # outside of the reduced precision
     run.workers.average_gradients(network, share)
     return loss
 

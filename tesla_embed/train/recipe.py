@@ -18,6 +18,7 @@ from msgspec import structs
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.networks import NetworkConfig
 from tesla_embed.nn.norm import BatchNormOptions
+from tesla_embed.nn.soften import SoftPruning
 from tesla_embed.train.usage import read_usage
 
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
@@ -182,6 +183,7 @@ class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     universal: Universal = Universal()
     individual: Individual = Individual()
     budget: Budget = Budget()
+    soft_pruning: SoftPruning = SoftPruning()
 
     def __post_init__(self) -> None:
         drawn = len(self.r_tesla.regions or self.tesla.tasks)
