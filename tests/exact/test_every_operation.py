@@ -7,51 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import require
-from graphs import quantized_model
-from graphs.grow import Builder, Cell
-from graphs.models import finish, float_inputs
+from graphs import every_operation, quantized_model
 from shell import call
 
-from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Op
 from tesla_embed.ir.parts import channel_parts
 from tesla_embed.ir.store import save_model
-from tesla_embed.ir.verify import verify
 from tesla_embed.nn.networks import build
 from tesla_embed.nn.norm import norms
-from tesla_embed.quant import calibrate, quantize
 from tesla_embed.train.checkpoint import CheckpointInfo, save_checkpoint
 from tesla_embed.train.recipe import load_recipe
 from tesla_host.toolchain import find_compiler
-
-
-def every_operation() -> Model:
-    """Residual, separable, dilated, padded and joined, in three regions."""
-    builder = Builder(np.random.default_rng(7), portable=True)
-    builder.begin((9, 8, 3))
-    builder.conv(Cell(6, scalable=True), style="keep")
-    builder.depthwise(style="keep")
-    builder.residual()
-    start = builder.at
-    branches = []
-    for size in (5, 7):
-        builder.at = start
-        builder.conv(Cell(size, scalable=True), style="keep")
-        branches.append(builder.at)
-    builder.join(branches, axis=2)
-    builder.depthwise(style="same", multiplier=2)
-    builder.pad()
-    builder.pool(average=True)
-    builder.conv(Cell(8, scalable=True), style="same")
-    builder.pool(average=False)
-    builder.rescale()
-    builder.mean()
-    builder.logistic()
-    builder.reshape((builder.last.size,))
-    builder.fully_connected(scalable=False)
-    builder.softmax()
-    model = verify(finish(builder, "everything", dps=(20, 60, 100)))
-    return quantize(model, calibrate(model, float_inputs(model, 0, 16)))
 
 
 def test_the_graph_has_every_operation_and_several_parts() -> None:

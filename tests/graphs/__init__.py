@@ -5,7 +5,14 @@ seed alone.
 """
 
 from graphs.extremes import extreme_model
-from graphs.models import RICH, float_inputs, float_model, int8_inputs, quantized_model
+from graphs.models import (
+    RICH,
+    every_operation,
+    float_inputs,
+    float_model,
+    int8_inputs,
+    quantized_model,
+)
 from graphs.narrow import narrow_model
 from graphs.native import STRICT, Int8, Native, Request, compile_c, first_difference
 
@@ -16,6 +23,7 @@ __all__ = [
     "Native",
     "Request",
     "compile_c",
+    "every_operation",
     "extreme_model",
     "first_difference",
     "float_inputs",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from graphs.grow import Builder
+from graphs.grow import Builder, Cell
 from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import Conv2D, Weighted
 from tesla_embed.ir.verify import verify
@@ -144,6 +144,35 @@ def quantized_model(seed: int, name: str = "net", portable: bool = False) -> Mod
     """`float_model` after calibration and quantisation."""
     model = float_model(seed, name, portable)
     return quantize(model, calibrate(model, float_inputs(model, seed, 16)))
+
+
+def every_operation() -> Model:
+    """A quantised model with every operation and inputs of several parts, in three regions."""
+    builder = Builder(np.random.default_rng(7), portable=True)
+    builder.begin((9, 8, 3))
+    builder.conv(Cell(6, scalable=True), style="keep")
+    builder.depthwise(style="keep")
+    builder.residual()
+    start = builder.at
+    branches = []
+    for size in (5, 7):
+        builder.at = start
+        builder.conv(Cell(size, scalable=True), style="keep")
+        branches.append(builder.at)
+    builder.join(branches, axis=2)
+    builder.depthwise(style="same", multiplier=2)
+    builder.pad()
+    builder.pool(average=True)
+    builder.conv(Cell(8, scalable=True), style="same")
+    builder.pool(average=False)
+    builder.rescale()
+    builder.mean()
+    builder.logistic()
+    builder.reshape((builder.last.size,))
+    builder.fully_connected(scalable=False)
+    builder.softmax()
+    model = verify(finish(builder, "everything", dps=(20, 60, 100)))
+    return quantize(model, calibrate(model, float_inputs(model, 0, 16)))
 
 
 def _rich(model: Model) -> bool:

@@ -2,13 +2,17 @@
 
 import dataclasses
 
-from graphs import quantized_model
+import numpy as np
+from graphs import float_inputs, quantized_model
+from graphs.grow import Builder, Cell
+from graphs.models import finish
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tesla_codegen.lower import lower
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
 from tesla_embed.ir.ops import Reshape
+from tesla_embed.quant import calibrate, quantize
 
 quick = settings(derandomize=True, deadline=None, max_examples=300)
 
@@ -90,3 +94,21 @@ def test_arena_of_models_holds_what_lies_between_input_and_output() -> None:
         assert len(names) == len(set(names)) == len(computed) - 1
         planned += len(names)
     assert planned > 100
+
+
+def test_a_tensor_lives_until_its_last_reader() -> None:
+    """Around a residual branch both the branch and what it is added to are alive."""
+    builder = Builder(np.random.default_rng(0), portable=True)
+    builder.begin((4, 4, 2))
+    builder.conv(Cell(4), style="keep")
+    start = builder.at
+    for _ in range(3):
+        builder.conv(Cell(4), style="keep")
+    builder.sum(start, builder.at)
+    builder.conv(Cell(3), style="keep")
+    model = finish(builder, "net", dps=(100,))
+    made = lower(quantize(model, calibrate(model, float_inputs(model, 0, 2)))).plan
+    names = [model.graph.tensors[i].name for i in range(1, 6)]
+    lives = {buffer.name: (buffer.first, buffer.last) for buffer in made.buffers}
+    assert [lives[name] for name in names] == [(0, 4), (1, 2), (2, 3), (3, 4), (4, 5)]
+    check(made, ALIGNMENT)

@@ -1,5 +1,7 @@
 """Export of modules that were not written for it, and refusals that name what is missing."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -63,14 +65,18 @@ def test_padding_strides_and_means_that_keep_no_dimensions() -> None:
 
 
 def same_at_every_percentage(network: Network, x: torch.Tensor, dps: tuple[int, ...]) -> Model:
-    """The verified float model, whose interpreter computes what PyTorch does at all of `dps`."""
+    """The verified float model, whose interpreter computes what PyTorch does at all of `dps`.
+
+    PyTorch counts in float64 here, or the rounding of deep networks would hide small mistakes.
+    """
     model = verify(to_model(network, "net", dps))
     inputs = x.numpy().reshape(len(x), *model.graph.tensors[0].type.shape)
+    exact = copy.deepcopy(network).double()
     for region in model.regions:
-        set_dp(network, region.dp)
-        want = network(x).detach().numpy()
+        set_dp(exact, region.dp)
+        want = exact(x.double()).detach().numpy()
         found = interpret_float(model, region, inputs).reshape(want.shape)
-        np.testing.assert_allclose(found, want, atol=2e-5 * max(1.0, float(np.abs(want).max())))
+        np.testing.assert_allclose(found, want, atol=5e-6 * max(1.0, float(np.abs(want).max())))
     return model
 
 
@@ -90,9 +96,10 @@ def test_networks_of_the_recipes(name: str, profile: str) -> None:
     recipe = load_recipe(name, width)
     shape = RECIPES[name]
     network = build(recipe.network, shape, 4, profile, 0).eval()
-    x = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
+    # Of few examples statistics are next to singular, and float32 weights then round too coarsely.
+    x = torch.rand(64, *shape, generator=torch.Generator().manual_seed(0))
     recalibrate(network, lambda: [x], (50, 100))
-    same_at_every_percentage(network, x, (10, 50, 77, 100))
+    same_at_every_percentage(network, x[:4], (10, 50, 77, 100))
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

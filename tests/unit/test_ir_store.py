@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from graphs import (
     RICH,
+    every_operation,
     extreme_model,
     first_difference,
     float_model,
@@ -51,7 +52,7 @@ fuzz = settings(
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("store") / "model.safetensors"
-    save_model(path, quantized_model(RICH))
+    save_model(path, every_operation())
     return path.read_bytes()
 
 

@@ -1,4 +1,4 @@
-/* Convolution, int8, over an input of several parts. */
+/* Convolution, int8, over an input of several parts or with a dilated window. */
 #include "tesla/kernels.h"
 #include "tesla/parts.h"
 #include "tesla/window.h"

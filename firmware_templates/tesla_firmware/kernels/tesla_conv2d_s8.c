@@ -11,8 +11,7 @@ typedef struct {
     uint32_t rows;
     uint32_t columns;
     uint32_t channels;  /* active, of one tap */
-    uint32_t pixel;     /* input elements from one tap to the next */
-    uint32_t image_row; /* input elements from one row of taps to the next */
+    uint32_t image_row; /* input elements from one image row to the next */
     uint32_t filter;    /* weights from one filter to the next */
     uint32_t filter_row;
     uint32_t full_channels; /* weights from one tap to the next */
@@ -25,7 +24,7 @@ static void four_outputs(const patch_t *patch, const tesla_layer_region_t *regio
         const int8_t *tap = weights;
         for (uint32_t x = patch->columns; x != 0u; --x) {
             tesla_dot4(sums, pixel, tap, patch->filter, patch->channels, region->input_offset);
-            pixel += patch->pixel;
+            pixel += patch->channels;
             tap += patch->full_channels;
         }
         input += patch->image_row;
@@ -40,7 +39,7 @@ static int32_t one_output(const patch_t *patch, const tesla_layer_region_t *regi
         const int8_t *tap = weights;
         for (uint32_t x = patch->columns; x != 0u; --x) {
             sum = tesla_dot1(sum, pixel, tap, patch->channels, region->input_offset);
-            pixel += patch->pixel;
+            pixel += patch->channels;
             tap += patch->full_channels;
         }
         input += patch->image_row;
@@ -70,31 +69,27 @@ void tesla_conv2d_s8(const tesla_conv2d_t *layer, const tesla_layer_region_t *re
                      const int8_t *input, const int8_t *weights, int8_t *output) {
     const tesla_window_t *window = &layer->window;
     patch_t patch;
-    const uint32_t image_row = (uint32_t)window->input_width * region->input_channels;
-    patch.pixel = (uint32_t)window->dilation_width * region->input_channels;
-    patch.image_row = window->dilation_height * image_row;
+    patch.image_row = (uint32_t)window->input_width * region->input_channels;
     patch.full_channels = layer->full_channels;
     patch.filter_row = window->width * patch.full_channels;
     patch.filter = window->height * patch.filter_row;
-    /* Adjacent taps at full width lie one after the other: then a row of them is one. */
-    const bool whole =
-        region->input_channels == layer->full_channels && window->dilation_width == 1u;
     for (uint32_t y = 0; y < window->output_height; ++y) {
-        const tesla_taps_t rows =
-            tesla_taps(y, window->stride_height, window->pad_top, window->height,
-                       window->dilation_height, window->input_height);
+        const tesla_taps_t rows = tesla_taps(y, window->stride_height, window->pad_top,
+                                             window->height, 1u, window->input_height);
         for (uint32_t x = 0; x < window->output_width; ++x) {
-            const tesla_taps_t columns =
-                tesla_taps(x, window->stride_width, window->pad_left, window->width,
-                           window->dilation_width, window->input_width);
-            const uint32_t taps = columns.end - columns.first;
+            const tesla_taps_t columns = tesla_taps(x, window->stride_width, window->pad_left,
+                                                    window->width, 1u, window->input_width);
             patch.rows = rows.end - rows.first;
+            /* Taps at full width lie one after the other: then a row of them is one. */
+            const uint32_t taps = columns.end - columns.first;
+            const bool whole = region->input_channels == layer->full_channels;
             patch.columns = whole ? 1u : taps;
             patch.channels = whole ? taps * region->input_channels : region->input_channels;
-            one_pixel(&patch, region,
-                      &weights[rows.first * patch.filter_row + columns.first * patch.full_channels],
-                      &input[rows.position * image_row + columns.position * region->input_channels],
-                      output);
+            one_pixel(
+                &patch, region,
+                &weights[rows.first * patch.filter_row + columns.first * patch.full_channels],
+                &input[rows.position * patch.image_row + columns.position * region->input_channels],
+                output);
             output += region->output_channels;
         }
     }

@@ -20,7 +20,7 @@ void tesla_fully_connected_s8(const tesla_fully_connected_t *layer,
                               const tesla_layer_region_t *region, const int8_t *input,
                               const int8_t *weights, int8_t *output);
 
-/* Cross-correlation with zero padding and a fused activation. No scratch.
+/* Cross-correlation with zero padding and a fused activation; no dilation. No scratch.
  *
  * input    [input height][input width][region->input_channels]
  * weights  [full outputs][window height][window width][layer->full_channels]
@@ -49,7 +49,8 @@ void tesla_depthwise_conv2d_s4(const tesla_depthwise_conv2d_t *layer,
                                const int8_t *weights, int8_t *output);
 
 /* The same three for an input of several parts, as concatenations make: `parts` has `count` entries
- * whose active channels add up to region->input_channels, their full ones to the weights' width. */
+ * whose active channels add up to region->input_channels, their full ones to the weights' width.
+ * This convolution is also the one for dilated windows. */
 void tesla_fully_connected_parts_s8(const tesla_fully_connected_t *layer,
                                     const tesla_layer_region_t *region, const tesla_part_t *parts,
                                     uint32_t count, const int8_t *input, const int8_t *weights,

@@ -13,7 +13,7 @@ typedef struct {
 
 /* How many steps of `apart` pixels begin within `pixels`. */
 static inline uint32_t tesla_steps(uint32_t pixels, uint32_t apart) {
-    return apart == 1u ? pixels : (pixels + apart - 1u) / apart;
+    return (pixels + apart - 1u) / apart;
 }
 
 /* output    index along the output axis
@@ -23,11 +23,16 @@ static inline uint32_t tesla_steps(uint32_t pixels, uint32_t apart) {
 static inline tesla_taps_t tesla_taps(uint32_t output, uint32_t stride, uint32_t pad, uint32_t taps,
                                       uint32_t apart, uint32_t length) {
     const uint32_t start = output * stride; /* in the padded image */
-    const uint32_t first = tesla_steps(start < pad ? pad - start : 0u, apart);
-    const uint32_t room = tesla_steps(length + pad - start, apart); /* taps up to the image's end */
-    const uint32_t end = taps < room ? taps : room;
-    /* A dilated window may straddle the image. */
-    const tesla_taps_t inside = {first, end, first < end ? start + first * apart - pad : 0u};
+    uint32_t first = start < pad ? pad - start : 0u;
+    uint32_t room = length + pad - start; /* taps up to the image's end */
+    uint32_t position = start + first - pad;
+    if (apart != 1u) {
+        first = tesla_steps(first, apart);
+        room = tesla_steps(room, apart);
+        /* All taps may lie beside a small image. */
+        position = first < room ? start + first * apart - pad : 0u;
+    }
+    const tesla_taps_t inside = {first, taps < room ? taps : room, position};
     return inside;
 }
 
