@@ -7,12 +7,13 @@ activations are quantised there, and brings the tables that follow from it.
 
 import base64
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import ConfigError, GraphError
-from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected, Op, Reshape
+from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected, Op, Reshape, Weighted
 from tesla_embed.ir.types import Tensor, TensorType
 
 
@@ -143,6 +144,8 @@ def active_channels(channels: int, dp: int, multiple: int = 1) -> int:
 
 def macs(op: Op, source: TensorType, target: TensorType) -> int:
     """Multiply-accumulates of an operation between tensors of these (active) types."""
+    if not isinstance(op, Weighted):
+        return 0
     match op:
         case FullyConnected():
             return target.size * source.size
@@ -151,7 +154,7 @@ def macs(op: Op, source: TensorType, target: TensorType) -> int:
         case DepthwiseConv2D():
             return target.size * op.window.height * op.window.width
         case _:
-            return 0
+            assert_never(op)
 
 
 def region_macs(graph: Graph, region: Region) -> tuple[int, ...]:

@@ -43,7 +43,7 @@ def check_shapes(op: Op, sources: Sequence[TensorType], target: TensorType) -> N
     source = sources[0]
     same = all(type_.dtype is target.dtype for type_ in sources)
     require(same, op.name, "cannot change the element type")
-    low, high = _arity(op)
+    low, high = {Add: (2, 2), Concat: (2, MAX_INPUTS)}.get(type(op), (1, 1))
     fits = low <= len(sources) <= high
     require(fits, op.name, f"cannot have {len(sources)} inputs")
     expected: tuple[int, ...]
@@ -76,17 +76,6 @@ def check_shapes(op: Op, sources: Sequence[TensorType], target: TensorType) -> N
     require(target.shape == expected, op.name, f"makes {expected}, not {target.shape}")
     innermost = target.channels == target.shape[-1]
     require(innermost, op.name, "output channels must be innermost")
-
-
-def _arity(op: Op) -> tuple[int, int]:
-    """The fewest and the most inputs."""
-    match op:
-        case Add():
-            return 2, 2
-        case Concat():
-            return 2, MAX_INPUTS
-        case _:
-            return 1, 1
 
 
 def _elementwise(
