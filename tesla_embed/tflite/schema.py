@@ -46,6 +46,12 @@ OPERATORS = {
 }  # fmt: skip
 """Names of the operators that are supported or likely to be met; others are named by number."""
 
+_OPTIONS = {
+    "CONV_2D": 1, "DEPTHWISE_CONV_2D": 2, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5,
+    "FULLY_CONNECTED": 8, "SOFTMAX": 9, "CONCATENATION": 10, "ADD": 11, "RESHAPE": 17, "MEAN": 27,
+}  # fmt: skip
+"""The kinds of tables that hold the options of operators that have some."""
+
 Constant = npt.NDArray[np.generic]
 
 
@@ -70,7 +76,10 @@ class FileTensor:
 
 @dataclass(frozen=True, slots=True)
 class FileOperator:
-    """`inputs` and `outputs` index the tensors; `options` is the operator's own table, if any."""
+    """`inputs` and `outputs` index the tensors; `options` is the operator's own table, if any.
+
+    Operators whose options say nothing that we need have none.
+    """
 
     index: int
     kind: str
@@ -121,13 +130,17 @@ def _operator(index: int, table: Table, kinds: list[str], tensors: int) -> FileO
     code = table.integer(0, "I")
     if code >= len(kinds):
         raise GraphError(f"operator {index} has code {code} of {len(kinds)}; the file is damaged")
-    where = f"operator {index}, {kinds[code]},"
+    kind = kinds[code]
+    where = f"operator {index}, {kind},"
+    options = table.table(4) if kind in _OPTIONS else None
+    if options is not None and table.integer(3, "B") != _OPTIONS[kind]:
+        raise GraphError(f"{where} has the options of another kind; the file is damaged")
     return FileOperator(
         index=index,
-        kind=kinds[code],
+        kind=kind,
         inputs=_indices(table, 1, tensors, where),
         outputs=_indices(table, 2, tensors, where),
-        options=table.table(4),
+        options=options,
     )
 
 

@@ -199,6 +199,15 @@ def test_what_cannot_be_exact_is_refused(case: str) -> None:
         imported(foreign)
 
 
+def test_options_of_another_kind_are_refused() -> None:
+    """LiteRT takes such an operator for one without options: its activation is not computed."""
+    foreign = two_dense()
+    operator = foreign.builder.operators[1]
+    operator.builtinOptionsType = foreign.schema.BuiltinOptions.Conv2DOptions
+    with pytest.raises(GraphError, match=r"operator 1, FULLY_CONNECTED, .* of another kind"):
+        imported(foreign)
+
+
 @pytest.mark.parametrize(("what", "count"), [("inputs", 0), ("inputs", 2), ("outputs", 2)])
 def test_one_input_and_one_output(what: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     foreign = two_dense()
