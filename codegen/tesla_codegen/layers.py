@@ -30,15 +30,16 @@ from tesla_embed.ir.types import TensorType
 def input_parts(model: Model, op: Op) -> tuple[Parts, ...]:
     """Per region the parts of what an operation with weights reads, where its kernel is told them.
 
-    Nothing where the active input channels are the leading ones, except for dilated convolutions:
-    one kernel serves both, so that the plain one need not know of either.
+    Nothing where the active input channels are the leading ones, except for dilated convolutions of
+    int8: one kernel serves both, so that the plain one need not know of either.
     """
     if not isinstance(op, Weighted):
         return ()
     rows = [channel_parts(model.graph, region)[op.input] for region in model.regions]
     parts = joined(rows)
     dilated = isinstance(op, Conv2D) and op.window.dilation_height * op.window.dilation_width > 1
-    return parts if len(parts[0]) > 1 or dilated else ()
+    told = dilated and op.weights.bits == 8
+    return parts if len(parts[0]) > 1 or told else ()
 
 
 def kernel_name(model: Model, op: Op) -> str:

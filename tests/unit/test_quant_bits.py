@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pytest
-from graphs import float_inputs, float_model
+from graphs import float_inputs, float_model, quantized_model
 from norms import DPS, norm_model
 
-from tesla_embed.errors import QuantizationError
+from tesla_codegen.lower import lower
+from tesla_embed.errors import CodegenError, QuantizationError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.interpret import interpret, interpret_layers
 from tesla_embed.ir.interpret_float import float_activations, interpret_float
@@ -282,3 +283,26 @@ def test_losses_of_layers_point_at_the_delicate_one() -> None:
         assert isinstance(op, Weighted) and op.activation in Activation
         half = op.weights.data.size // 2
         assert half - op.weights.data[0].size <= loss.saved <= half
+
+
+def test_layers_that_read_a_concatenation_keep_eight_bits() -> None:
+    """There are no kernels for it, and the generator says so."""
+    refused = 0
+    for seed in range(60):
+        model = quantized_model(seed)
+        for index, op in enumerate(model.graph.ops):
+            if not isinstance(op, Weighted):
+                continue
+            ops = list(model.graph.ops)
+            data = np.clip(op.weights.data.astype(np.int64), -7, 7).astype(np.int8)
+            weights = dataclasses.replace(op.weights, data=data, bits=4)
+            ops[index] = dataclasses.replace(op, weights=weights)
+            graph = dataclasses.replace(model.graph, ops=tuple(ops))
+            narrow = dataclasses.replace(model, graph=graph)
+            if index in narrowable(model):
+                lower(narrow)
+                continue
+            refused += 1
+            with pytest.raises(CodegenError, match="which needs weights of eight bits"):
+                lower(narrow)
+    assert refused > 3
