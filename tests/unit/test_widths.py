@@ -184,6 +184,13 @@ def test_initial_files_that_contradict(narrow: Path, digits: DataSet, tmp_path: 
         train(mlp, digits, tmp_path / "run", initial=narrow)
 
 
+def test_recipes_with_widths_can_be_keys() -> None:
+    """A comparison keeps its runs by their recipe."""
+    ways = ["widths={a=1, b=2}", "widths={b=2, a=1}", "widths={a=2, b=1}", "blocks=3"]
+    recipes = [load_recipe("kws-dscnn", [change]) for change in ways]
+    assert recipes[0] == recipes[1] and len(set(recipes)) == 3
+
+
 def test_widths_on_the_command_line() -> None:
     assert load_recipe("kws-dscnn", ["widths={conv=3}"]).network.widths == {"conv": 3}
     with pytest.raises(ConfigError, match="widths"):

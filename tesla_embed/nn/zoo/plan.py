@@ -32,6 +32,10 @@ class Plan(msgspec.Struct, tag_field="kind", forbid_unknown_fields=True, frozen=
 
     widths: dict[str, Count] = {}
 
+    def __hash__(self) -> int:
+        others = (getattr(self, name) for name in self.__struct_fields__ if name != "widths")
+        return hash((*others, frozenset(self.widths.items())))
+
     @property
     def task(self) -> Task:
         """What the output is: scores of classes, or the input again."""
