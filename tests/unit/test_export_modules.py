@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from modules import images, plain_module
 from torch import nn
 
-from tesla_embed.errors import UnsupportedOp
+from tesla_embed.errors import ConfigError, UnsupportedOp
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.interpret_float import interpret_float
 from tesla_embed.ir.ops import Conv2D, Mean
@@ -19,7 +19,7 @@ from tesla_embed.ir.verify import verify
 from tesla_embed.nn.export import to_model
 from tesla_embed.nn.layers import ChannelsFirst, set_dp
 from tesla_embed.nn.networks import Network, build
-from tesla_embed.nn.norm import recalibrate
+from tesla_embed.nn.norm import norms, recalibrate
 from tesla_embed.nn.scalable import make_scalable
 from tesla_embed.train.recipe import load_recipe
 
@@ -223,3 +223,15 @@ def test_images_must_pass_channels_first() -> None:
     network = Network(make_scalable(plain, images()), (3, 8, 8), 2)
     with pytest.raises(UnsupportedOp, match="must pass ChannelsFirst first"):
         to_model(network, "net", (50,))
+
+
+def test_weights_that_leave_float32_once_folded() -> None:
+    """Found by damaging checkpoints: finite numbers whose product is not."""
+    network = build(load_recipe("digits-cnn").network, (8, 8, 1), 10, "linear", 0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(3e38)
+        for layer in norms(network):
+            layer.variances.fill_(1e-30)
+    with pytest.raises(ConfigError, match="exceed float32"):
+        to_model(network, "net", (50, 100))
