@@ -37,8 +37,9 @@ def test_every_implementation_agrees(number: int) -> None:
     compare_batch(range(first, first + BATCH), find_compiler("host").command, 5, outcome)
     assert outcome.differences == []
     host, emulated, judge = (outcome.compared[name] for name in IMPLEMENTATIONS)
-    assert host == emulated and host.graphs == BATCH
-    assert judge.graphs + outcome.inexpressible == BATCH
+    assert host == emulated and host.graphs + outcome.refused == BATCH
+    assert outcome.refused < 0.02 * BATCH
+    assert judge.graphs + outcome.inexpressible == host.graphs
     assert judge.graphs > 0.9 * BATCH and judge.regions >= judge.graphs
 
 
@@ -76,6 +77,7 @@ def test_a_wrong_bias_is_noticed_on_the_emulated_device(tmp_path: Path) -> None:
 def test_graphs_follow_from_their_number() -> None:
     for number in range(12):
         one, two = random_model(number), random_model(number)
+        assert one is not None and two is not None
         assert one.name == two.name and one.graph.tensors == two.graph.tensors
         assert np.array_equal(int8_inputs(one, number, 3), int8_inputs(two, number, 3))
 
