@@ -1,5 +1,6 @@
 """Write the C project of a model: rendered files beside the static sources they need."""
 
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -51,15 +52,7 @@ def render(project: Project) -> dict[str, str]:
         "CMakeLists.txt": "CMakeLists.txt.j2",
         "README.md": "README.md.j2",
     }
-    environment = Environment(
-        loader=PackageLoader("tesla_codegen"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-        line_statement_prefix="//%",
-    )
+    environment = _environment()
     texts = {
         name: environment.get_template(template).render(p=project)
         for name, template in rendered.items()
@@ -71,6 +64,20 @@ def render(project: Project) -> dict[str, str]:
         texts[f"include/tesla/{header.name}"] = header.read_text()
     texts[MARKER] = "".join(f"{name}\n" for name in sorted(texts))
     return texts
+
+
+@cache
+def _environment() -> Environment:
+    """Made once: compiling the templates costs more than rendering a small model."""
+    return Environment(
+        loader=PackageLoader("tesla_codegen"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+        line_statement_prefix="//%",
+    )
 
 
 def _foreign_file(folder: Path) -> Path | None:

@@ -2,7 +2,7 @@
 
 In: a trace and the shape of one example. Out: `Assembly`, the float graph at full width and what
 each region needs. Refuses, with `UnsupportedOp` that names layer and reason, whatever the
-representation does not have.
+representation does not have, and with `ConfigError` weights beyond float32's range once folded.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from tesla_embed.errors import UnsupportedOp
+from tesla_embed.errors import ConfigError, UnsupportedOp
 from tesla_embed.ir.graph import Graph, Region, Table
 from tesla_embed.ir.ops import (
     Activation,
@@ -318,4 +318,6 @@ def _floats(shape: tuple[int, ...], channels: int) -> TensorType:
 
 
 def _single(values: Floats) -> npt.NDArray[np.float32]:
+    if not (np.abs(values) <= np.finfo(np.float32).max).all():
+        raise ConfigError("folded weights exceed float32: the network has diverged; train it again")
     return np.ascontiguousarray(values, dtype=np.float32)

@@ -39,8 +39,8 @@ def to_tflite(model: Model, region: Region, *, batch: int = 1, all_layers: bool 
     """The flatbuffer of one region, for `batch` samples at a time.
 
     With `all_layers` every operation's output is an output of the model, in the graph's order;
-    otherwise there is one. Raises `UnsupportedOp` for padding that TensorFlow Lite cannot express,
-    `ToolchainError` if the `oracle` extra is missing.
+    otherwise there is one. Raises `UnsupportedOp` for padding that TensorFlow Lite cannot express
+    and scales that it refuses, `ToolchainError` if the `oracle` extra is missing.
     """
     dense = specialize(model, region)
     builder = Builder(batch)
@@ -69,6 +69,7 @@ def _emit(
             options = builder.schema.FullyConnectedOptionsT()
             options.fusedActivationFunction = _activation(builder, op.activation)
             constants = _constants(builder, op, table, source, op.weights.data)
+            _check_single_scale(op, table, source, target)
             builder.operator("FULLY_CONNECTED", 12, [x, *constants], y, options)
         case Conv2D() | DepthwiseConv2D():
             _convolution(builder, op, table, source, x, y)
@@ -135,6 +136,29 @@ def _constants(
         builder.constant(f"{op.name}_weights", data, table.weight_scale, axis),
         builder.constant(f"{op.name}_bias", table.bias, bias_scale),
     ]
+
+
+_BIAS_TOLERANCE = 0.02
+"""Of an output step: how far LiteRT lets a bias's scale be from input scale times weight scale."""
+
+
+def _check_single_scale(
+    op: FullyConnected, table: Table | None, source: TensorType, target: TensorType
+) -> None:
+    """Refuse a layer of one output whose float32 bias scale LiteRT would call inconsistent.
+
+    Where one unit of the sum is hundreds of thousands of output steps, half a step of float32 is
+    more than LiteRT tolerates. It checks layers with one weight scale only.
+    """
+    if table is None or table.weight_scale is None or len(table.weight_scale) != 1:
+        return
+    product = quantization(source).scale * float(table.weight_scale[0])
+    step = quantization(target).scale
+    if abs(float(np.float32(product)) - product) > _BIAS_TOLERANCE * step:
+        raise UnsupportedOp(
+            f"{op.name}: a unit of its sum is {product / step:,.0f} steps of its output, of which "
+            "LiteRT takes some 300,000 at most; its input or weights have an absurd scale"
+        )
 
 
 def _convolution(

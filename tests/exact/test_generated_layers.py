@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import require
 from graphs import (
-    Int8,
     Native,
     Request,
+    expected_layers,
     extreme_model,
     first_difference,
     int8_inputs,
@@ -21,8 +21,6 @@ from graphs import (
 
 from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import Model
-from tesla_embed.ir.interpret import interpret_layers
-from tesla_embed.ir.ops import Reshape
 
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -37,14 +35,6 @@ def zig() -> list[str]:
     if importlib.util.find_spec("ziglang") is None:
         raise ToolchainError("zig is not installed; run: pip install 'tesla-embed[zig]'")
     return [sys.executable, "-m", "ziglang", "cc"]
-
-
-def expected_layers(model: Model, request: Request) -> dict[str, Int8]:
-    """What the callback shows, in order, and the output's buffer."""
-    layers = interpret_layers(model, model.region(request.dp), request.inputs)
-    shown = zip(model.graph.ops, layers, strict=True)
-    named = {op.name: layer for op, layer in shown if not isinstance(op, Reshape)}
-    return {**named, "the output": layers[-1]}
 
 
 def differences(native: Native, models: Sequence[Model], samples: int) -> list[str]:

@@ -168,6 +168,25 @@ def test_pool_that_tflite_cannot_express(kind: type[MaxPool2D] | type[AveragePoo
         to_tflite(model, model.regions[0])
 
 
+def test_scales_that_litert_calls_inconsistent() -> None:
+    """Refused by us, by name, where LiteRT would refuse the file; just below, both take it."""
+    weights = Weights(data=np.ones((1, 1), np.int8), scale=np.ones(1))
+    refused = 0
+    for exponent in np.arange(19.0, 25.0, 0.05):
+        scale = np.float32(np.array([2.0**exponent / 3])).astype(np.float64)
+        table = Table(bias=np.zeros(1, np.int32), weight_scale=scale)
+        op = FullyConnected(name="fc", inputs=(0,), output=1, weights=weights)
+        model = one_layer(op, ((1,), (1,)), table)
+        try:
+            to_tflite(model, model.regions[0])
+        except UnsupportedOp as error:
+            assert "fc: a unit of its sum is" in str(error)
+            refused += 1
+            continue
+        assert disagreements(model, 0, 3) == []
+    assert 20 < refused < 100
+
+
 def test_large_accumulators_and_all_zero_points() -> None:
     rng = np.random.default_rng(3)
     for zero_point in (-128, -1, 0, 1, 127):

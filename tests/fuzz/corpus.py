@@ -4,9 +4,23 @@ import tempfile
 from pathlib import Path
 
 from foreign import autoencoder, random_file
-from graphs import extreme_model, float_model, quantized_model
+from graphs import extreme_model, float_model, narrow_model, quantized_model
 
 from tesla_embed.ir.store import save_model
+from tesla_embed.nn.networks import build
+from tesla_embed.train.algorithms import make_algorithm
+from tesla_embed.train.checkpoint import CheckpointInfo, save_checkpoint
+from tesla_embed.train.recipe import load_recipe
+
+_SMALL = ("network.hidden=[6, 4]", "network.scalable=[true, true]")
+_RECIPES = (
+    ("digits-mlp", _SMALL),
+    ("digits-cnn", ()),
+    ("cifar10-resnet8", ("network.width=0.1",)),
+    ("kws-dscnn", ("network.kernel=[3, 3]", "network.padding=[1, 1]", "network.channels=6")),
+    ("digits-mlp", (*_SMALL, "algorithm=mp-idp")),
+)
+"""Vectors, images, additions, depthwise filters, and copies of layers for ranges of percentages."""
 
 
 def make(count: int) -> dict[str, list[bytes]]:
@@ -16,7 +30,18 @@ def make(count: int) -> dict[str, list[bytes]]:
         path = Path(folder) / "model.safetensors"
         stored = []
         for seed in range(count):
-            kind = (quantized_model, extreme_model, float_model)[seed % 3]
+            kind = (quantized_model, extreme_model, float_model, narrow_model)[seed % 4]
             save_model(path, kind(seed))
             stored.append(path.read_bytes())
-    return found | {".safetensors": stored}
+        trained = [_checkpoint(path, *_RECIPES[seed % len(_RECIPES)]) for seed in range(count)]
+    return found | {".safetensors": stored, ".checkpoint": trained}
+
+
+def _checkpoint(path: Path, name: str, changes: tuple[str, ...]) -> bytes:
+    """An untrained network as `train` would store it."""
+    recipe = load_recipe(name, list(changes))
+    network = build(recipe.network, (8, 8, 1), 10, recipe.profile, 0, recipe.batch_norm)
+    make_algorithm(recipe).prepare(network)
+    info = CheckpointInfo(recipe=recipe, input_shape=(8, 8, 1), classes=10, data="digits")
+    save_checkpoint(path, network, info)
+    return path.read_bytes()

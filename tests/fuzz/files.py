@@ -2,33 +2,45 @@
 
     OPENBLAS_NUM_THREADS=1 python tests/fuzz/files.py --count 100000
 
-Each file is read in this process, under a limit on its memory (RLIMIT_AS) and on its time. A file
-that raises anything but a `TeslaEmbedError`, takes more than the limit, or is accepted and then
-cannot be run, is kept in `--keep` and named; the exit code is 1 then. The same `--seed` makes the
-same files. The whole files come from `--corpus`, or are made, which takes LiteRT and PyTorch. Each
-thread of OpenBLAS reserves memory of its own, so there should be one.
+Three kinds: `.tflite` (what `import` reads), `.safetensors` with a model (`inspect`, `generate` and
+others) and `.checkpoint`, which is `.safetensors` with a trained network (`quantize`, `sort` and
+others). Each file is read in this process, under a limit on its memory (RLIMIT_AS) and on its time,
+and what is accepted is used: interpreted in every region and lowered to C, or exported from the
+checkpoint. A model's checksum is mended, or no damage would get past it; warnings are errors. What
+raises anything but a `TeslaEmbedError` of exit code 2, or takes more than the limits, is kept
+in `--keep` and named; the exit code is 1 then. The same `--seed` makes the same files. The whole
+files come from `--corpus`, or are made, which takes LiteRT and PyTorch. Each thread of OpenBLAS
+reserves memory of its own, so there should be one. `--json` keeps the counts.
 """
 
 import argparse
 import contextlib
+import json
 import resource
 import signal
 import struct
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
+from tesla_codegen.lower import lower
 from tesla_embed.errors import TeslaEmbedError
+from tesla_embed.ir import store
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.interpret import interpret
-from tesla_embed.ir.store import load_model
+from tesla_embed.ir.verify import verify
+from tesla_embed.nn.export import to_model
 from tesla_embed.tflite.importer import import_tflite
+from tesla_embed.train.checkpoint import load_checkpoint
 
+KINDS = (".tflite", ".safetensors", ".checkpoint")
 MEMORY_BYTES = 2 << 30
 SECONDS = 10
 _RUNNABLE = 2**16
@@ -46,7 +58,7 @@ def mutate(content: bytes, others: Sequence[bytes], rng: np.random.Generator) ->
         if not changed:
             break
         place = int(rng.integers(0, len(changed)))
-        match int(rng.integers(0, 9)):
+        match int(rng.integers(0, 11)):
             case 0:
                 changed[place] ^= 1 << int(rng.integers(0, 8))
             case 1:
@@ -66,6 +78,11 @@ def mutate(content: bytes, others: Sequence[bytes], rng: np.random.Generator) ->
                 start = int(rng.integers(0, len(other)))
                 piece = other[start : start + int(rng.integers(1, 257))]
                 changed[place : place + len(piece)] = piece
+            case 8 | 9:  # another digit in a text, which stays a text
+                digits = [i for i in range(place, min(place + 400, len(changed)))
+                          if 48 <= changed[i] < 58]  # fmt: skip
+                if digits:
+                    changed[digits[int(rng.integers(len(digits)))]] = int(rng.integers(48, 58))
             case _:
                 near = max(0, place + 4 * int(rng.integers(-8, 9)))
                 changed[place : place + 4] = changed[near : near + 4]
@@ -80,15 +97,20 @@ def read(content: bytes, path: Path) -> Model:
     if path.suffix == ".tflite":
         return import_tflite(content, "fuzzed").model
     path.write_bytes(content)
-    return load_model(path)
+    if path.suffix == ".checkpoint":
+        return verify(to_model(load_checkpoint(path).network, "fuzzed", (10, 50, 100)))
+    with mock.patch.object(store, "digest", lambda _model: mock.ANY):  # equals every checksum
+        return store.load_model(path)
 
 
 def run(model: Model) -> None:
-    """One sample through an accepted model, if that is quick."""
+    """Two samples through every region of an accepted model, if that is quick; and its C."""
     quantized = model.regions[0].types[0].quantization is not None
     if quantized and max(tensor.type.size for tensor in model.graph.tensors) <= _RUNNABLE:
         shape = model.graph.tensors[model.graph.input].type.shape
-        interpret(model, model.regions[0], np.zeros((1, *shape), np.int8))
+        for region in model.regions:
+            interpret(model, region, np.zeros((2, *shape), np.int8))
+        lower(model)
 
 
 @contextlib.contextmanager
@@ -108,7 +130,7 @@ def limited() -> Iterator[None]:
 
 def seeds(corpus: Path | None) -> dict[str, list[bytes]]:
     """Whole files to damage, by suffix."""
-    found: dict[str, list[bytes]] = {".tflite": [], ".safetensors": []}
+    found: dict[str, list[bytes]] = {kind: [] for kind in KINDS}
     if corpus is not None:
         for path in sorted(corpus.iterdir()):
             if path.suffix in found:
@@ -129,6 +151,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--corpus", type=Path, help="folder of files to damage")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="for what fails")
+    parser.add_argument("--json", type=Path, help="for the counts")
     options = parser.parse_args()
     files = seeds(options.corpus)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
@@ -153,16 +176,29 @@ def main() -> int:
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:>8}  {outcome}")
     print(f"{options.count} files, {failures} failures, slowest {slowest:.2f} s")
+    if options.json is not None:
+        summary = {
+            "schema": "tesla-embed/fuzzing/1",
+            "seed": options.seed,
+            "files": options.count,
+            "failures": failures,
+            "limits": {"seconds": SECONDS, "address_space_bytes": MEMORY_BYTES},
+            "slowest_seconds": round(slowest, 2),
+            "outcomes": dict(sorted(outcomes.items())),
+        }
+        options.json.write_text(json.dumps(summary, indent=2) + "\n")
     return 1 if failures else 0
 
 
 def attempt(content: bytes, path: Path) -> str:
     """What happens when a file is read, and the model run if there is one."""
     try:
-        with limited():
+        with limited(), warnings.catch_warnings(action="error"):
             model = read(content, path)
             run(model)
     except TeslaEmbedError as error:
+        if error.exit_code != 2:
+            return f"FAILED with exit code {error.exit_code}: {str(error)[:200]}"
         return f"refused, {type(error).__name__}, exit code {error.exit_code}"
     except Exception as error:
         return f"FAILED with {type(error).__name__}: {str(error)[:200]}"

@@ -4,6 +4,9 @@
 seed alone.
 """
 
+from graphs.compare import expected_layers
+from graphs.driver import STRICT, Int8, Request, compile_c, first_difference
+from graphs.emulated import Emulated
 from graphs.extremes import extreme_model
 from graphs.models import (
     RICH,
@@ -14,16 +17,18 @@ from graphs.models import (
     quantized_model,
 )
 from graphs.narrow import narrow_model
-from graphs.native import STRICT, Int8, Native, Request, compile_c, first_difference
+from graphs.native import Native
 
 __all__ = [
     "RICH",
     "STRICT",
+    "Emulated",
     "Int8",
     "Native",
     "Request",
     "compile_c",
     "every_operation",
+    "expected_layers",
     "extreme_model",
     "first_difference",
     "float_inputs",
