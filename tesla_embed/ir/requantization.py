@@ -111,7 +111,10 @@ def quantize_input(type_: TensorType, real: npt.NDArray[np.floating[Any]]) -> np
 
 
 def activation_range(activation: Activation, output: Quantization) -> tuple[int, int]:
-    """The clamp, in integers, that a fused activation becomes (as TensorFlow Lite rounds it)."""
+    """The clamp, in integers, that a fused activation becomes (as TensorFlow Lite rounds it).
+
+    Raises `GraphError` for scales so small that the bound fits no int32 there.
+    """
     match activation:
         case Activation.NONE:
             return -128, 127
@@ -120,6 +123,8 @@ def activation_range(activation: Activation, output: Quantization) -> tuple[int,
         case Activation.RELU6:
             with np.errstate(over="ignore"):  # a tiny scale: six is far outside
                 six = float(np.float32(6.0) / np.float32(output.scale))
+            if six >= 2.0**31:
+                raise GraphError(f"a scale of {output.scale:g} is too small for ReLU6")
             above = int(min(six, 255.0) + 0.5)
             return max(-128, output.zero_point), min(127, output.zero_point + above)
         case _:

@@ -109,10 +109,15 @@ def test_clamps_are_the_nearest_integers_of_the_activation(
         assert abs(high - wanted) <= Fraction(1, 2) + exact / 2**22
 
 
-@pytest.mark.parametrize("scale", [1e-45, 1e-38, 1.7e-38, 1e38, 3.4e38])
+@pytest.mark.parametrize("scale", [1e-45, 1e-38, 1.7e-38, 2.7e-9, 2.8e-9, 1e38, 3.4e38])
 def test_relu6_clamp_survives_any_float32_scale(scale: float) -> None:
+    """Six must fit 32 bits: where it does not, TensorFlow Lite clamps at what is left of it."""
     q = Quantization(scale=float(np.float32(scale)), zero_point=-3)
-    assert activation_range(Activation.RELU6, q) == ((-3, 127) if scale < 1 else (-3, -3))
+    if scale < 6 / 2**31:
+        with pytest.raises(GraphError, match="too small for ReLU6"):
+            activation_range(Activation.RELU6, q)
+    else:
+        assert activation_range(Activation.RELU6, q) == ((-3, 127) if scale < 1 else (-3, -3))
 
 
 def test_refuses_float_types_and_tables() -> None:
