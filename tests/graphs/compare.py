@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graphs.driver import Int8, Request, first_difference
+from graphs.driver import Int8, Request, first_difference, numbered, rendered
 from graphs.emulated import Emulated
 from graphs.extremes import extreme_model
 from graphs.models import int8_inputs, quantized_model
@@ -22,6 +22,8 @@ from tesla_embed.ir.ops import Reshape
 from tesla_host.judge import judge_layers
 
 KINDS: tuple[Callable[..., Model], ...] = (quantized_model, extreme_model, narrow_model)
+_QUICK = ("-O1", "-Xclang", "-O0")
+"""Compile calls fast; what zig itself calls -O0 would bring its debugger's library."""
 IMPLEMENTATIONS = ("host C", "emulated Cortex-M4", "LiteRT")
 
 
@@ -106,13 +108,14 @@ def compare_batch(
         for op in model.graph.ops:
             kind = type(op).__name__
             outcome.operations[kind] = outcome.operations.get(kind, 0) + 1
+    texts = rendered(numbered(models))
     for name in IMPLEMENTATIONS[:2]:
         with tempfile.TemporaryDirectory(prefix="graphs-") as folder:
             place = Path(folder)
             program = (
-                Native(models, place, compiler, ["-O1"], ["-O0"])
+                Native(models, place, compiler, ["-O1"], ["-O0"], texts)
                 if name == IMPLEMENTATIONS[0]
-                else Emulated(models, place, ["-O1"])
+                else Emulated(models, place, _QUICK, texts)
             )
             found = program.layers(requests)
         outcome.compared[name].graphs += len(models)

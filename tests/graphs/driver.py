@@ -22,6 +22,8 @@ from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Reshape
 
 Int8 = npt.NDArray[np.int8]
+Texts = dict[str, str]
+"""The files of a generated project."""
 
 STRICT = (
     *("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow"),
@@ -93,7 +95,14 @@ def numbered(models: Sequence[Model]) -> list[Model]:
     return [dataclasses.replace(model, name=f"m{i}") for i, model in enumerate(models)]
 
 
-def write_sources(models: Sequence[Model], folder: Path, head: str) -> list[str]:
+def rendered(models: Sequence[Model]) -> list[Texts]:
+    """The generated files of all models, which are `numbered`."""
+    return [render(lower(model)) for model in models]
+
+
+def write_sources(
+    models: Sequence[Model], folder: Path, head: str, texts: Sequence[Texts]
+) -> list[str]:
     """Write all models and `driver.c` into `folder`; the kernels to compile with it.
 
     The models are one unit with the driver: starting a compiler for each would take longer than
@@ -101,14 +110,13 @@ def write_sources(models: Sequence[Model], folder: Path, head: str) -> list[str]
     """
     bodies: list[str] = []
     units: set[str] = set()
-    for model in models:
-        texts = render(lower(model))
-        for name, text in texts.items():
+    for model, files in zip(models, texts, strict=True):
+        for name, text in files.items():
             path = Path(name)
             if path.suffix in (".c", ".h") and path.parts[0] in ("include", "src"):
                 units |= {path.name} if path.parent.name == "kernels" else set()
                 _write(folder / ("tesla" if path.parent.name == "tesla" else "") / path.name, text)
-        names = _static_names(texts[f"src/tesla_{model.name}{end}"] for end in _OWN)
+        names = _static_names(files[f"src/tesla_{model.name}{end}"] for end in _OWN)
         defined = "".join(f"#define {name} {model.name}_{name}\n" for name in names)
         undone = "".join(f"#undef {name}\n" for name in names)
         bodies.append(f'{defined}#include "tesla_{model.name}.c"\n{undone}')

@@ -12,7 +12,17 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from graphs.driver import STRICT, Int8, Request, compile_units, numbered, read_trace, write_sources
+from graphs.driver import (
+    STRICT,
+    Int8,
+    Request,
+    Texts,
+    compile_units,
+    numbered,
+    read_trace,
+    rendered,
+    write_sources,
+)
 from tesla_embed.ir.graph import Model
 from tesla_host.elf import read_image
 from tesla_host.targets import find_target
@@ -75,8 +85,17 @@ SECTIONS
 class Emulated:
     """One program that holds the generated C of several models, for an emulated Cortex-M4."""
 
-    def __init__(self, models: Sequence[Model], folder: Path, calls: Sequence[str] = ()) -> None:
-        """Compile; the models' sequences of calls, not the kernels, also with the flags `calls`."""
+    def __init__(
+        self,
+        models: Sequence[Model],
+        folder: Path,
+        calls: Sequence[str] = (),
+        texts: Sequence[Texts] = (),
+    ) -> None:
+        """Compile; the models' sequences of calls, not the kernels, also with the flags `calls`.
+
+        `texts` are what `rendered` makes of the models, for whoever has it already.
+        """
         self.models = numbered(models)
         self.program = folder / "program.elf"
         target = find_target("emulator")
@@ -84,7 +103,7 @@ class Emulated:
         flags = ["-O3", "-g1", "-fno-sanitize=undefined", "-fno-stack-protector"]
         flags += target.compile_flags
         link = ["-fno-builtin", *target.link_flags, "-Wl,-T,program.ld", "-Wl,--entry=serve"]
-        units = write_sources(self.models, folder, _HEAD)
+        units = write_sources(self.models, folder, _HEAD, texts or rendered(self.models))
         (folder / "program.ld").write_text(_SCRIPT)
         command = [*compiler, *STRICT, *flags]
         compile_units(command, [*calls, *link], units, folder, self.program.name)

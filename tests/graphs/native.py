@@ -8,7 +8,17 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from graphs.driver import STRICT, Int8, Request, compile_units, numbered, read_trace, write_sources
+from graphs.driver import (
+    STRICT,
+    Int8,
+    Request,
+    Texts,
+    compile_units,
+    numbered,
+    read_trace,
+    rendered,
+    write_sources,
+)
 from tesla_embed.ir.graph import Model
 
 _HEAD = """
@@ -39,11 +49,15 @@ class Native:
         compiler: Sequence[str],
         flags: Sequence[str],
         calls: Sequence[str] = (),
+        texts: Sequence[Texts] = (),
     ) -> None:
-        """Compile with `flags`; the sequences of calls, not the kernels, also with `calls`."""
+        """Compile with `flags`; the sequences of calls, not the kernels, also with `calls`.
+
+        `texts` are what `rendered` makes of the models, for whoever has it already.
+        """
         self.models = numbered(models)
         self.program = folder / "program"
-        units = write_sources(self.models, folder, _HEAD)
+        units = write_sources(self.models, folder, _HEAD, texts or rendered(self.models))
         compile_units([*compiler, *STRICT, *flags], calls, units, folder, "program")
 
     def layers(self, requests: Sequence[Request]) -> list[list[Int8]]:

@@ -6,6 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from modules import plain_module
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -88,6 +91,12 @@ def test_a_network_with_nearly_everything() -> None:
     assert kinds(model)[:4] == ["Conv2D", "DepthwiseConv2D", "Add", "Pad"]
     assert kinds(model)[-3:] == ["FullyConnected", "FullyConnected", "Softmax"]
     assert model.regions[0].dp == 100 and len(model.regions) == 1
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.sampled_from(["chain", "residual", "depthwise", "concat"]), st.integers(0, 10_000))
+def test_random_modules(kind: str, seed: int) -> None:
+    same(plain_module(kind, seed), (3, 8, 8), decomposed=seed % 2 == 0)
 
 
 class Function(nn.Module):
@@ -206,6 +215,36 @@ def test_modules_that_take_channels_last() -> None:
     np.testing.assert_allclose(found, module(x).detach().numpy(), atol=1e-5)
     with pytest.raises(UnsupportedOp, match=r"conv2d.*elements are rearranged"):
         float_model(program, "net")
+
+
+class InPlace(nn.Module):
+    """Changes tensors, also through a view, and drops results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 3, 1), nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        self.relu(y)
+        z: Tensor = self.conv(y)
+        z += y
+        z.add_(x)
+        z.view(x.shape[0], -1).relu_()
+        return z + y
+
+
+def test_tensors_that_are_changed_in_place() -> None:
+    assert kinds(same(InPlace(), (3, 4, 5))).count("Add") == 3
+
+
+def test_inputs_that_are_changed_or_no_real_numbers() -> None:
+    changed = export_program(nn.Sequential(nn.ReLU(inplace=True)), torch.zeros(1, 3, 4, 4))
+    with pytest.raises(UnsupportedOp, match="changes its input"):
+        float_model(changed, "net")
+    whole = export_program(nn.Sequential(nn.ReLU()), torch.zeros(1, 3, dtype=torch.int64))
+    with pytest.raises(UnsupportedOp, match="real numbers are supported"):
+        float_model(whole, "net")
 
 
 def test_any_batch() -> None:

@@ -203,7 +203,7 @@ class Draft:
 
 
 def kind_of(node: fx.Node) -> str:
-    """The bare name of one of PyTorch's operations (`conv2d`, `relu_`), else all of its target."""
+    """The bare name of one of PyTorch's operations (`conv2d`, `relu`), else all of its target."""
     if node.target is operator.getitem:
         return "getitem"
     if isinstance(node.target, OpOverload) and node.target.namespace == "aten":

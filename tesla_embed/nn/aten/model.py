@@ -20,6 +20,7 @@ from tesla_embed.ir.types import Tensor as GraphTensor
 from tesla_embed.ir.verify import IDENTIFIER, verify
 from tesla_embed.nn.aten.draft import Draft, Node, kind_of, value_shape
 from tesla_embed.nn.aten.operators import CONVERTERS, REARRANGING
+from tesla_embed.nn.aten.program import functional
 
 SUPPORTED = ", ".join(sorted(name for name in CONVERTERS if name != "getitem"))
 
@@ -39,6 +40,7 @@ def float_model(
             f"model name {name!r} is no C identifier of at most 63 characters; use letters, "
             "digits and _, a letter first"
         )
+    program = functional(program)
     entry, result = _ends(program)
     steps = list(_needed(program.graph, result))
     _check_kinds(steps)
@@ -46,6 +48,8 @@ def float_model(
     shape = value_shape(entry, lambda what: _refuse_input(entry, what))
     if len(shape) > 3:
         _refuse_input(entry, f"has shape {list(shape)}; vectors, sequences and images can be")
+    if not entry.meta["val"].is_floating_point():
+        _refuse_input(entry, f"is {entry.meta['val'].dtype}; real numbers are supported")
     draft.begin(entry, shape, channels_last)
     for node in steps:
         _convert(draft, node)
@@ -98,8 +102,8 @@ def _ends(program: ExportedProgram) -> tuple[fx.Node, fx.Node]:
     kinds = [spec.kind for spec in signature.output_specs]
     if any(kind != OutputKind.USER_OUTPUT for kind in kinds):
         raise UnsupportedOp(
-            "the network changes its own buffers (as batch norm does in training); call .eval() "
-            "before exporting"
+            "the network changes its input or its own buffers (as batch norm does in training); "
+            "call .eval() before exporting"
         )
     (output,) = (node for node in program.graph.nodes if node.op == "output")
     results = output.args[0]

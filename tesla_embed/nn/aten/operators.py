@@ -219,10 +219,10 @@ REARRANGING = (
     "reshape", "squeeze", "t", "transpose", "unflatten", "unsqueeze", "view",
 )  # fmt: skip
 CONVERTERS: dict[str, Callable[[Draft, Node], Value]] = {
-    **dict.fromkeys(("add", "add_"), add),
+    "add": add,
     **dict.fromkeys(("cat", "concat", "concatenate"), cat),
     **dict.fromkeys(CLAMPS, clamp),
-    **dict.fromkeys(("sigmoid", "sigmoid_"), sigmoid),
+    "sigmoid": sigmoid,
     **dict.fromkeys(("softmax", "_softmax"), softmax),
     "mean": mean,
     **dict.fromkeys(
@@ -232,7 +232,7 @@ CONVERTERS: dict[str, Callable[[Draft, Node], Value]] = {
         ("max_pool1d", "max_pool2d", "max_pool2d_with_indices", "avg_pool1d", "avg_pool2d"), pool
     ),
     **dict.fromkeys(("pad", "constant_pad_nd"), pad),
-    **dict.fromkeys(("dropout", "dropout_", "feature_dropout"), dropout),
+    **dict.fromkeys(("dropout", "feature_dropout"), dropout),
     **dict.fromkeys(("conv1d", "conv2d", "convolution"), convolution),
     **dict.fromkeys(("linear", "addmm", "mm"), linear),
     **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_no_training"), batch_norm),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 
 from tesla_embed.errors import ConfigError, UnsupportedOp
@@ -66,6 +67,25 @@ def load_program(path: Path, *, trust: bool) -> ExportedProgram:
         raise ConfigError(
             f"{path}: PyTorch {torch.__version__} cannot read it ({_reason(error)}); write it with "
             "torch.export.save, by this version"
+        ) from error
+
+
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The same without operations that change what they are given.
+
+    What changes a tensor also changes all views of it, which only PyTorch keeps account of.
+    """
+    targets = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    if not any(isinstance(t, OpOverload) and t._schema.is_mutable for t in targets):
+        return program
+    try:
+        with _quiet():
+            changed: ExportedProgram = program.run_decompositions({})
+            return changed
+    except Exception as error:  # torch raises many kinds
+        raise UnsupportedOp(
+            f"the network changes tensors in place, and PyTorch cannot undo it ({_reason(error)}); "
+            "use relu(x) and x + y instead of relu_(x) and x += y"
         ) from error
 
 

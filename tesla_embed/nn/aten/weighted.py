@@ -15,7 +15,7 @@ from tesla_embed.nn.aten.draft import Draft, Node, Value, kind_of
 
 Floats = npt.NDArray[np.float64]
 NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
-CLAMPS = ("relu", "relu_", "relu6", "relu6_", "hardtanh", "hardtanh_", "clamp", "clamp_min")
+CLAMPS = ("relu", "relu6", "hardtanh", "clamp", "clamp_min")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,12 +28,10 @@ class Affine:
 
 def activation_of(node: Node) -> Activation:
     """What a clamp computes. Refuses other bounds than those of ReLU and ReLU6."""
-    if node.kind in ("relu", "relu_"):
-        return Activation.RELU
-    if node.kind in ("relu6", "relu6_"):
-        return Activation.RELU6
-    usual = (-1.0, 1.0) if node.kind.startswith("hardtanh") else (None, None)
-    names = ("min_val", "max_val") if node.kind.startswith("hardtanh") else ("min", "max")
+    if node.kind in ("relu", "relu6"):
+        return Activation.RELU if node.kind == "relu" else Activation.RELU6
+    usual = (-1.0, 1.0) if node.kind == "hardtanh" else (None, None)
+    names = ("min_val", "max_val") if node.kind == "hardtanh" else ("min", "max")
     low, high = (node.argument(i + 1, names[i], usual[i]) for i in (0, 1))
     known = {(0, None): Activation.RELU, (0, 6): Activation.RELU6}
     if (low, high) not in known:
