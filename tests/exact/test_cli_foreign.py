@@ -254,19 +254,21 @@ class FakeConverter:
 def tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
     module: Any = ModuleType("tensorflow")
     module.int8 = "int8"
-    module.lite, module.keras = ModuleType("lite"), ModuleType("keras")
+    module.lite = ModuleType("lite")
+    keras: Any = ModuleType("keras")
+    keras.__version__, keras.models = "3.11.3", ModuleType("models")
     module.lite.TFLiteConverter = FakeConverter
     module.lite.Optimize, module.lite.OpsSet = ModuleType("o"), ModuleType("s")
     module.lite.Optimize.DEFAULT = "default"
     module.lite.OpsSet.TFLITE_BUILTINS_INT8 = "int8 only"
-    module.keras.models = ModuleType("models")
 
     def load(path: str, *, compile: bool, safe_mode: bool) -> str:
         assert not compile and safe_mode
         return path
 
-    module.keras.models.load_model = load
+    keras.models.load_model = load
     monkeypatch.setitem(sys.modules, "tensorflow", module)
+    monkeypatch.setitem(sys.modules, "keras", keras)
     FakeConverter.content = speech_like()
 
 
@@ -285,12 +287,40 @@ def test_keras_networks_are_converted_first(folder: bool, tmp_path: Path, capsys
 
 @pytest.mark.usefixtures("tensorflow")
 def test_a_network_that_tensorflow_cannot_convert(tmp_path: Path, capsys: Capture) -> None:
-    network, out = tmp_path / "broken.h5", tmp_path / "m.safetensors"
+    network, out = tmp_path / "broken.keras", tmp_path / "m.safetensors"
     verb = ("import", network, "--out", out, "--data", "digits")
     fails(capsys, 2, "check the path", *verb)
     network.write_bytes(b"")
     fails(capsys, 2, "(Cannot set tensor: Dimension mismatch)", *verb)
     assert not out.exists()
+
+
+@pytest.mark.usefixtures("tensorflow")
+@pytest.mark.parametrize("version", ["2.15.0", "3.5", "3.11.2", "3.11.0rc1"])
+def test_keras_that_runs_code_from_files_is_refused(
+    version: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CVE-2025-9906 and those before it: safe mode of a .keras file can be switched off."""
+    monkeypatch.setattr(sys.modules["keras"], "__version__", version)
+    monkeypatch.setattr(sys.modules["keras"].models, "load_model", None)
+    network, out = tmp_path / "net.keras", tmp_path / "m.safetensors"
+    network.write_bytes(b"")
+    verb = ("import", network, "--out", out, "--data", "digits")
+    fails(capsys, 3, "pip install 'keras>=3.11.3'", *verb)
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("tensorflow")
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".H5"])
+def test_h5_files_are_not_opened(
+    suffix: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CVE-2025-9905: Keras ignores safe mode in these files."""
+    monkeypatch.setattr(sys.modules["keras"].models, "load_model", None)
+    network = tmp_path / f"net{suffix}"
+    network.write_bytes(b"\x89HDF\r\n")
+    verb = ("import", network, "--out", tmp_path / "m.safetensors", "--data", "digits")
+    fails(capsys, 2, "save it as .keras", *verb)
 
 
 def test_keras_without_tensorflow(
