@@ -15,7 +15,7 @@ from tesla_embed.ir.types import Quantization, TensorType
 from tesla_embed.tflite.builder import Builder
 
 Shape = tuple[int, ...]
-ACTIVATIONS = {0: "NONE", 1: "RELU", 3: "RELU6"}
+ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 
 
 @dataclass(slots=True)
@@ -211,11 +211,12 @@ class Foreign:
         self.at = total
 
     def rescale(self) -> None:
-        kind = str(self.rng.choice(["QUANTIZE", "RELU", "RELU6"]))
+        kind = str(self.rng.choice(["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"]))
         made = self.value(
             self.at.shape, self.quantization(self.at.q.scale * self.rng.uniform(0.5, 2))
         )
-        self.builder.operator(kind, 2, [self.at.index], made.index)
+        version = 1 if kind == "RELU_N1_TO_1" else 2
+        self.builder.operator(kind, version, [self.at.index], made.index)
         self.at = made
 
     def concat(self) -> None:

@@ -118,9 +118,17 @@ def activation_range(activation: Activation, output: Quantization) -> tuple[int,
         case Activation.RELU:
             return max(-128, output.zero_point), 127
         case Activation.RELU6:
-            with np.errstate(over="ignore"):  # a tiny scale: six is far outside
-                six = float(np.float32(6.0) / np.float32(output.scale))
-            above = int(min(six, 255.0) + 0.5)
+            above = _steps(6.0, output)
             return max(-128, output.zero_point), min(127, output.zero_point + above)
+        case Activation.RELU_N1_TO_1:
+            one = _steps(1.0, output)
+            return max(-128, output.zero_point - one), min(127, output.zero_point + one)
         case _:
             assert_never(activation)
+
+
+def _steps(real: float, output: Quantization) -> int:
+    """A positive real number in steps of the output's scale; at most 255, which is all of int8."""
+    with np.errstate(over="ignore"):  # a tiny scale: the number is far outside
+        steps = float(np.float32(real) / np.float32(output.scale))
+    return int(min(steps, 255.0) + 0.5)

@@ -2,7 +2,7 @@
 
 In: a `.keras` file or a SavedModel's folder, and real inputs to calibrate on. Out: the bytes of a
 `.tflite` with full integer quantisation. Needs the `tensorflow` extra; refuses, with
-`UnsupportedOp`, what TensorFlow cannot convert, and `.h5` files: Keras runs the code that they hold.
+`UnsupportedOp`, what TensorFlow cannot convert, and `.h5` files, in which Keras runs code.
 A SavedModel is a program, too, that TensorFlow may run; open only those that you trust.
 """
 
@@ -38,8 +38,8 @@ def convert(path: Path, examples: npt.NDArray[np.float32]) -> bytes:
         raise ConfigError(f"cannot read {path}: there is no such file or folder; check the path")
     if not path.is_dir() and path.suffix.lower() != ".keras":
         raise UnsupportedOp(
-            f"{path}: an HDF5 file can hold code that runs when Keras opens it; where you trust it, "
-            "load it in Keras and save it as .keras"
+            f"{path}: an HDF5 file can hold code that runs when Keras opens it; where you trust "
+            "it, load it in Keras and save it as .keras"
         )
     tensorflow = _tensorflow()
     lite = tensorflow.lite

@@ -125,12 +125,12 @@ def reshape(draft: Draft, node: Node) -> None:
 
 
 def rescale(draft: Draft, node: Node) -> None:
-    """RELU, RELU6, and QUANTIZE from int8 to int8."""
-    activations = {"RELU": Activation.RELU, "RELU6": Activation.RELU6}
+    """RELU, RELU6, RELU_N1_TO_1, and QUANTIZE from int8 to int8."""
+    alone = node.operator.kind
     source = draft.source(node)
     op = Rescale(
         **draft.ends(node, source),
-        activation=activations.get(node.operator.kind, Activation.NONE),
+        activation=Activation.NONE if alone == "QUANTIZE" else Activation[alone],
     )
     draft.finish(node, draft.add(op, draft.type(node, draft.types[source].shape)))
 
@@ -169,6 +169,7 @@ CONVERTERS: dict[str, Callable[[Draft, Node], None]] = {
     "QUANTIZE": rescale,
     "RELU": rescale,
     "RELU6": rescale,
+    "RELU_N1_TO_1": rescale,
     "RESHAPE": reshape,
     "SOFTMAX": unit,
     "SQUEEZE": reshape,

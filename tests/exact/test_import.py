@@ -165,7 +165,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda foreign, _: _operator(foreign, "STABLEHLO_SORT"),
         r"built-in operator \d+",
     ),
-    "RELU_N1_TO_1": (_option("fusedActivationFunction", 2), "fused activation RELU_N1_TO_1"),
+    "TANH": (
+        _option("fusedActivationFunction", 4),
+        "fused activation TANH; supported are NONE, RELU, RELU_N1_TO_1, RELU6",
+    ),
     "shuffled weights": (_option("weightsFormat", 1), "operator 1, FULLY_CONNECTED .*shuffled"),
     "float activations": (_tensor(None, type=0), "is float32; only int8 is supported"),
     "16-bit activations": (_tensor(None, type=7), "is int16; only int8 is supported"),
