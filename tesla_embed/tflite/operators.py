@@ -6,9 +6,8 @@ are in `weighted`. Numbers of fields are those of TensorFlow's `schema.fbs`.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
-
-import numpy as np
 
 from tesla_embed.ir.ops import (
     UNIT,
@@ -118,7 +117,7 @@ def reshape(draft: Draft, node: Node) -> None:
     shape = _requested(node, entry) if node.operator.kind == "RESHAPE" else None
     if shape is None:
         shape = _said(draft, node)
-    same = int(np.prod(shape, dtype=np.float64)) == entry.size
+    same = math.prod(shape) == entry.size  # Python integers: they cannot overflow
     node.require(same, f"turns shape {entry.shape} into {shape}, of another size")
     same_quantization(node, entry, draft.type(node, shape))
     draft.finish(node, draft.reshaped(node, source, shape))
@@ -189,7 +188,7 @@ def _requested(node: Node, entry: TensorType) -> Shape | None:
     node.require(min(wanted) >= -1 and 0 not in wanted, f"asks for shape {wanted}")
     node.require(wanted.count(-1) <= 1, f"asks for shape {wanted}, which leaves two sizes open")
     if -1 in wanted:
-        known = int(np.prod([n for n in wanted if n > 0], dtype=np.float64))
+        known = math.prod(n for n in wanted if n > 0)
         wanted[wanted.index(-1)] = entry.size // max(known, 1)
     if len(wanted) > 1:
         text = f"asks for shape {wanted}; only one sample at a time is supported"
