@@ -1,25 +1,77 @@
 """Import a network from whatever it is stored in."""
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
-from tesla_embed.errors import ConfigError
-from tesla_embed.tflite.importer import Imported, import_file, import_tflite, model_name, provenance
+import numpy as np
+
+from tesla_embed.data import DataSet, load_data
+from tesla_embed.errors import ConfigError, TeslaEmbedError, ToolchainError
+from tesla_embed.ir.graph import Model
+from tesla_embed.tflite.importer import import_file, import_tflite, model_name, provenance
 from tesla_embed.tflite.keras import convert, is_keras
 
+EXPORTED = ".pt2"
 
-def import_network(path: Path, name: str | None, data: str | None, samples: int) -> Imported:
-    """An int8 `.tflite`, or a Keras network that is quantised on `samples` examples of `data`.
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """How to read a file: `data` (a specification) and how many examples calibrate floats.
+
+    `trust` lets PyTorch open a .pt2, which runs code that is in it. `channels_last` says that the
+    program in it takes images `[B, height, width, channels]`.
+    """
+
+    name: str | None = None
+    data: str | None = None
+    samples: int = 200
+    trust: bool = False
+    channels_last: bool = False
+
+
+def import_network(path: Path, options: ImportOptions) -> Model:
+    """The model of a file, of one region.
+
+    An int8 `.tflite` as it is; a Keras network or a program of torch.export quantised on examples.
     Raises `ConfigError` without data where they are needed, and what reading and converting raise.
     """
-    if not is_keras(path):
-        return import_file(path, name)
-    if data is None:
-        raise ConfigError(f"{path}: is to be quantised; give data to calibrate on with --data")
-    from tesla_embed.data import load_data
+    exported = path.suffix.lower() == EXPORTED
+    if not exported and not is_keras(path):
+        return import_file(path, options.name).model
+    name = options.name or model_name(path.name)
+    if exported:
+        return _exported(path, name, options)
+    examples = _data(path, options).train.floats(slice(0, options.samples))
+    model = import_tflite(convert(path, examples), name).model
+    return dataclasses.replace(model, provenance=provenance(path))
 
-    examples = load_data(data).train.floats(slice(0, samples))
-    found = import_tflite(convert(path, examples), name or model_name(path.name))
-    model = dataclasses.replace(found.model, provenance=provenance(path))
-    return dataclasses.replace(found, model=model)
+
+def _exported(path: Path, name: str, options: ImportOptions) -> Model:
+    try:
+        from tesla_embed.nn.aten import load_program
+        from tesla_embed.quant import QuantizeOptions, quantize_program
+    except ImportError as error:
+        raise ToolchainError(
+            f"reading a {EXPORTED} needs PyTorch; run: pip install 'tesla-embed[train]'"
+        ) from error
+    program = load_program(path, trust=options.trust)
+    data = _data(path, options)
+    try:
+        return quantize_program(
+            program,
+            data.train.floats(slice(0, options.samples)),
+            name,
+            QuantizeOptions(samples=options.samples),
+            input_range=(0.0, 1.0) if data.train.x.dtype == np.uint8 else None,
+            channels_last=options.channels_last,
+            source=path.name,
+        )
+    except TeslaEmbedError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _data(path: Path, options: ImportOptions) -> DataSet:
+    if options.data is None:
+        raise ConfigError(f"{path}: is to be quantised; give data to calibrate on with --data")
+    return load_data(options.data)

@@ -99,7 +99,8 @@ class FloatAnswers:
 class Provenance:
     """How a model was made. Shown in reports; no part of the digest.
 
-    `float_answers` are those to the test split whose fingerprint is `test_fingerprint`.
+    `float_answers` are those to the test split whose fingerprint is `test_fingerprint`. As many
+    training examples as `calibration_samples` says decided its scales; 0 where nobody knows.
     """
 
     tool_version: str = ""
@@ -110,6 +111,7 @@ class Provenance:
     data: str = ""
     float_answers: tuple[FloatAnswers, ...] = ()
     test_fingerprint: str = ""
+    calibration_samples: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

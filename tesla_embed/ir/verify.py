@@ -10,8 +10,8 @@ import re
 import numpy as np
 
 from tesla_embed.ir.graph import Graph, Model, Region
-from tesla_embed.ir.ops import Reshape
-from tesla_embed.ir.parts import channel_parts
+from tesla_embed.ir.ops import Reshape, Weighted
+from tesla_embed.ir.parts import channel_parts, joined
 from tesla_embed.ir.rules import require
 from tesla_embed.ir.types import DType, TensorType
 from tesla_embed.ir.verify_numbers import check_numbers, is_float32
@@ -40,9 +40,19 @@ def verify(model: Model) -> Model:
     require(dps == sorted(set(dps)), "the regions", f"do not ascend by DP percentage: {dps}")
     for region in model.regions:
         _region(model.graph, region)
+    _narrow_weights(model)
     entries = {region.types[model.graph.input].quantization for region in model.regions}
     require(len(entries) == 1, "the regions", "must all quantise the input the same way")
     return model
+
+
+def _narrow_weights(model: Model) -> None:
+    """Weights of four bits have kernels for active inputs that are the leading ones."""
+    rows = [channel_parts(model.graph, region) for region in model.regions]
+    for op in model.graph.ops:
+        if isinstance(op, Weighted) and op.weights.bits != 8:
+            leading = len(joined([row[op.input] for row in rows])[0]) == 1
+            require(leading, op.name, "reads a concatenation, which needs weights of eight bits")
 
 
 def _identifier(where: str, name: str) -> None:

@@ -19,6 +19,7 @@ from tesla_embed.ir.ops import (
     Logistic,
     MaxPool2D,
     Mean,
+    Op,
     Pad,
     Rescale,
     Reshape,
@@ -27,7 +28,12 @@ from tesla_embed.ir.ops import (
     Weighted,
 )
 from tesla_embed.ir.parts import Parts, active_indices
-from tesla_embed.ir.requantization import quantization, requantization, rescale_factors
+from tesla_embed.ir.requantization import (
+    activation_range,
+    quantization,
+    requantization,
+    rescale_factors,
+)
 from tesla_embed.ir.rules import require
 from tesla_embed.ir.scaling import add_factors, scale_ratio
 from tesla_embed.ir.specialize import active_weights
@@ -47,6 +53,7 @@ def check_numbers(
     require(follows, where, f"cannot change the channels: its input makes {made}")
     weighted = isinstance(op, Weighted)
     require(weighted or table is None, where, "has a table but no weights")
+    _activation(where, op, region)
     match op:
         case FullyConnected() | Conv2D() | DepthwiseConv2D():
             _table(where, op, table, region, parts)
@@ -68,6 +75,16 @@ def check_numbers(
             _add(where, op, region, parts)
         case _:
             assert_never(op)
+
+
+def _activation(where: str, op: Op, region: Region) -> None:
+    """The clamp of an activation is an integer of 32 bits before it meets those of eight."""
+    quantized = region.types[op.output].quantization
+    if isinstance(op, Weighted | Add | Rescale) and quantized is not None:
+        try:
+            activation_range(op.activation, quantized)
+        except GraphError as error:
+            raise GraphError(f"{where}: {error}") from error
 
 
 def _reshaping(where: str, op: Reshape, graph: Graph, region: Region) -> None:

@@ -38,7 +38,7 @@ from tesla_embed.ir.types import DType, Tensor, TensorType, Weights
 from tesla_embed.nn.fold import Floats, Folded
 from tesla_embed.nn.layers import ChannelsFirst, IncompleteConv, IncompleteLinear
 from tesla_embed.nn.norm import IncompleteBatchNorm
-from tesla_embed.nn.steps import Kind, Pooling, Step, Trace
+from tesla_embed.nn.steps import NOTHING, Kind, Pooling, Step, Trace
 from tesla_embed.nn.windows import conv_window, pool_window
 
 EXPORTABLE = (
@@ -54,10 +54,6 @@ _ACTIVATIONS = {
     "relu6": Activation.RELU6,
     "Hardtanh(-1, 1)": Activation.RELU_N1_TO_1,
 }
-_NOTHING = frozenset(
-    ("Identity", "Dropout", "Dropout1d", "Dropout2d", "dropout", "dropout2d", "contiguous")
-)
-"""Elementwise functions that do nothing in inference."""
 
 
 class _Ends(TypedDict):
@@ -122,7 +118,7 @@ class Assembly:
         if index in self.made:
             return
         source = self.made[step.inputs[0]]
-        passes = step.kind is Kind.ELEMENTWISE and step.function in _NOTHING
+        passes = step.kind is Kind.ELEMENTWISE and step.function in NOTHING
         flat = step.kind is Kind.FLATTEN and len(self.tensors[source].type.shape) == 1
         first = step.kind is Kind.REARRANGE and isinstance(step.module, ChannelsFirst)
         if passes or flat or (first and source == 0):

@@ -2,7 +2,7 @@
 
 In: an incomplete layer and the batch norm that follows it, or one of the two, and a DP percentage.
 Out: weights that exist once, and the gain and bias of every active output at that percentage, in
-float64.
+float64. Refuses, with `ConfigError`, variances that are not positive.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from tesla_embed.errors import ConfigError
 from tesla_embed.nn.channels import Span
 from tesla_embed.nn.layers import IncompleteConv, IncompleteLinear
 from tesla_embed.nn.norm import IncompleteBatchNorm
@@ -90,8 +91,10 @@ class Folded:
 
     def _sigma(self, dp: int) -> Floats:
         assert self.norm is not None
-        variance = numbers(self.norm.variances[self.norm.row(dp)])
-        return np.asarray(np.sqrt(variance + self.norm.eps))
+        variance = numbers(self.norm.variances[self.norm.row(dp)]) + self.norm.eps
+        if not (variance > 0).all():
+            raise ConfigError("batch norm has a variance that is not positive; train it again")
+        return np.asarray(np.sqrt(variance))
 
     def _profile(self, profile: Tensor | None) -> Floats:
         return np.ones(self.target.size) if profile is None else numbers(profile)

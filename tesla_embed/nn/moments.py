@@ -27,17 +27,13 @@ from torch import Tensor
 from tesla_embed.nn.channels import Span
 from tesla_embed.nn.layers import IncompleteLayer, IncompleteLinear
 from tesla_embed.nn.norm import IncompleteBatchNorm
-from tesla_embed.nn.steps import Kind, Step, Trace
+from tesla_embed.nn.steps import NOTHING, Kind, Step, Trace
 
 CLIPS = {
     **dict.fromkeys(("ReLU", "relu", "relu_"), math.inf),
     **dict.fromkeys(("ReLU6", "relu6"), 6.0),
 }
 """Functions that cut off what is negative, and where they cut off above."""
-_NOTHING = frozenset(
-    ("Identity", "Dropout", "Dropout1d", "Dropout2d", "dropout", "dropout2d", "contiguous")
-)
-"""Elementwise functions that do nothing in inference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +109,7 @@ def _step(step: Step, span: Span, sources: list[Moments]) -> Moments:
             return _weighted(step.module, sources[0])
         case Kind.ELEMENTWISE if step.function in CLIPS:
             return clipped(sources[0], CLIPS[step.function])
-        case Kind.ELEMENTWISE if step.function in _NOTHING:
+        case Kind.ELEMENTWISE if step.function in NOTHING:
             return sources[0]
         case Kind.POOL:
             return sources[0]

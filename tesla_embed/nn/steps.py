@@ -29,6 +29,12 @@ SUPPORTED = (
 )
 
 
+NOTHING = frozenset(
+    ("Identity", "Dropout", "Dropout1d", "Dropout2d", "dropout", "dropout2d", "contiguous")
+)
+"""Elementwise functions that do nothing in inference."""
+
+
 class Kind(enum.Enum):
     """What a step does, as far as channels are concerned."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from tesla_embed.data import spread
 from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.interpret import apply_op
 from tesla_embed.ir.interpret_float import apply_float
@@ -67,7 +68,7 @@ class Lockstep:
     def __init__(self, plain: Model, model: Model, inputs: Float32) -> None:
         self.graph = model.graph
         self._last = _last_reads(model.graph)
-        chosen = inputs[_spread(len(inputs), _fitting(model))]
+        chosen = inputs[spread(len(inputs), _fitting(model))]
         entry = model.regions[0].types[model.graph.input]
         integers = quantize_input(entry, chosen)
         self.lanes = [
@@ -149,10 +150,6 @@ def _fitting(model: Model) -> int:
         alive = {t for t in made if last.get(t, index) >= index} | {op.output}
         widest = max(widest, sum(region.types[t].size for region in model.regions for t in alive))
     return max(1, _BYTES // (5 * widest))
-
-
-def _spread(available: int, wanted: int) -> npt.NDArray[np.int64]:
-    return np.linspace(0, available - 1, min(available, wanted)).astype(np.int64)
 
 
 def active_columns(op: Weighted, source: Parts, full: int) -> npt.NDArray[np.intp]:

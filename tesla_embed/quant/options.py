@@ -4,6 +4,7 @@ In: values as the command line or a script gives them. Refuses, with `ConfigErro
 range or contradicts itself.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -64,8 +65,8 @@ class Reduction:
             raise ConfigError("mixed weights need either --budget BYTES or --max-loss POINTS")
         if self.bits != "mixed" and limits:
             raise ConfigError("--budget and --max-loss choose mixed weights; add --weights mixed")
-        if any(limit < 0 for limit in limits):
-            raise ConfigError(f"a limit of {limits[0]:g} cannot be kept; give one above zero")
+        if not all(math.isfinite(limit) and limit >= 0 for limit in limits):
+            raise ConfigError(f"a limit of {limits[0]:g} cannot be kept; give zero or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

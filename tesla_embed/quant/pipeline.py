@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from tesla_embed import __version__
-from tesla_embed.data import DataSet
+from tesla_embed.data import DataSet, spread
 from tesla_embed.ir.graph import FloatAnswers, Model, Provenance
 from tesla_embed.nn.export import to_model
 from tesla_embed.nn.layers import set_dp
@@ -64,7 +64,6 @@ def quantize_network(
     split goes into the model's provenance, so that whoever measures the integers later can compare.
     Raises as `quantize_checkpoint`.
     """
-    check_fit(network, data.train)
     scores = evaluate(network, data.test, dps)
     known = dataclasses.replace(
         provenance or Provenance(),
@@ -73,9 +72,10 @@ def quantize_network(
             FloatAnswers.of(dp, correct) for dp, correct in sorted(scores.correct.items())
         ),
         test_fingerprint=data.test.fingerprint(),
+        calibration_samples=options.samples,
     )
     tell = observer or (lambda _what, _share: None)
-    plain, inputs = prepare(network, data, name, dps, options, known)
+    plain, inputs = prepare(network, data, name, dps, options.samples, known)
     image_range = (0.0, 1.0) if data.train.x.dtype == np.uint8 else None
     tell("calibrating", 0.0)
     model = quantize(plain, calibrate(plain, inputs, image_range, options.calibration))
@@ -90,12 +90,16 @@ def prepare(
     data: DataSet,
     name: str,
     dps: Sequence[int],
-    options: QuantizeOptions,
+    samples: int,
     provenance: Provenance | None = None,
 ) -> tuple[Model, Float32]:
-    """The equalised float model, and the training examples that calibrate, as it takes them."""
+    """The equalised float model, and `samples` training examples to calibrate on, as it takes them.
+
+    Raises `ConfigError` when the data do not fit the network.
+    """
+    check_fit(network, data.train)
     model = to_model(network, name, dps, provenance)
-    chosen = _spread(len(data.train), options.samples)
+    chosen = spread(len(data.train), samples)
     inputs = _shaped(model, data.train.floats(chosen))
     return equalize(model, inputs), inputs
 
@@ -144,7 +148,7 @@ def _trained(
     plain: Model, model: Model, network: Network, data: DataSet, options: QatOptions, tell: Observer
 ) -> Model:
     """The integers after training against the float network's answers."""
-    x = data.train.floats(_spread(len(data.train), options.samples))
+    x = data.train.floats(spread(len(data.train), options.samples))
     answers = {region.dp: _answers(network, x, region.dp) for region in model.regions}
 
     def progress(share: float) -> None:
@@ -168,16 +172,11 @@ def _answers(network: Network, x: Float32, dp: int) -> Float32:
 
 def _apart(data: DataSet, calibrated: int) -> tuple[Float32, npt.NDArray[np.int64]]:
     """Training examples and labels that did not calibrate, where there are others."""
-    used = _spread(len(data.train), calibrated)
+    used = spread(len(data.train), calibrated)
     others = np.setdiff1d(np.arange(len(data.train)), used)
-    chosen = others[_spread(len(others), _JUDGED)] if len(others) else used
+    chosen = others[spread(len(others), _JUDGED)] if len(others) else used
     return data.train.floats(chosen), data.train.y[chosen]
 
 
 def _shaped(model: Model, x: Float32) -> Float32:
     return x.reshape(len(x), *model.graph.tensors[model.graph.input].type.shape)
-
-
-def _spread(available: int, wanted: int) -> npt.NDArray[np.int64]:
-    """Indices of `wanted` examples, evenly spread over all that are available."""
-    return np.linspace(0, available - 1, min(available, wanted)).astype(np.int64)

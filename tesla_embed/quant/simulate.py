@@ -9,7 +9,9 @@ present weights, at first the quantised form itself. Parameters are float64: wei
 their scales, biases in units of the output's, so that one learning rate means the same everywhere.
 
 Activations travel as what the integers mean: integer minus zero point, images `[N, H, W, C]`. Sums
-are formed in float32 as long as that is exact, below 2**24, and in float64 otherwise.
+are formed in float32 as long as that is exact, below 2**24, and in float64 otherwise. Float32 is
+exact only where convolutions multiply and add. NNPACK, which may transform instead, is turned off
+here; on other devices sums are float64, whose errors round away.
 """
 
 import dataclasses
@@ -113,25 +115,14 @@ class Simulation(nn.Module):
         bias = self._bias(index, plan)
         rows = weight.detach().abs().flatten(1).sum(1)
         exact = float((255 * rows + bias.detach().abs()).max()) < _EXACT_FLOAT32
-        kind = torch.float32 if exact else torch.float64
+        kind = torch.float32 if exact and x.device.type == "cpu" else torch.float64
         weight, bias, x = weight.to(kind), bias.to(kind), x.to(kind)
-        if isinstance(op, FullyConnected):
-            sums = F.linear(x.reshape(len(x), -1), weight) + bias
-        else:
-            groups = x.shape[3] if isinstance(op, DepthwiseConv2D) else 1
-            sums = F.conv2d(
-                channels_first(padded(x, op.window, 0.0)),
-                weight,
-                bias,
-                (op.window.stride_height, op.window.stride_width),
-                dilation=(op.window.dilation_height, op.window.dilation_width),
-                groups=groups,
-            ).permute(0, 2, 3, 1)
+        sums = _sums(op, x, weight, bias)
         fixed = plan.fixed[index]
         if isinstance(op, FullyConnected):
-            scaled = _rounded(sums.detach().double() * fixed.scale)
+            scaled = _rounded(sums.detach().double().round() * fixed.scale)
         else:
-            scaled = _requantize(sums.detach().to(torch.int64), *fixed.factors)
+            scaled = _requantize(sums.detach().round().to(torch.int64), *fixed.factors)
         smooth = (sums * fixed.scale.to(kind)).to(torch.float32)
         result = clamped(smooth, scaled.to(torch.float32), fixed.low, fixed.high)
         return result.reshape(len(x), *plan.types[op.output].shape)
@@ -201,6 +192,21 @@ class _Plan:
                 assert_never(op)
 
 
+def _sums(op: Weighted, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """What an operation adds up, before it is requantised: `[N, out]` or `[N, H, W, out]`."""
+    if isinstance(op, FullyConnected):
+        return F.linear(x.reshape(len(x), -1), weight) + bias
+    with torch.backends.nnpack.flags(enabled=False):
+        return F.conv2d(
+            channels_first(padded(x, op.window, 0.0)),
+            weight,
+            bias,
+            (op.window.stride_height, op.window.stride_width),
+            dilation=(op.window.dilation_height, op.window.dilation_width),
+            groups=x.shape[3] if isinstance(op, DepthwiseConv2D) else 1,
+        ).permute(0, 2, 3, 1)
+
+
 def _fix(op: Weighted, table: Table, source: TensorType, target: TensorType) -> _Fixed:
     assert table.weight_scale is not None
     entry, exit_ = quantization(source), quantization(target)
@@ -218,7 +224,8 @@ def _fix(op: Weighted, table: Table, source: TensorType, target: TensorType) -> 
 
 def _rounded(real: Tensor) -> Tensor:
     """Halves away from zero: what the integers of a fully connected layer are proved to do."""
-    return torch.trunc(real + torch.copysign(torch.full_like(real, 0.5), real))
+    whole = torch.trunc(real)
+    return whole + torch.sign(real) * ((real - whole).abs() >= 0.5)
 
 
 def _requantize(sums: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:

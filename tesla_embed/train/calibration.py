@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tesla_embed.data import Split
+from tesla_embed.data import Split, spread
 
 _BATCH = 250
 """Examples at a time."""
@@ -22,7 +22,7 @@ def calibration_batches(split: Split, samples: int, device: torch.device) -> Ite
     Evenly spread, since the classes may stand one after another.
     """
     count = min(samples, len(split))
-    chosen = np.linspace(0, len(split) - 1, count).astype(np.int64)
+    chosen = spread(len(split), count)
     order = np.random.default_rng(0).permutation(chosen)
     for part in np.array_split(order, math.ceil(count / _BATCH)):
         yield torch.from_numpy(split.floats(part)).to(device)

@@ -148,6 +148,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--count", type=int, default=1000, help="damaged files")
+    parser.add_argument("--first", type=int, default=0, help="number of the first file")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--corpus", type=Path, help="folder of files to damage")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="for what fails")
@@ -158,7 +159,7 @@ def main() -> int:
     outcomes: Counter[str] = Counter()
     slowest, failures, suffixes = 0.0, 0, sorted(files)
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(options.count):
+        for number in range(options.first, options.first + options.count):
             rng = np.random.default_rng([options.seed, number])
             suffix = suffixes[number % len(suffixes)]
             origin = files[suffix][int(rng.integers(0, len(files[suffix])))]
@@ -180,6 +181,7 @@ def main() -> int:
         summary = {
             "schema": "tesla-embed/fuzzing/1",
             "seed": options.seed,
+            "first": options.first,
             "files": options.count,
             "failures": failures,
             "limits": {"seconds": SECONDS, "address_space_bytes": MEMORY_BYTES},

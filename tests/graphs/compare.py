@@ -53,9 +53,9 @@ class Tally:
 class Outcome:
     """Comparisons by implementation, operations by kind, and the first difference of each region.
 
-    `refused` counts graphs at the edge that `verify` refuses, for there is no integer multiplier that
-    rounds as float64 does; nothing is compared of them. `inexpressible` counts graphs that no .tflite can hold (paddings of pools, absurd scales), of
-    which LiteRT judges no region, or not all.
+    `refused` counts graphs at the edge that `verify` refuses, for there is no integer multiplier
+    that rounds as float64 does; nothing is compared of them. `inexpressible` counts graphs that no
+    .tflite can hold (paddings of pools, absurd scales): LiteRT judges not all of their regions.
     """
 
     compared: dict[str, Tally] = field(

@@ -256,13 +256,25 @@ def test_images_must_pass_channels_first() -> None:
         to_model(network, "net", (50,))
 
 
-def test_weights_that_leave_float32_once_folded() -> None:
-    """Found by damaging checkpoints: finite numbers whose product is not."""
-    network = build(load_recipe("digits-cnn").network, (8, 8, 1), 10, "linear", 0)
+def damaged(weight: float, variance: float) -> Network:
+    """A small network with batch norm whose numbers no training made."""
+    network = build(load_recipe("cifar10-resnet8", ["network.width=0.1"]).network,
+                    (8, 8, 3), 4, "linear", 0)  # fmt: skip
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.fill_(3e38)
+            parameter.fill_(weight)
         for layer in norms(network):
-            layer.variances.fill_(1e-30)
+            layer.variances.fill_(variance)
+    return network
+
+
+def test_weights_that_leave_float32_once_folded() -> None:
+    """Found by damaging checkpoints: finite numbers whose product is not."""
     with pytest.raises(ConfigError, match="exceed float32"):
-        to_model(network, "net", (50, 100))
+        to_model(damaged(3e38, 0.01), "net", (50, 100))
+
+
+def test_negative_variances() -> None:
+    """Found by damaging checkpoints."""
+    with pytest.raises(ConfigError, match="variance that is not positive"):
+        to_model(damaged(0.1, -0.01), "net", (50, 100))

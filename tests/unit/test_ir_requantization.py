@@ -116,12 +116,20 @@ def test_clamps_are_the_nearest_integers_of_the_activation(
             assert abs(found - wanted) <= Fraction(1, 2) + abs(exact) / 2**22
 
 
-@pytest.mark.parametrize("scale", [1e-45, 1e-38, 1.7e-38, 1e38, 3.4e38])
-def test_relu6_clamp_survives_any_float32_scale(scale: float) -> None:
+@pytest.mark.parametrize("scale", [1e-45, 1.7e-38, 4.6e-10, 4.7e-10, 2.7e-9, 2.8e-9, 1e38, 3.4e38])
+def test_clamps_survive_any_float32_scale(scale: float) -> None:
+    """An end must fit 32 bits: where it does not, TensorFlow Lite clamps at what is left of it."""
     q = Quantization(scale=float(np.float32(scale)), zero_point=-3)
-    assert activation_range(Activation.RELU6, q) == ((-3, 127) if scale < 1 else (-3, -3))
-    found = activation_range(Activation.RELU_N1_TO_1, q)
-    assert found == ((-128, 127) if scale < 1 else (-3, -3))
+    ends = {
+        Activation.RELU6: (6, (-3, 127)),
+        Activation.RELU_N1_TO_1: (1, (-128, 127)),
+    }
+    for activation, (end, wide) in ends.items():
+        if scale < end / 2**31:
+            with pytest.raises(GraphError, match="is too small for "):
+                activation_range(activation, q)
+        else:
+            assert activation_range(activation, q) == (wide if scale < 1 else (-3, -3))
 
 
 def test_refuses_float_types_and_tables() -> None:

@@ -63,6 +63,16 @@ def test_batch_norm_and_additions_are_simulated_exactly(kind: str) -> None:
     assert digest(simulation.integers()) == digest(model)
 
 
+@pytest.mark.parametrize("onednn", [True, False])
+def test_sums_are_exact_whatever_library_convolves(onednn: bool) -> None:
+    """NNPACK transforms, and its sums are no integers; PyTorch takes it for batches like this."""
+    plain, few = norm_model("cifar10-resnet8", 3)
+    inputs = np.concatenate([few, few[::-1], np.square(few), 1 - few])
+    model = quantized(plain, inputs)
+    with torch.backends.mkldnn.flags(enabled=onednn):  # type: ignore[no-untyped-call]
+        assert differences(Simulation(plain, model), model, inputs) == []
+
+
 def test_integers_at_the_edges_are_simulated_exactly() -> None:
     """Weights, biases and scales that no calibration makes; sums beyond what float32 holds."""
     for seed in range(20):

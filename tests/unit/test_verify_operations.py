@@ -10,6 +10,7 @@ from tesla_embed.errors import GraphError
 from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import (
     UNIT,
+    Activation,
     Add,
     Concat,
     Conv2D,
@@ -203,3 +204,16 @@ def test_the_same_channels_must_be_active_on_all_sides(op: Op) -> None:
     verify(branches((3, 3), op))
     with pytest.raises(GraphError, match="region 50 %, op: the same channels must be active"):
         verify(branches((3, 2), op))
+
+
+@pytest.mark.parametrize("activation", [Activation.RELU6])
+def test_a_clamp_beyond_32_bits(activation: Activation) -> None:
+    """TensorFlow Lite's overflows where the output's scale is below 6 / 2^31."""
+    op = Rescale(name="r", inputs=(0,), output=1, activation=activation)
+    for value, fits in ((2.0**-28, True), (2.0**-29, False)):
+        model = of(op, (IMAGE, IMAGE), (scale(value), scale(value)))
+        if fits:
+            verify(model)
+            continue
+        with pytest.raises(GraphError, match="too small for ReLU6"):
+            verify(model)

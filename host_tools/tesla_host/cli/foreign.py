@@ -18,7 +18,7 @@ DpOption = Annotated[
 
 def import_(
     network: Annotated[
-        Path, typer.Argument(help="int8 .tflite; or .keras, SavedModel with --data")
+        Path, typer.Argument(help="int8 .tflite; or .pt2, .keras, SavedModel with --data")
     ],
     out: Annotated[Path, typer.Option(help="where the integer model goes")],
     name: Annotated[
@@ -26,20 +26,29 @@ def import_(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="SPEC", help="data to calibrate a Keras network on"),
+        typer.Option("--data", metavar="SPEC", help="data to calibrate a network of floats on"),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="training examples to calibrate on")] = 200,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="open a .pt2, although that runs code which is in it")
+    ] = False,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="the .pt2 takes images with channels last")
+    ] = False,
 ) -> None:
-    """Read a network that others made, as a model of one region with the same weights.
+    """Read a network that others made, as a model of one region.
 
     Example: tesla-embed import person_detect.tflite --out person.safetensors
     """
     from tesla_embed.atomic import check_writable
     from tesla_embed.ir.store import digest, save_model
-    from tesla_host.importing import import_network
+    from tesla_host.importing import ImportOptions, import_network
 
     check_writable(out)
-    model = import_network(network, name, data, samples).model
+    options = ImportOptions(
+        name=name, data=data, samples=samples, trust=trust, channels_last=channels_last
+    )
+    model = import_network(network, options)
     save_model(out, model)
     layers = len(model.graph.ops)
     print(f"{out}: {model.name}, {layers} operations, 100 % DP, digest {digest(model)[:16]}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tesla_host.cli import quantize_options as choices
 from tesla_host.cli.options import ALL_REGIONS, DataOption, parse_dp_list
 
 if TYPE_CHECKING:
@@ -22,38 +23,20 @@ def quantize(
     data: DataOption,
     out: Annotated[Path, typer.Option(help="where the integer model goes")],
     regions: Annotated[str, typer.Option(help="DP percentages to support")] = ALL_REGIONS,
-    samples: Annotated[int, typer.Option(min=1, help="training examples to calibrate on")] = 1000,
-    calibration: Annotated[
-        Literal["minmax", "percentile", "mse"], typer.Option(help="how far activations reach")
-    ] = "minmax",
-    percentile: Annotated[float, typer.Option(help="for --calibration percentile")] = 99.99,
-    tables: Annotated[
-        Literal["region", "shared"], typer.Option(help="activation scales: each its own, or one")
-    ] = "region",
-    bias_correction: Annotated[
-        bool, typer.Option("--bias-correction", help="undo what rounding does to the means")
-    ] = False,
-    weights: Annotated[
-        Literal["int8", "int4", "mixed"], typer.Option(help="bits of the weights")
-    ] = "int8",
-    rounding: Annotated[
-        Literal["bitsplit", "nearest"], typer.Option(help="how four bits are found")
-    ] = "bitsplit",
-    budget: Annotated[
-        int | None, typer.Option(metavar="BYTES", help="mixed: all weights together")
-    ] = None,
-    max_loss: Annotated[
-        float | None, typer.Option(metavar="POINTS", help="mixed: accuracy that may be lost")
-    ] = None,
-    qat: Annotated[bool, typer.Option("--qat", help="train the integers, all regions")] = False,
-    qat_epochs: Annotated[int, typer.Option(min=1, help="for --qat")] = 2,
-    qat_samples: Annotated[int, typer.Option(min=2, help="for --qat: training examples")] = 10_000,
-    check: Annotated[
-        int, typer.Option(min=0, metavar="N", help="test examples to measure accuracy on")
-    ] = 0,
-    compare_tables: Annotated[
-        bool, typer.Option("--compare-tables", help="measure the other --tables as well")
-    ] = False,
+    samples: choices.SamplesOption = 1000,
+    calibration: choices.MethodOption = "minmax",
+    percentile: choices.PercentileOption = None,
+    tables: choices.TablesOption = "region",
+    bias_correction: choices.CorrectionOption = False,
+    weights: choices.BitsOption = "int8",
+    rounding: choices.RoundingOption = None,
+    budget: choices.BudgetOption = None,
+    max_loss: choices.LossOption = None,
+    qat: choices.QatOption = False,
+    qat_epochs: choices.EpochsOption = None,
+    qat_samples: choices.ExamplesOption = None,
+    check: choices.CheckOption = 0,
+    compare_tables: choices.CompareOption = False,
     json_: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
     ] = None,
@@ -62,42 +45,56 @@ def quantize(
 
     Example: tesla-embed quantize runs/m/model.safetensors --data digits --out m.safetensors
     """
-    from tesla_host.cli.terminal import need_torch, progress
+    from tesla_host.cli.terminal import need_torch
 
     need_torch()
-    from tesla_embed.atomic import check_writable, write_text
-    from tesla_embed.data import load_data
-    from tesla_embed.ir.store import digest, save_model
-    from tesla_embed.quant import quantize_checkpoint
-    from tesla_embed.quant.options import Calibration, QatOptions, QuantizeOptions, Reduction
-    from tesla_embed.train.checkpoint import load_checkpoint
-    from tesla_host.appraisal import appraise
+    from tesla_embed.atomic import check_writable
 
     dps = parse_dp_list(regions)
-    options = QuantizeOptions(
-        samples=samples,
-        calibration=Calibration(method=calibration, percentile=percentile, tables=tables),
-        bias_correction=bias_correction,
-        reduction=Reduction(
-            bits=weights, rounding=rounding, budget_bytes=budget, max_loss=max_loss
-        ),
-        qat=QatOptions(epochs=qat_epochs, samples=qat_samples) if qat else None,
+    options = choices.make_options(
+        samples,
+        (calibration, percentile, tables),
+        (weights, rounding, budget, max_loss),
+        (qat, qat_epochs, qat_samples),
+        bias_correction,
     )
     for path in (out, *([json_] if json_ else [])):
         check_writable(path)
-    loaded, dataset = load_checkpoint(checkpoint), load_data(data)
+    count = check or (_COMPARED if compare_tables else 0)
+    _quantize(checkpoint, data, out, dps, options, count, compare_tables, json_)
+
+
+def _quantize(
+    file: Path,
+    data: str,
+    out: Path,
+    dps: tuple[int, ...],
+    options: "QuantizeOptions",
+    samples: int,
+    compare_tables: bool,
+    json_: Path | None,
+) -> None:
+    """Nothing is written before it is known that C can be made of it."""
+    from tesla_embed.atomic import write_text
+    from tesla_embed.data import load_data
+    from tesla_embed.ir.store import digest, save_model
+    from tesla_embed.quant import quantize_checkpoint
+    from tesla_embed.train.checkpoint import load_checkpoint
+    from tesla_host.appraisal import appraise
+    from tesla_host.cli.terminal import progress
+
+    loaded, dataset = load_checkpoint(file), load_data(data)
+    task = loaded.network.task
     found: dict[str, Appraisal] = {}
     with progress("quantising") as observer:
         model = quantize_checkpoint(loaded, dataset, dps, options, observer)
-        save_model(out, model)
         observer("measuring", 1.0)
-        count = check or (_COMPARED if compare_tables else 0)
-        task = loaded.network.task
-        found[tables] = appraise(model, dataset, count, task)
+        found[options.calibration.tables] = appraise(model, dataset, samples, task)
+        save_model(out, model)
         if compare_tables:
             other = _other_tables(options)
             twin = quantize_checkpoint(loaded, dataset, dps, other, observer)
-            found[other.calibration.tables] = appraise(twin, dataset, count, task)
+            found[other.calibration.tables] = appraise(twin, dataset, samples, task)
     if json_ is not None:
         write_text(json_, _as_json(found, options, dataset.name, digest(model)))
     _print(found)

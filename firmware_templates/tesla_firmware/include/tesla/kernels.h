@@ -92,13 +92,14 @@ void tesla_mean_s8(const tesla_mean_t *layer, const tesla_rescale_region_t *regi
 
 /* The same values in another quantisation, clamped by an activation. No scratch.
  *
- * input, output  [region->size] */
+ * input, output  [region->size]; they must not overlap */
 void tesla_rescale_s8(const tesla_rescale_region_t *region, const int8_t *input, int8_t *output);
 
 /* Writes one input of a concatenation to its places in the output. No scratch.
  *
  * input   [region->blocks][region->rescale.size]
- * output  [region->blocks][region->pitch], of which other calls write the rest */
+ * output  [region->blocks][region->pitch], of which other calls write the rest; must not overlap
+ *         the input */
 void tesla_concat_s8(const tesla_concat_region_t *region, const int8_t *input, int8_t *output);
 
 /* Zeros around an image. No scratch.

@@ -109,7 +109,7 @@ typedef struct {
     int16_t output_offset; /* the output's zero point, -128 .. 127 */
     int8_t activation_min; /* clamp of the fused activation */
     int8_t activation_max;
-    int8_t shift;       /* -31 .. 22 */
+    int8_t shift;       /* -31 .. 23 */
     int32_t multiplier; /* Q31, 0 .. 2^31 - 1 */
 } tesla_rescale_region_t;
 
