@@ -15,7 +15,7 @@ from tesla_embed.ir.types import Quantization, TensorType
 from tesla_embed.tflite.builder import Builder
 
 Shape = tuple[int, ...]
-ACTIVATIONS = {0: "NONE", 1: "RELU", 3: "RELU6"}
+ACTIVATIONS = {0: "NONE", 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ class Foreign:
         taps, size = self.window(options, height, width, dilate=True)
         self.activation(options)
         out = self.below(8)
-        data = self.rng.integers(-127, 128, (out, *taps, channels)).astype(np.int8)
+        data = self.rng.integers(-128, 128, (out, *taps, channels)).astype(np.int8)
         terms = channels * math.prod(taps)
         inputs, q = self.weighted("CONV_2D", data, 0, terms)
         made = self.value((*size, out), q)
@@ -156,7 +156,7 @@ class Foreign:
         self.activation(options)
         options.depthMultiplier = self.below(2)
         out = channels * options.depthMultiplier
-        data = self.rng.integers(-127, 128, (1, *taps, out)).astype(np.int8)
+        data = self.rng.integers(-128, 128, (1, *taps, out)).astype(np.int8)
         inputs, q = self.weighted("DEPTHWISE_CONV_2D", data, 3, math.prod(taps))
         made = self.value((*size, out), q)
         self.builder.operator("DEPTHWISE_CONV_2D", 3, inputs, made.index, options)
@@ -165,7 +165,7 @@ class Foreign:
     def dense(self, out: int | None = None) -> None:
         size = math.prod(self.at.shape)
         out = out or self.below(12)
-        data = self.rng.integers(-127, 128, (out, size)).astype(np.int8)
+        data = self.rng.integers(-128, 128, (out, size)).astype(np.int8)
         options = self.schema.FullyConnectedOptionsT()
         self.activation(options)
         leading = self.at.shape[:-1]
@@ -192,7 +192,7 @@ class Foreign:
         start = self.at
         if len(start.shape) == 3 and self.chance(0.7):
             channels = start.shape[-1]
-            data = self.rng.integers(-127, 128, (1, 3, 3, channels)).astype(np.int8)
+            data = self.rng.integers(-128, 128, (1, 3, 3, channels)).astype(np.int8)
             options = self.schema.DepthwiseConv2DOptionsT()
             options.padding, options.strideH, options.strideW = 0, 1, 1
             options.depthMultiplier = 1
@@ -211,11 +211,12 @@ class Foreign:
         self.at = total
 
     def rescale(self) -> None:
-        kind = str(self.rng.choice(["QUANTIZE", "RELU", "RELU6"]))
+        kind = str(self.rng.choice(["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"]))
         made = self.value(
             self.at.shape, self.quantization(self.at.q.scale * self.rng.uniform(0.5, 2))
         )
-        self.builder.operator(kind, 2, [self.at.index], made.index)
+        version = 1 if kind == "RELU_N1_TO_1" else 2
+        self.builder.operator(kind, version, [self.at.index], made.index)
         self.at = made
 
     def concat(self) -> None:

@@ -46,10 +46,11 @@ class RegionContent(msgspec.Struct, kw_only=True):
 
 
 class WeightBytes(msgspec.Struct, kw_only=True):
-    """What the weights of one operation take, once for all regions."""
+    """What the weights of one operation take, once for all regions; each has `bits` 8 or 4."""
 
     name: str
     shape: list[int]
+    bits: int
     bytes: int
 
 
@@ -81,7 +82,10 @@ def inspect_model(model: Model) -> Inspection:
         arena_bytes=project.arena_bytes,
         weights=[
             WeightBytes(
-                name=op.name, shape=list(op.weights.data.shape), bytes=op.weights.data.nbytes
+                name=op.name,
+                shape=list(op.weights.data.shape),
+                bits=op.weights.bits,
+                bytes=op.weights.bytes,
             )
             for op in weighted
         ],

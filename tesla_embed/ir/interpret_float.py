@@ -124,5 +124,7 @@ def _activate(activation: Activation, y: Float64) -> Float64:
             return np.maximum(y, 0)
         case Activation.RELU6:
             return np.clip(y, 0, 6)
+        case Activation.RELU_N1_TO_1:
+            return np.clip(y, -1, 1)
         case _:
             assert_never(activation)

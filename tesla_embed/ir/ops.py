@@ -15,11 +15,15 @@ UNIT = Quantization(scale=1 / 256, zero_point=-128)
 
 
 class Activation(enum.StrEnum):
-    """Activation fused into an operation; in integers it is a clamp."""
+    """Activation fused into an operation; in integers it is a clamp.
+
+    Both ends of it: from 0, from 0 to 6, and from -1 to 1.
+    """
 
     NONE = "none"
     RELU = "relu"
     RELU6 = "relu6"
+    RELU_N1_TO_1 = "relu_n1_to_1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

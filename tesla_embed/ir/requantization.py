@@ -121,11 +121,22 @@ def activation_range(activation: Activation, output: Quantization) -> tuple[int,
         case Activation.RELU:
             return max(-128, output.zero_point), 127
         case Activation.RELU6:
-            with np.errstate(over="ignore"):  # a tiny scale: six is far outside
-                six = float(np.float32(6.0) / np.float32(output.scale))
-            if six >= 2.0**31:
-                raise GraphError(f"a scale of {output.scale:g} is too small for ReLU6")
-            above = int(min(six, 255.0) + 0.5)
+            above = _steps(6.0, output, "ReLU6")
             return max(-128, output.zero_point), min(127, output.zero_point + above)
+        case Activation.RELU_N1_TO_1:
+            one = _steps(1.0, output, "a clamp to 1")
+            return max(-128, output.zero_point - one), min(127, output.zero_point + one)
         case _:
             assert_never(activation)
+
+
+def _steps(end: float, output: Quantization, what: str) -> int:
+    """A positive end of a clamp in steps of the output's scale; at most 255, all of int8.
+
+    Raises `GraphError` where TensorFlow Lite cannot hold the steps in 32 bits.
+    """
+    with np.errstate(over="ignore"):  # a tiny scale: the end is far outside
+        steps = float(np.float32(end) / np.float32(output.scale))
+    if steps >= 2.0**31:
+        raise GraphError(f"a scale of {output.scale:g} is too small for {what}")
+    return int(min(steps, 255.0) + 0.5)

@@ -88,7 +88,7 @@ class Weights:
     `scale` holds one positive float64 value per output channel for int8 data (symmetric, zero
     point 0) and is `None` for float data. In a scalable model the data exist once, and a region may
     bring scales of its own (see `Table`). Integers of 4 `bits` lie in -7…7; they are int8 here, and
-    two to a byte on the device.
+    two to a byte on the device. Those of 8 bits that somebody else chose may be -128.
     """
 
     data: npt.NDArray[np.generic]
@@ -102,7 +102,7 @@ class Weights:
 
     @property
     def largest(self) -> int:
-        """The largest magnitude of an integer of so many bits; symmetric, so one is unused."""
+        """The largest integer of so many bits, and the magnitude of the smallest that we choose."""
         return int(2 ** (self.bits - 1) - 1)
 
     @property

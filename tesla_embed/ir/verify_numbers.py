@@ -166,7 +166,10 @@ def _accumulator(
     assert table.weight_scale is not None
     source, target = region.types[op.input], region.types[op.output]
     data = active_weights(op, parts[op.input], parts[op.output])
-    sums = np.abs(data.reshape(len(data), -1)).sum(axis=1, dtype=np.int64)  # no weight is -128
+    rows = data.reshape(len(data), -1)
+    # Not the absolute values: that of -128 is no int8.
+    sums = np.maximum(rows, 0).sum(axis=1, dtype=np.int64)
+    sums -= np.minimum(rows, 0).sum(axis=1, dtype=np.int64)
     worst = sums * 255 + np.abs(table.bias.astype(np.int64))
     require(bool((worst <= INT32_MAX).all()), where, "the accumulator can overflow int32")
     with np.errstate(over="ignore"):

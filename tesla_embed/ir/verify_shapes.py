@@ -152,7 +152,7 @@ def _weights(op: Weighted, weights: Weights, rank: int) -> None:
     require(data.dtype == np.int8, op.name, f"weights are {data.dtype}, not int8 or float32")
     require(weights.bits in BITS, op.name, f"weights of {weights.bits} bits are not 4 or 8")
     low, high = int(data.min()), int(data.max())
-    fits = -weights.largest <= low <= high <= weights.largest
+    fits = weights.bits == 8 or -weights.largest <= low <= high <= weights.largest
     limits = f"-{weights.largest}…{weights.largest}"
     require(fits, op.name, f"int{weights.bits} weights must lie in {limits}")
     require(weights.scale is not None, op.name, "int8 weights need a scale")

@@ -43,8 +43,8 @@ from tesla_embed.nn.windows import conv_window, pool_window
 
 EXPORTABLE = (
     "Conv1d and Conv2d (plain or depthwise, dilated or not), Linear, batch norm of images or after "
-    "a layer with weights, ReLU, ReLU6, sigmoid, softmax, addition, concatenation of channels, "
-    "max, average and adaptive average pools, the mean over space, and flattening"
+    "a layer with weights, ReLU, ReLU6, Hardtanh(-1, 1), sigmoid, softmax, addition, concatenation "
+    "of channels, max, average and adaptive average pools, the mean over space, and flattening"
 )
 _ACTIVATIONS = {
     "ReLU": Activation.RELU,
@@ -52,6 +52,7 @@ _ACTIVATIONS = {
     "relu_": Activation.RELU,
     "ReLU6": Activation.RELU6,
     "relu6": Activation.RELU6,
+    "Hardtanh(-1, 1)": Activation.RELU_N1_TO_1,
 }
 
 

@@ -23,6 +23,8 @@ from tesla_embed.ir.types import Weights
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+_HOMOGENEOUS = (Activation.NONE, Activation.RELU)
+"""Activations that commute with positive factors."""
 
 
 def equalize(model: Model, inputs: Float32) -> Model:
@@ -45,7 +47,7 @@ def _pairs(graph: Graph) -> Iterator[tuple[int, int]]:
         for tensor in op.inputs:
             readers.setdefault(tensor, []).append(index)
     for index, op in enumerate(graph.ops):
-        if not isinstance(op, Weighted) or op.activation is Activation.RELU6:
+        if not isinstance(op, Weighted) or op.activation not in _HOMOGENEOUS:
             continue
         follower: Op = op
         while len(followers := readers.get(follower.output, [])) == 1:

@@ -1,9 +1,11 @@
 """Collects the tensors, buffers and operators of a `.tflite` and packs them.
 
-Vectors become `[N, features]`, images `[N, height, width, channels]`. Needs the `oracle` extra.
-The object API writes what TensorFlow's `schema.fbs` describes.
+Vectors become `[N, features]`, images `[N, height, width, channels]`. Needs LiteRT (the `oracle`
+extra) or TensorFlow. The object API writes what TensorFlow's `schema.fbs` describes.
 """
 
+import importlib
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -15,21 +17,36 @@ from tesla_embed.ir.types import TensorType
 
 FILE_IDENTIFIER = b"TFL3"
 INSTALL = "pip install 'tesla-embed[oracle]'"
+_SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated")
+"""What may hold the object API; the first that is there is used."""
+
+
+def object_api() -> tuple[Any, Any]:
+    """The modules `flatbuffers` and the schema's. Raises `ToolchainError` where one is missing."""
+    try:
+        flatbuffers = importlib.import_module("flatbuffers")
+    except ImportError as error:
+        raise ToolchainError(f"writing .tflite needs flatbuffers; run: {INSTALL}") from error
+    for name in _SCHEMAS:
+        try:
+            return flatbuffers, importlib.import_module(name)
+        except ImportError:
+            continue
+    lacking = ""
+    if importlib.util.find_spec("tflite_runtime") is not None:
+        lacking = ": tflite_runtime runs such files and cannot write them"
+    raise ToolchainError(f"writing .tflite needs LiteRT or TensorFlow{lacking}; run: {INSTALL}")
 
 
 class Builder:
     """A `.tflite` in the making, for `batch` samples at a time.
 
-    Raises `ToolchainError` if the `oracle` extra is missing.
+    Raises `ToolchainError` if what writes them is missing.
     """
 
     def __init__(self, batch: int) -> None:
-        try:
-            import flatbuffers
-            from ai_edge_litert import schema_py_generated as schema
-        except ImportError as error:
-            raise ToolchainError(f"writing .tflite needs LiteRT; run: {INSTALL}") from error
-        self.flatbuffers, self.schema, self.batch = flatbuffers, schema, batch
+        (self.flatbuffers, schema), self.batch = object_api(), batch
+        self.schema = schema
         self.buffers = [schema.BufferT()]  # buffer 0 is empty by convention
         self.tensors: list[Any] = []
         self.operators: list[Any] = []

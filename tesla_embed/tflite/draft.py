@@ -12,7 +12,7 @@ import numpy as np
 
 from tesla_embed.errors import GraphError, UnsupportedOp
 from tesla_embed.ir.graph import Table
-from tesla_embed.ir.ops import Op, Reshape, Weighted
+from tesla_embed.ir.ops import FullyConnected, Op, Reshape, Weighted
 from tesla_embed.ir.types import Quantization, TensorType
 from tesla_embed.tflite.schema import NO_TENSOR, Constant, File, FileOperator, FileTensor
 
@@ -94,7 +94,8 @@ class Draft:
     """Tensors, operations and tables so far; `homes` maps tensors of the file to tensors here.
 
     `layers` says for each operation which tensor of the file its output is, -1 for one that the
-    file has not; `taken` counts the names that begin alike.
+    file has not; `taken` counts the names that begin alike. `weight_bytes`, `rows` (of fully
+    connected layers) and `channels` (that operations read and make) tell what verifying will cost.
     """
 
     file: File
@@ -106,6 +107,8 @@ class Draft:
     homes: dict[int, int] = field(default_factory=dict)
     taken: dict[str, int] = field(default_factory=dict)
     weight_bytes: int = 0
+    rows: int = 0
+    channels: int = 0
 
     def begin(self, number: int) -> None:
         """Make a tensor of the file the graph's input."""
@@ -152,6 +155,8 @@ class Draft:
         self.tables.append(table)
         self.layers.append(-1)
         self.weight_bytes += op.weights.data.nbytes if isinstance(op, Weighted) else 0
+        self.rows += type_.channels if isinstance(op, FullyConnected) else 0
+        self.channels += type_.channels + sum(self.types[i].channels for i in op.inputs)
         return op.output
 
     def reshaped(self, node: Node, index: int, shape: Shape) -> int:

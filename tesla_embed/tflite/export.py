@@ -34,6 +34,14 @@ from tesla_embed.ir.types import TensorType
 from tesla_embed.tflite.builder import Builder
 from tesla_embed.tflite.options import same_padding
 
+_RESCALE = {
+    Activation.NONE: ("QUANTIZE", 2),
+    Activation.RELU: ("RELU", 2),
+    Activation.RELU6: ("RELU6", 2),
+    Activation.RELU_N1_TO_1: ("RELU_N1_TO_1", 1),
+}
+"""What an activation that stands alone is called, and in which version it takes int8."""
+
 
 def to_tflite(model: Model, region: Region, *, batch: int = 1, all_layers: bool = False) -> bytes:
     """The flatbuffer of one region, for `batch` samples at a time.
@@ -95,8 +103,8 @@ def _emit(
         case Concat():
             _concatenation(builder, op, sources, target, inputs, y)
         case Rescale():
-            kinds = {Activation.NONE: "QUANTIZE", Activation.RELU: "RELU"}
-            builder.operator(kinds.get(op.activation, "RELU6"), 2, [x], y)
+            kind, version = _RESCALE[op.activation]
+            builder.operator(kind, version, [x], y)
         case Add():
             options = builder.schema.AddOptionsT()
             options.fusedActivationFunction = _activation(builder, op.activation)
@@ -115,8 +123,7 @@ def _reshape(builder: Builder, name: str, x: int, y: int) -> None:
 
 
 def _activation(builder: Builder, activation: Activation) -> int:
-    kinds = {Activation.NONE: "NONE", Activation.RELU: "RELU", Activation.RELU6: "RELU6"}
-    value: int = getattr(builder.schema.ActivationFunctionType, kinds[activation])
+    value: int = getattr(builder.schema.ActivationFunctionType, activation.name)
     return value
 
 

@@ -23,6 +23,10 @@ from tesla_embed.tflite.schema import File, FileOperator, read
 MAX_FILE_BYTES = 2**26
 MAX_WEIGHT_BYTES = 2**26
 """What all weights together may take: a small file can name one buffer many times."""
+MAX_ROWS = 2**14
+"""Outputs of all fully connected layers together: for each, integers are looked for and proved."""
+MAX_CHANNELS = 2**26
+"""Channels that all operations together read and make; the verifier follows each of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +73,7 @@ def import_tflite(content: bytes, name: str) -> Imported:
     draft.begin(entry)
     for operator in _needed(operators, result):
         CONVERTERS[operator.kind](draft, Node(file, operator))
-        if draft.weight_bytes > MAX_WEIGHT_BYTES:
-            raise UnsupportedOp(f"the weights take over {MAX_WEIGHT_BYTES >> 20} MiB")
+        _check_size(draft)
     if result not in draft.homes:
         raise GraphError("no operator makes the output; the file is damaged")
     return Imported(
@@ -100,6 +103,16 @@ def _check_kinds(file: File) -> None:
             Node(file, operator).refuse(f"is not supported; supported are {supported}")
     if not file.operators:
         raise UnsupportedOp("the file has no operators")
+
+
+def _check_size(draft: Draft) -> None:
+    """Refuse a network that would cost too much time or memory, as early as it shows."""
+    if draft.weight_bytes > MAX_WEIGHT_BYTES:
+        raise UnsupportedOp(f"the weights take over {MAX_WEIGHT_BYTES >> 20} MiB")
+    if draft.rows > MAX_ROWS:
+        raise UnsupportedOp(f"the fully connected layers have over {MAX_ROWS:,} outputs")
+    if draft.channels > MAX_CHANNELS:
+        raise UnsupportedOp(f"the operators read and make over {MAX_CHANNELS:,} channels")
 
 
 def _ends(file: File) -> tuple[int, int]:

@@ -1,10 +1,12 @@
 """Convert a Keras network or a SavedModel to int8 with TensorFlow, ready to be imported.
 
-In: a `.keras` or `.h5` file or a SavedModel's folder, and real inputs to calibrate on. Out: the
-bytes of a `.tflite` with full integer quantisation. Needs the `tensorflow` extra; refuses, with
-`UnsupportedOp`, what TensorFlow cannot convert.
+In: a `.keras` file or a SavedModel's folder, and real inputs to calibrate on. Out: the bytes of a
+`.tflite` with full integer quantisation. Needs the `tensorflow` extra; refuses, with
+`UnsupportedOp`, what TensorFlow cannot convert, and `.h5` files, in which Keras runs code.
+A SavedModel is a program, too, that TensorFlow may run; open only those that you trust.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,11 @@ import numpy.typing as npt
 
 from tesla_embed.errors import ConfigError, ToolchainError, UnsupportedOp
 
-SUFFIXES = (".keras", ".h5")
+SUFFIXES = (".keras", ".h5", ".hdf5")
+"""Of networks that Keras stores; of these only `.keras` is opened."""
 INSTALL = "pip install 'tesla-embed[tensorflow]'"
+OLDEST_KERAS = (3, 11, 3)
+"""Older ones run code from a file in spite of `safe_mode` (CVE-2025-1550, -8747, -9905, -9906)."""
 
 
 def is_keras(path: Path) -> bool:
@@ -31,6 +36,11 @@ def convert(path: Path, examples: npt.NDArray[np.float32]) -> bytes:
     """
     if not path.exists():
         raise ConfigError(f"cannot read {path}: there is no such file or folder; check the path")
+    if not path.is_dir() and path.suffix.lower() != ".keras":
+        raise UnsupportedOp(
+            f"{path}: an HDF5 file can hold code that runs when Keras opens it; where you trust "
+            "it, load it in Keras and save it as .keras"
+        )
     tensorflow = _tensorflow()
     lite = tensorflow.lite
 
@@ -45,6 +55,8 @@ def convert(path: Path, examples: npt.NDArray[np.float32]) -> bytes:
         converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tensorflow.int8
         content: bytes = converter.convert()
+    except ToolchainError:
+        raise
     except Exception as error:  # TensorFlow raises many kinds, of its own and of its libraries
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UnsupportedOp(
@@ -58,9 +70,25 @@ def _converter(tensorflow: Any, path: Path) -> Any:
     kind = tensorflow.lite.TFLiteConverter
     if path.is_dir():
         return kind.from_saved_model(str(path))
-    # Without code from the file: layers with Python functions inside are refused.
-    network = tensorflow.keras.models.load_model(str(path), compile=False, safe_mode=True)
+    # In safe mode, layers with Python code inside are refused; that holds from OLDEST_KERAS on.
+    network = _keras().models.load_model(str(path), compile=False, safe_mode=True)
     return kind.from_keras_model(network)
+
+
+def _keras() -> Any:
+    """Keras itself, not TensorFlow's name for it, which may stand for the older `tf_keras`."""
+    try:
+        import keras
+    except ImportError as error:
+        raise ToolchainError(f"opening a .keras file needs Keras; run: {INSTALL}") from error
+    version = tuple(map(int, re.findall(r"\d+", keras.__version__)[:3]))
+    if version < OLDEST_KERAS:
+        oldest = ".".join(map(str, OLDEST_KERAS))
+        raise ToolchainError(
+            f"Keras {keras.__version__} runs code from the files that it opens; run: "
+            f"pip install 'keras>={oldest}'"
+        )
+    return keras
 
 
 def _tensorflow() -> Any:

@@ -6,9 +6,8 @@ are in `weighted`. Numbers of fields are those of TensorFlow's `schema.fbs`.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
-
-import numpy as np
 
 from tesla_embed.ir.ops import (
     UNIT,
@@ -118,19 +117,19 @@ def reshape(draft: Draft, node: Node) -> None:
     shape = _requested(node, entry) if node.operator.kind == "RESHAPE" else None
     if shape is None:
         shape = _said(draft, node)
-    same = int(np.prod(shape, dtype=np.float64)) == entry.size
+    same = math.prod(shape) == entry.size  # Python integers: they cannot overflow
     node.require(same, f"turns shape {entry.shape} into {shape}, of another size")
     same_quantization(node, entry, draft.type(node, shape))
     draft.finish(node, draft.reshaped(node, source, shape))
 
 
 def rescale(draft: Draft, node: Node) -> None:
-    """RELU, RELU6, and QUANTIZE from int8 to int8."""
-    activations = {"RELU": Activation.RELU, "RELU6": Activation.RELU6}
+    """RELU, RELU6, RELU_N1_TO_1, and QUANTIZE from int8 to int8."""
+    alone = node.operator.kind
     source = draft.source(node)
     op = Rescale(
         **draft.ends(node, source),
-        activation=activations.get(node.operator.kind, Activation.NONE),
+        activation=Activation.NONE if alone == "QUANTIZE" else Activation[alone],
     )
     draft.finish(node, draft.add(op, draft.type(node, draft.types[source].shape)))
 
@@ -169,6 +168,7 @@ CONVERTERS: dict[str, Callable[[Draft, Node], None]] = {
     "QUANTIZE": rescale,
     "RELU": rescale,
     "RELU6": rescale,
+    "RELU_N1_TO_1": rescale,
     "RESHAPE": reshape,
     "SOFTMAX": unit,
     "SQUEEZE": reshape,
@@ -188,7 +188,7 @@ def _requested(node: Node, entry: TensorType) -> Shape | None:
     node.require(min(wanted) >= -1 and 0 not in wanted, f"asks for shape {wanted}")
     node.require(wanted.count(-1) <= 1, f"asks for shape {wanted}, which leaves two sizes open")
     if -1 in wanted:
-        known = int(np.prod([n for n in wanted if n > 0], dtype=np.float64))
+        known = math.prod(n for n in wanted if n > 0)
         wanted[wanted.index(-1)] = entry.size // max(known, 1)
     if len(wanted) > 1:
         text = f"asks for shape {wanted}; only one sample at a time is supported"

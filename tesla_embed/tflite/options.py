@@ -8,8 +8,13 @@ from tesla_embed.ir.ops import Activation, Window
 from tesla_embed.ir.types import TensorType
 from tesla_embed.tflite.draft import Draft, Node, Shape
 
-_ACTIVATIONS = {0: Activation.NONE, 1: Activation.RELU, 3: Activation.RELU6}
-_OTHER_ACTIVATIONS = {2: "RELU_N1_TO_1", 4: "TANH", 5: "SIGN_BIT"}
+_ACTIVATIONS = {
+    0: Activation.NONE,
+    1: Activation.RELU,
+    2: Activation.RELU_N1_TO_1,
+    3: Activation.RELU6,
+}
+_OTHER_ACTIVATIONS = {4: "TANH", 5: "SIGN_BIT"}
 
 
 def image(draft: Draft, node: Node) -> int:
@@ -25,7 +30,8 @@ def fused_activation(node: Node, field: int) -> Activation:
     number = node.option(field, "b")
     if number not in _ACTIVATIONS:
         name = _OTHER_ACTIVATIONS.get(number, f"number {number}")
-        node.refuse(f"has the fused activation {name}; supported are NONE, RELU and RELU6")
+        known = ", ".join(activation.name for activation in _ACTIVATIONS.values())
+        node.refuse(f"has the fused activation {name}; supported are {known}")
     return _ACTIVATIONS[number]
 
 

@@ -24,6 +24,8 @@ TYPES = {
 }  # fmt: skip
 _CONSTANTS = {"int8": "<i1", "int32": "<i4", "int64": "<i8"}
 """Types of constants that are looked into."""
+_MOST_DIMENSIONS = 8
+"""Of a constant; no operator that is supported takes more than 4."""
 
 CUSTOM = 32
 OPERATORS = {
@@ -196,6 +198,8 @@ def _content(name: str, buffer: int, buffers: tuple[Table, ...]) -> Constant:
 
 
 def _values(name: str, content: Constant, shape: tuple[int, ...], dtype: str) -> Constant:
+    if len(shape) > _MOST_DIMENSIONS:  # NumPy itself has a limit, which depends on its version
+        raise UnsupportedOp(f"tensor {name!r} is a constant of {len(shape)} dimensions")
     kind = np.dtype(_CONSTANTS[dtype])
     wanted = math.prod(shape) * kind.itemsize  # Python integers: they cannot overflow
     if any(size < 0 for size in shape) or wanted != len(content):

@@ -15,6 +15,7 @@ from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.types import Weights
 from tesla_embed.tflite.draft import Draft, Node
 from tesla_embed.tflite.options import fused_activation, image, window
+from tesla_embed.tflite.schema import FileTensor
 
 BIAS_TOLERANCE = 1e-4
 """How far a bias may be off the product of its scales: what rounding to float32 can do, amply."""
@@ -101,7 +102,7 @@ def _scales(
     count = len(tensor.scale)
     node.require(count in (1, out), f"has {count} weight scales for {out} filters")
     node.require(count == 1 or tensor.axis == axis, f"has weight scales along axis {tensor.axis}")
-    node.require(not np.any(tensor.zero_point), "its weights have a zero point other than 0")
+    _check_zero_points(node, tensor, out, "weights")
     scale = np.broadcast_to(tensor.scale.astype(np.float64), (out,)).copy()
     with np.errstate(invalid="ignore"):
         positive = bool(np.all(np.isfinite(scale) & (scale > 0)))
@@ -119,7 +120,7 @@ def _bias(node: Node, out: int, product: npt.NDArray[np.float64]) -> npt.NDArray
     values = node.constant(2, "int32", "biases")
     node.require(values.shape == (out,), f"has biases of shape {values.shape} for {out} filters")
     tensor = node.file.tensors[number]
-    node.require(not np.any(tensor.zero_point), "its biases have a zero point other than 0")
+    _check_zero_points(node, tensor, out, "biases")
     if len(tensor.scale):
         fits = len(tensor.scale) in (1, out)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -128,3 +129,10 @@ def _bias(node: Node, out: int, product: npt.NDArray[np.float64]) -> npt.NDArray
         text = "the scale of its biases is not that of its input times that of its weights"
         node.require(fits, text)
     return values.astype(np.int32)
+
+
+def _check_zero_points(node: Node, tensor: FileTensor, out: int, what: str) -> None:
+    """All are 0. How many is looked at first: every operator may name one long vector."""
+    count = len(tensor.zero_point)
+    node.require(count in (0, 1, out), f"its {what} have {count} zero points for {out} filters")
+    node.require(not np.any(tensor.zero_point), f"its {what} have a zero point other than 0")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from conftest import require
 from foreign import Foreign, autoencoder, random_file
-from graphs import quantized_model
+from graphs import narrow_model, quantized_model
 from shell import call
 
 from tesla_embed.errors import ToolchainError
+from tesla_embed.ir.graph import Model
 from tesla_embed.ir.interpret import interpret
+from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.requantization import quantization, quantize_input
 from tesla_embed.ir.store import load_model, save_model
 from tesla_host.litert import reference_interpreter
@@ -74,6 +77,23 @@ def test_import_and_verify_on_the_emulator(original: Path, tmp_path: Path, capsy
     assert {check["mismatches"] for check in checks.values()} == {0}
 
 
+def test_the_original_is_judged_without_anything_that_writes_files(
+    original: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with tflite_runtime, which runs files and cannot write them."""
+    require(lambda: find_compiler(find_target("host").compiler))
+    for name in ("ai_edge_litert.schema_py_generated", "tensorflow"):
+        monkeypatch.setitem(sys.modules, name, None)
+    model, result = tmp_path / "m.safetensors", tmp_path / "v.json"
+    assert call("import", original, "--out", model) == 0
+    verb = ("verify", model, "--target", "host", "--samples", 8)
+    assert call(*verb, "--original", original, "--json", result) == 0
+    assert "LiteRT judged the original alone" in capsys.readouterr().out
+    checks = [check["against"] for check in json.loads(result.read_text())["checks"]]
+    assert checks == ["host", "original"]
+    fails(capsys, 3, "writing .tflite needs LiteRT or TensorFlow; run: pip install", *verb)
+
+
 @pytest.mark.parametrize("seed", [1, 4, 6])
 def test_random_files_on_the_emulator(seed: int, tmp_path: Path) -> None:
     require(lambda: find_compiler(find_target("emulator").compiler))
@@ -107,9 +127,10 @@ def test_unsupported_files_write_nothing(tmp_path: Path, capsys: Capture) -> Non
     assert not out.exists()
 
 
-def test_inspect(tmp_path: Path, capsys: Capture) -> None:
+@pytest.mark.parametrize("make", [quantized_model, narrow_model])
+def test_inspect(make: Callable[[int], Model], tmp_path: Path, capsys: Capture) -> None:
     path, report = tmp_path / "m.safetensors", tmp_path / "i.json"
-    model = quantized_model(2)
+    model = make(2)
     save_model(path, model)
     assert call("inspect", path, "--json", report) == 0
     shown = capsys.readouterr().out
@@ -123,6 +144,9 @@ def test_inspect(tmp_path: Path, capsys: Capture) -> None:
         assert layer["output"]["shape"] == list(type_.shape)
         assert layer["output"]["scale"] == quantization(type_).scale
     assert found["weights_bytes"] == sum(weights["bytes"] for weights in found["weights"])
+    weighted = [op.weights for op in model.graph.ops if isinstance(op, Weighted)]
+    assert [weights["bits"] for weights in found["weights"]] == [w.bits for w in weighted]
+    assert (4 in {w.bits for w in weighted}) == (make is narrow_model)
 
 
 def test_run_takes_int8_and_real_numbers(tmp_path: Path) -> None:
@@ -254,19 +278,21 @@ class FakeConverter:
 def tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
     module: Any = ModuleType("tensorflow")
     module.int8 = "int8"
-    module.lite, module.keras = ModuleType("lite"), ModuleType("keras")
+    module.lite = ModuleType("lite")
+    keras: Any = ModuleType("keras")
+    keras.__version__, keras.models = "3.11.3", ModuleType("models")
     module.lite.TFLiteConverter = FakeConverter
     module.lite.Optimize, module.lite.OpsSet = ModuleType("o"), ModuleType("s")
     module.lite.Optimize.DEFAULT = "default"
     module.lite.OpsSet.TFLITE_BUILTINS_INT8 = "int8 only"
-    module.keras.models = ModuleType("models")
 
     def load(path: str, *, compile: bool, safe_mode: bool) -> str:
         assert not compile and safe_mode
         return path
 
-    module.keras.models.load_model = load
+    keras.models.load_model = load
     monkeypatch.setitem(sys.modules, "tensorflow", module)
+    monkeypatch.setitem(sys.modules, "keras", keras)
     FakeConverter.content = speech_like()
 
 
@@ -285,12 +311,40 @@ def test_keras_networks_are_converted_first(folder: bool, tmp_path: Path, capsys
 
 @pytest.mark.usefixtures("tensorflow")
 def test_a_network_that_tensorflow_cannot_convert(tmp_path: Path, capsys: Capture) -> None:
-    network, out = tmp_path / "broken.h5", tmp_path / "m.safetensors"
+    network, out = tmp_path / "broken.keras", tmp_path / "m.safetensors"
     verb = ("import", network, "--out", out, "--data", "digits")
     fails(capsys, 2, "check the path", *verb)
     network.write_bytes(b"")
     fails(capsys, 2, "(Cannot set tensor: Dimension mismatch)", *verb)
     assert not out.exists()
+
+
+@pytest.mark.usefixtures("tensorflow")
+@pytest.mark.parametrize("version", ["2.15.0", "3.5", "3.11.2", "3.11.0rc1"])
+def test_keras_that_runs_code_from_files_is_refused(
+    version: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CVE-2025-9906 and those before it: safe mode of a .keras file can be switched off."""
+    monkeypatch.setattr(sys.modules["keras"], "__version__", version)
+    monkeypatch.setattr(sys.modules["keras"].models, "load_model", None)
+    network, out = tmp_path / "net.keras", tmp_path / "m.safetensors"
+    network.write_bytes(b"")
+    verb = ("import", network, "--out", out, "--data", "digits")
+    fails(capsys, 3, "pip install 'keras>=3.11.3'", *verb)
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("tensorflow")
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".H5"])
+def test_h5_files_are_not_opened(
+    suffix: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CVE-2025-9905: Keras ignores safe mode in these files."""
+    monkeypatch.setattr(sys.modules["keras"].models, "load_model", None)
+    network = tmp_path / f"net{suffix}"
+    network.write_bytes(b"\x89HDF\r\n")
+    verb = ("import", network, "--out", tmp_path / "m.safetensors", "--data", "digits")
+    fails(capsys, 2, "save it as .keras", *verb)
 
 
 def test_keras_without_tensorflow(

@@ -14,6 +14,8 @@ from graphs import Native, Request, first_difference, int8_inputs
 from tesla_embed.errors import GraphError, TeslaEmbedError, ToolchainError, UnsupportedOp
 from tesla_embed.ir.interpret import interpret_layers
 from tesla_embed.ir.ops import FullyConnected, Weighted
+from tesla_embed.ir.types import Quantization
+from tesla_embed.tflite import importer
 from tesla_embed.tflite.importer import Imported, import_tflite
 from tesla_host.judge import judge_original
 
@@ -83,6 +85,29 @@ def test_weights_are_those_of_the_file() -> None:
     (op,) = import_tflite(content, "net").model.graph.ops
     assert isinstance(op, FullyConnected)
     assert op.weights.data.tobytes() == stored
+
+
+def test_weights_may_be_minus_128(tmp_path: Path) -> None:
+    """Files that others made need not be symmetric in this; every third weight is."""
+    foreign = Foreign(np.random.default_rng(11))
+    foreign.begin((7, 6, 3))
+    for step in (foreign.conv, foreign.depthwise, foreign.dense):
+        step()
+    kept = 0
+    for tensor in foreign.builder.tensors:
+        if tensor.type == foreign.schema.TensorType.INT8 and tensor.buffer:
+            buffer = foreign.builder.buffers[tensor.buffer]
+            buffer.data = buffer.data.copy()
+            buffer.data[::3] = 128
+            kept += 1
+    content = foreign.finish()
+    assert kept == 3 and not disagreement(content, 0, samples=32)
+    entry = import_tflite(content, "net")
+    native = Native([entry.model], tmp_path, require(gcc), ["-O1"])
+    inputs = int8_inputs(entry.model, 1, 32)
+    (layers,) = native.layers([Request(0, 100, inputs)])
+    judged = judge_original(content, entry, inputs)
+    assert not first_difference("the C", layers[-1], judged[max(judged)])
 
 
 def two_dense() -> Foreign:
@@ -165,7 +190,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda foreign, _: _operator(foreign, "STABLEHLO_SORT"),
         r"built-in operator \d+",
     ),
-    "RELU_N1_TO_1": (_option("fusedActivationFunction", 2), "fused activation RELU_N1_TO_1"),
+    "TANH": (
+        _option("fusedActivationFunction", 4),
+        "fused activation TANH; supported are NONE, RELU, RELU_N1_TO_1, RELU6",
+    ),
     "shuffled weights": (_option("weightsFormat", 1), "operator 1, FULLY_CONNECTED .*shuffled"),
     "float activations": (_tensor(None, type=0), "is float32; only int8 is supported"),
     "16-bit activations": (_tensor(None, type=7), "is int16; only int8 is supported"),
@@ -208,6 +236,22 @@ def test_options_of_another_kind_are_refused() -> None:
         imported(foreign)
 
 
+def test_absurd_dimensions_are_refused_not_multiplied() -> None:
+    """Products of many sizes left float64, and NumPy has a limit on dimensions."""
+    foreign = two_dense()
+    foreign.reshape((6,))
+    operator = foreign.builder.operators[-1]
+    operator.inputs = operator.inputs[:1]
+    operator.builtinOptions.newShape = [2**31 - 1] * 60
+    with pytest.raises(UnsupportedOp, match=r"operator 2, RESHAPE .*: asks for shape"):
+        imported(foreign)
+    foreign = two_dense()
+    weights = foreign.builder.operators[1].inputs[1]
+    foreign.builder.tensors[weights].shape = [1] * 60 + [6, 6]
+    with pytest.raises(UnsupportedOp, match="is a constant of 62 dimensions"):
+        imported(foreign)
+
+
 @pytest.mark.parametrize(("what", "count"), [("inputs", 0), ("inputs", 2), ("outputs", 2)])
 def test_one_input_and_one_output(what: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     foreign = two_dense()
@@ -237,8 +281,68 @@ def test_tensors_are_written_once() -> None:
         imported(foreign)
 
 
-def test_small_files_cannot_ask_for_much_memory() -> None:
+def test_a_long_vector_of_zero_points_is_not_looked_through() -> None:
+    """A crafted file named one of millions in thousands of operators: half a minute."""
+    for position, what in ((1, "weights"), (2, "biases")):
+        foreign = two_dense()
+        operator = foreign.builder.operators[1]
+        tensor = foreign.builder.tensors[operator.inputs[position]]
+        tensor.quantization.zeroPoint = np.zeros(7, np.int64)
+        with pytest.raises(UnsupportedOp, match=f"its {what} have 7 zero points for 6 filters"):
+            imported(foreign)
+
+
+def shared(channels: int) -> Foreign:
+    """A file for images of one pixel, whose operators all name the same few constants."""
+    foreign = Foreign(np.random.default_rng(0))
+    q = Quantization(scale=float(np.float32(0.05)), zero_point=0)
+    foreign.at = foreign.value((1, 1, channels), q)
+    foreign.entry = foreign.at.index
+    return foreign
+
+
+def append(
+    foreign: Foreign, kind: str, inputs: list[int], shape: tuple[int, ...], options: object
+) -> None:
+    made = foreign.value(shape, foreign.at.q)
+    version = 12 if kind == "FULLY_CONNECTED" else 2
+    foreign.builder.operator(kind, version, inputs, made.index, options)
+    foreign.at = made
+
+
+def test_small_files_cannot_ask_for_much_time() -> None:
+    """Outputs of fully connected layers: five seconds for two constants of 64 KiB and a pair."""
+    foreign = shared(1)
+    options = foreign.schema.FullyConnectedOptionsT()
+    options.keepNumDims = True
+    constants = [
+        foreign.builder.constant("w", np.ones(shape, np.int8), np.array([1.0]))
+        for shape in ((4000, 1), (1, 4000))
+    ]
+    for number in range(10):
+        weights, size = constants[number % 2], (4000, 1)[number % 2]
+        inputs = [foreign.at.index, weights]
+        append(foreign, "FULLY_CONNECTED", inputs, (1, 1, size), options)
+    with pytest.raises(UnsupportedOp, match="fully connected layers have over 16,384 outputs"):
+        imported(foreign)
+
+
+def test_small_files_cannot_join_for_ever() -> None:
+    """Channels that the verifier follows through concatenations, a second for each 12 KiB."""
+    foreign = shared(60_000)
+    joined, mean = foreign.schema.ConcatenationOptionsT(), foreign.schema.ReducerOptionsT()
+    joined.axis, mean.keepDims = 1, True
+    axes = foreign.builder.constant("axes", np.array([1, 2], np.int32))
+    for _ in range(20):
+        append(foreign, "CONCATENATION", [foreign.at.index] * 60, (60, 1, 60_000), joined)
+        append(foreign, "MEAN", [foreign.at.index, axes], (1, 1, 60_000), mean)
+    with pytest.raises(UnsupportedOp, match="read and make over 67,108,864 channels"):
+        imported(foreign)
+
+
+def test_small_files_cannot_ask_for_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """One weight buffer, named by thousands of operators."""
+    monkeypatch.setattr(importer, "MAX_ROWS", 2**31)
     foreign = Foreign(np.random.default_rng(0))
     foreign.begin((1024,))
     foreign.dense(1024)

@@ -14,7 +14,7 @@ from torch import nn
 from tesla_embed.errors import ConfigError, UnsupportedOp
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.interpret_float import interpret_float
-from tesla_embed.ir.ops import Conv2D, Mean
+from tesla_embed.ir.ops import Activation, Conv2D, Mean
 from tesla_embed.ir.verify import verify
 from tesla_embed.nn.export import to_model
 from tesla_embed.nn.layers import ChannelsFirst, set_dp
@@ -178,6 +178,37 @@ def test_operations_that_stand_alone() -> None:
     model = same_at_every_percentage(network, torch.randn(4, 8, 8, 3), (40, 100))
     found = {type(op).__name__ for op in model.graph.ops}
     assert found >= {"Pad", "Rescale", "Logistic", "Softmax", "Mean", "AveragePool2D"}
+
+
+class Clipped(nn.Module):
+    """Every way to clip: fused into a layer, alone, as a module and as a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 6, 3), nn.Linear(6, 4)
+        self.six, self.one = nn.Hardtanh(0, 6), nn.Hardtanh()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.one(self.one(nn.functional.hardtanh(self.conv(x), 0.0, max_val=6.0)))
+        pooled = self.six(y + nn.functional.hardtanh(y, -1, 1)).mean((2, 3))
+        result: torch.Tensor = nn.functional.hardtanh(self.fc(pooled))
+        return result
+
+
+def test_hardtanh_is_relu6_or_a_clamp_to_one() -> None:
+    network = network_of(Clipped()).eval()
+    model = verify(to_model(network, "net", (40, 100)))
+    activations = [op.activation for op in model.graph.ops if hasattr(op, "activation")]
+    assert activations.count(Activation.RELU_N1_TO_1) == 4
+    assert activations.count(Activation.RELU6) == 2
+    x = 3 * torch.randn(4, 8, 8, 3)
+    for region in model.regions:
+        set_dp(network, region.dp)
+        found = interpret_float(model, region, x.numpy())
+        np.testing.assert_allclose(found, network(x).detach().numpy(), atol=1e-5)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardtanh(-2, 2), nn.Flatten(), nn.Linear(144, 2))
+    with pytest.raises(UnsupportedOp, match=r"Hardtanh\(-2, 2\).* which cannot be exported"):
+        to_model(network_of(plain), "net", (100,))
 
 
 def test_sequences_are_images_of_one_row() -> None:

@@ -47,6 +47,13 @@ from tesla_embed.ir.parts import active_indices, channel_parts
 from tesla_embed.ir.requantization import activation_range, quantization, rescale_factors
 from tesla_embed.ir.types import TensorType
 
+LIMITS = {
+    Activation.NONE: (-np.inf, np.inf),
+    Activation.RELU: (0, np.inf),
+    Activation.RELU6: (0, 6),
+    Activation.RELU_N1_TO_1: (-1, 1),
+}
+
 
 def taps(window: Window, y: int, x: int, image: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
     """(row, column) of the window and of the image, for every tap inside the image."""
@@ -299,8 +306,7 @@ def test_float_layers_equal_integer_loops_on_whole_numbers() -> None:
             count = region.types[op.output].channels
             rows = op.weights.data.reshape(len(op.weights.data), -1)[:count].astype(np.float64)
             y = wide.reshape(3, -1) @ rows.T + table.bias.astype(np.float64)
-            limits = {"none": (-np.inf, np.inf), "relu": (0, np.inf), "relu6": (0, 6)}
-            expected = np.clip(y, *limits[op.activation.value])
+            expected = np.clip(y, *LIMITS[op.activation])
             np.testing.assert_allclose(values[op.output], expected, rtol=1e-4, atol=1e-5)
 
 

@@ -91,33 +91,45 @@ def test_rescale_factors_multiply_before_they_divide(a: float, w: float, b: floa
 @given(st.sampled_from(Activation), st.floats(2.0**-10, 100, width=32), ZERO_POINTS)
 @example(Activation.RELU6, 6 / 255, -128)
 @example(Activation.RELU6, 12.0, 0)
+@example(Activation.RELU_N1_TO_1, 2.0, -128)
 def test_clamps_are_the_nearest_integers_of_the_activation(
     activation: Activation, scale: float, zero_point: int
 ) -> None:
     scale = float(np.float32(scale))
     low, high = activation_range(activation, Quantization(scale=scale, zero_point=zero_point))
     assert -128 <= low <= high <= 127
-    assert low == (-128 if activation is Activation.NONE else zero_point)
-    if activation is not Activation.RELU6:
-        assert high == 127
-        return
-    exact = Fraction(6) / Fraction(scale)
-    wanted = zero_point + exact
-    if wanted >= 127:
-        assert high == 127
-    else:  # the quotient is a float32: it may fall on the other side of a tie
-        assert abs(high - wanted) <= Fraction(1, 2) + exact / 2**22
+    ends = {
+        Activation.NONE: (None, None),
+        Activation.RELU: (0, None),
+        Activation.RELU6: (0, 6),
+        Activation.RELU_N1_TO_1: (-1, 1),
+    }[activation]
+    for real, found, limit in zip(ends, (low, high), (-128, 127), strict=True):
+        if real is None:
+            assert found == limit
+            continue
+        exact = Fraction(real) / Fraction(scale)
+        wanted = zero_point + exact
+        if abs(wanted) >= abs(limit) and wanted * limit > 0:
+            assert found == limit
+        else:  # the quotient is a float32: it may fall on the other side of a tie
+            assert abs(found - wanted) <= Fraction(1, 2) + abs(exact) / 2**22
 
 
-@pytest.mark.parametrize("scale", [1e-45, 1e-38, 1.7e-38, 2.7e-9, 2.8e-9, 1e38, 3.4e38])
-def test_relu6_clamp_survives_any_float32_scale(scale: float) -> None:
-    """Six must fit 32 bits: where it does not, TensorFlow Lite clamps at what is left of it."""
+@pytest.mark.parametrize("scale", [1e-45, 1.7e-38, 4.6e-10, 4.7e-10, 2.7e-9, 2.8e-9, 1e38, 3.4e38])
+def test_clamps_survive_any_float32_scale(scale: float) -> None:
+    """An end must fit 32 bits: where it does not, TensorFlow Lite clamps at what is left of it."""
     q = Quantization(scale=float(np.float32(scale)), zero_point=-3)
-    if scale < 6 / 2**31:
-        with pytest.raises(GraphError, match="too small for ReLU6"):
-            activation_range(Activation.RELU6, q)
-    else:
-        assert activation_range(Activation.RELU6, q) == ((-3, 127) if scale < 1 else (-3, -3))
+    ends = {
+        Activation.RELU6: (6, (-3, 127)),
+        Activation.RELU_N1_TO_1: (1, (-128, 127)),
+    }
+    for activation, (end, wide) in ends.items():
+        if scale < end / 2**31:
+            with pytest.raises(GraphError, match="is too small for "):
+                activation_range(activation, q)
+        else:
+            assert activation_range(activation, q) == (wide if scale < 1 else (-3, -3))
 
 
 def test_refuses_float_types_and_tables() -> None:

@@ -223,7 +223,6 @@ RULES: dict[str, tuple[Change, str]] = {
     "float scale": (weights_with(0, I8.astype(np.float32), EIGHTH), "conv: float weights have no"),
     "infinite weight": (weights_with(0, I8 + np.float32(np.inf)), "conv: weights are not finite"),
     "weights' type": (weights_with(0, I8.astype(np.int16), EIGHTH), "conv: weights are int16"),
-    "weight -128": (weights_with(0, I8 - np.int8(127) - np.int8(1), EIGHTH), "lie in -127…127"),
     "weight of -8": (
         weights_with(0, I8 * 0 - np.int8(8), EIGHTH, 4),
         "int4 weights must lie in -7…7",
@@ -352,6 +351,15 @@ def test_whole_tensors_may_change_their_channels() -> None:
     model = tensor_with(3, channels=24)(good())
     model = dataclasses.replace(model, regions=model.regions[1:])
     assert verify(active_with(3, channels=24)(model))
+
+
+def test_weights_of_minus_128_are_counted_as_such() -> None:
+    """The absolute value of -128 is -128 in int8: 18 of them reach further than 18 of 127."""
+    least = weights_with(0, I8 - np.int8(127) - np.int8(1), EIGHTH)(good())
+    assert verify(least)
+    bias = np.full(3, INT32_MAX - 18 * 128 * 255 + 1, np.int32)
+    with pytest.raises(GraphError, match="the accumulator can overflow int32"):
+        verify(table_with(0, bias_table(bias))(least))
 
 
 @pytest.mark.parametrize("rule", RULES)

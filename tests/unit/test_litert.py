@@ -1,5 +1,6 @@
 """LiteRT is found under any of its names, and what it says becomes an error of ours."""
 
+import importlib.machinery
 import sys
 from types import ModuleType
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from tesla_embed.errors import GraphError, ToolchainError
+from tesla_embed.tflite.builder import Builder
 from tesla_host.litert import reference_interpreter
 
 NAMES = (
@@ -61,6 +63,36 @@ def test_any_name_will_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ToolchainError, match="LiteRT is not installed; run: pip install"):
         reference_interpreter(b"content")
+
+
+SCHEMAS = ("ai_edge_litert.schema_py_generated", "tensorflow.lite.python.schema_py_generated")
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_files_are_written_with_either_schema(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in SCHEMAS:
+        monkeypatch.setitem(sys.modules, other, None)
+    install(monkeypatch, name)
+    module: Any = sys.modules[name]
+    module.BufferT = lambda: "the empty buffer"
+    monkeypatch.setitem(sys.modules, "flatbuffers", ModuleType("flatbuffers"))
+    assert Builder(1).buffers == ["the empty buffer"]
+
+
+def test_what_writing_files_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flatbuffers", ModuleType("flatbuffers"))
+    for name in SCHEMAS:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ToolchainError, match="needs LiteRT or TensorFlow; run: pip install"):
+        Builder(1)
+    package = ModuleType("tflite_runtime")
+    package.__spec__ = importlib.machinery.ModuleSpec("tflite_runtime", None)
+    monkeypatch.setitem(sys.modules, "tflite_runtime", package)
+    with pytest.raises(ToolchainError, match="tflite_runtime runs such files and cannot write"):
+        Builder(1)
+    monkeypatch.setitem(sys.modules, "flatbuffers", None)
+    with pytest.raises(ToolchainError, match="needs flatbuffers"):
+        Builder(1)
 
 
 def test_a_file_that_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Equalisation keeps the float function and rescues starved channels."""
 
 import numpy as np
+import pytest
 from graphs import float_inputs, float_model
 from graphs.grow import Builder, Cell
 from graphs.models import finish
@@ -73,8 +74,9 @@ def test_starved_channels_are_rescued() -> None:
     assert int8_error(equalize(model, samples())) < 0.5 * int8_error(model)
 
 
-def test_relu6_is_left_alone() -> None:
-    model = steep_model(Activation.RELU6)
+@pytest.mark.parametrize("activation", [Activation.RELU6, Activation.RELU_N1_TO_1])
+def test_activations_that_end_above_are_left_alone(activation: Activation) -> None:
+    model = steep_model(activation)
     balanced = equalize(model, samples())
     for before, after in zip(model.graph.ops, balanced.graph.ops, strict=True):
         assert isinstance(before, FullyConnected)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from tesla_embed.errors import ToolchainError
+from tesla_embed.tflite.builder import INSTALL
 from tesla_host.inspection import Inspection, Value
 from tesla_host.results import Profile, Verification
 
@@ -105,16 +106,20 @@ def print_verification(verification: Verification) -> None:
                 f"{check.against} at {check.dp} % DP: sample {first.sample}, layer {first.layer}, "
                 f"element {first.index}: expected {first.expected}, found {first.found}"
             )
+    if not any(check.against == "litert" for check in verification.checks):
+        print(f"LiteRT judged the original alone; to export regions to it, too, run: {INSTALL}")
     print("bit-exact" if verification.bit_exact else "NOT bit-exact")
 
 
 def print_inspection(found: Inspection, dp: int) -> None:
     """The layers of one region, all regions, and the sizes."""
     region = next(region for region in found.regions if region.dp == dp)
-    sizes = {weights.name: weights.bytes for weights in found.weights}
+    weights = {entry.name: (str(entry.bits), f"{entry.bytes:,}") for entry in found.weights}
     table = Table(title=f"{found.name} at {dp} % DP", box=box.SIMPLE_HEAD)
-    for heading in ("layer", "operation", "reads", "output", "scale", "zero", "MACs", "weights B"):
-        table.add_column(heading, justify="right" if heading in ("MACs", "weights B") else "left")
+    for heading in ("layer", "operation", "reads", "output", "scale", "zero"):
+        table.add_column(heading)
+    for heading in ("MACs", "bits", "weights B"):
+        table.add_column(heading, justify="right")
     for layer in region.layers:
         table.add_row(
             layer.name,
@@ -124,7 +129,7 @@ def print_inspection(found: Inspection, dp: int) -> None:
             f"{layer.output.scale:.6g}",
             str(layer.output.zero_point),
             f"{layer.macs:,}" if layer.macs else "",
-            f"{sizes[layer.name]:,}" if layer.name in sizes else "",
+            *weights.get(layer.name, ("", "")),
         )
     console().print(table)
     for entry in found.regions:

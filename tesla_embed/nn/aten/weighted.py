@@ -27,15 +27,19 @@ class Affine:
 
 
 def activation_of(node: Node) -> Activation:
-    """What a clamp computes. Refuses other bounds than those of ReLU and ReLU6."""
+    """What a clamp computes. Refuses other bounds than those that there is an activation for."""
     if node.kind in ("relu", "relu6"):
         return Activation.RELU if node.kind == "relu" else Activation.RELU6
     usual = (-1.0, 1.0) if node.kind == "hardtanh" else (None, None)
     names = ("min_val", "max_val") if node.kind == "hardtanh" else ("min", "max")
     low, high = (node.argument(i + 1, names[i], usual[i]) for i in (0, 1))
-    known = {(0, None): Activation.RELU, (0, 6): Activation.RELU6}
+    known = {
+        (0, None): Activation.RELU,
+        (0, 6): Activation.RELU6,
+        (-1, 1): Activation.RELU_N1_TO_1,
+    }
     if (low, high) not in known:
-        node.refuse(f"clamps to {low} … {high}; only 0 … and 0 … 6 are supported")
+        node.refuse(f"clamps to {low} … {high}; only 0 …, 0 … 6 and -1 … 1 are supported")
     return known[low, high]
 
 
