@@ -4,6 +4,7 @@
 seed alone.
 """
 
+from graphs.emulated import Cross, Emulated
 from graphs.extremes import extreme_model
 from graphs.models import (
     RICH,
@@ -19,6 +20,8 @@ from graphs.native import STRICT, Int8, Native, Request, compile_c, first_differ
 __all__ = [
     "RICH",
     "STRICT",
+    "Cross",
+    "Emulated",
     "Int8",
     "Native",
     "Request",

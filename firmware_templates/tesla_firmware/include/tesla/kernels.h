@@ -4,6 +4,7 @@
 #define TESLA_KERNELS_H
 
 #include "tesla/layers.h"
+#include "tesla/packed.h"
 
 #include <stdint.h>
 
@@ -62,6 +63,17 @@ void tesla_depthwise_conv2d_parts_s8(const tesla_depthwise_conv2d_t *layer,
                                      const tesla_layer_region_t *region, const tesla_part_t *parts,
                                      uint32_t count, const int8_t *input, const int8_t *weights,
                                      int8_t *output);
+
+/* Kernels for the DSP instructions of Cortex-M4, M7 and M33, on packed weights (docs/kernels.md); the
+ * same bits as the portable ones. `scratch` is aligned to 8 bytes and keeps nothing between calls.
+ *
+ * input    [layer->groups][region->input_channels]
+ * weights  [full outputs / 4][layer->groups][layer->group_channels / 4][16 bytes]
+ * scratch  2 bytes for each input, channels rounded up to a multiple of 4
+ * output   [region->output_channels] */
+void tesla_fully_connected_dsp(const tesla_fully_connected_t *layer,
+                               const tesla_packed_region_t *region, const int8_t *input,
+                               const int8_t *weights, void *scratch, int8_t *output);
 
 /* The sum of two tensors with a fused activation. No scratch.
  *
