@@ -5,7 +5,7 @@ become kernel calls, regions become rows of constants. Templates only put the pi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,6 +57,7 @@ RESERVED = frozenset(
         "nibbles",
         "packed",
         "packed_region",
+        "pair",
         "pad",
         "pad_region",
         "part",
@@ -191,7 +192,8 @@ def lower(
 def _weights(model: Model, variants: Sequence[Variant | None]) -> Iterator[CArray]:
     for op, variant in zip(model.graph.ops, variants, strict=True):
         if variant is not None and variant.weights is not None:
-            yield c_array(f"{op.name}_weights", variant.weights)
+            array = c_array(f"{op.name}_weights", variant.weights)
+            yield replace(array, attribute=" TESLA_ALIGNED") if variant.aligned else array
 
 
 def _files(variants: Sequence[Variant]) -> tuple[str, ...]:

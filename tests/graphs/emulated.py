@@ -46,7 +46,7 @@ FILE *const stdout = NULL;
 int main(void);
 void halt(void);
 void start(void);
-void halt(void) { for (;;) {} }
+__attribute__((noinline)) void halt(void) { for (;;) __asm__ volatile(""); }
 void exit(int status) {
     *(uint32_t *)(void *)output = made - 8u;
     *(int32_t *)(void *)(output + 4) = status;
@@ -119,6 +119,7 @@ SECTIONS {
     .bss : { *(.bss*) *(COMMON) }
 }
 """
+_TIMEOUT_US = 300_000_000
 _HEAP = 4 << 20
 _STACK = 0x2100_0000
 
@@ -165,7 +166,7 @@ class Emulated(Native):
             cpu.mem_write(segment.address, segment.data)
         places = dict(zip(image.symbols.names, image.symbols.starts, strict=True))
         cpu.reg_write(arm.UC_ARM_REG_SP, _STACK)
-        cpu.emu_start(places["start"] | 1, places["halt"] & ~1)
+        cpu.emu_start(places["start"] | 1, places["halt"] & ~1, _TIMEOUT_US)
         size, status = struct.unpack("<Ii", bytes(cpu.mem_read(0x7000_0000, 8)))
         output = bytes(cpu.mem_read(0x7000_0008, size))
         return subprocess.CompletedProcess([], status, output, b"")

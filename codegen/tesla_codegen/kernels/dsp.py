@@ -6,6 +6,7 @@ exactly (four-bit weights, inputs of several parts, numbers that `pairing` or `c
 
 from typing import assert_never
 
+from tesla_codegen.kernels.dsp_conv import convolution
 from tesla_codegen.kernels.dsp_dense import fully_connected
 from tesla_codegen.kernels.variant import Optimize, Variant
 from tesla_embed.ir.graph import Model
@@ -32,7 +33,9 @@ def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
     match op:
         case FullyConnected():
             return fully_connected(model, index)
-        case Conv2D() | DepthwiseConv2D():
+        case Conv2D():
+            return convolution(model, index)
+        case DepthwiseConv2D():
             return None
         case MaxPool2D() | AveragePool2D() | Mean() | Add() | Concat() | Pad():
             return None

@@ -75,6 +75,15 @@ void tesla_fully_connected_dsp(const tesla_fully_connected_t *layer,
                                const tesla_packed_region_t *region, const int8_t *input,
                                const int8_t *weights, void *scratch, int8_t *output);
 
+/* Any window, strides, dilation and padding.
+ *
+ * input    [input height][input width][region->input_channels]
+ * weights  [full outputs / 4][layer->full_channels / 4][height][width][16 bytes]
+ * scratch  (16 * height * width + 4) bytes for each 4 input channels
+ * output   [output height][output width][region->output_channels] */
+void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
+                      const int8_t *input, const int8_t *weights, void *scratch, int8_t *output);
+
 /* The sum of two tensors with a fused activation. No scratch.
  *
  * first, second, output  [region->size]; `output` may be one of the inputs */

@@ -1,0 +1,48 @@
+"""The convolutions for the DSP instructions: packing, scratch and constants.
+
+In: a convolution of a verified model. Out: its variant, or `None` where it would not be exact.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
+from tesla_codegen.kernels.pairing import BLOCK, paired
+from tesla_codegen.kernels.portable import layer_constants
+from tesla_codegen.kernels.variant import Variant
+from tesla_embed.ir.graph import Model
+from tesla_embed.ir.ops import Conv2D
+
+_COLUMNS_BYTES = 16
+"""Scratch of a quad of inputs: int16, for two pixels."""
+
+
+def convolution(model: Model, index: int) -> Variant | None:
+    """A variant of a convolution, or `None` where it would not be exact."""
+    op = model.graph.ops[index]
+    if not isinstance(op, Conv2D) or not qualifies(model, index, pairs=True):
+        return None
+    quads = -(-model.graph.tensors[op.input].type.channels // BLOCK)
+    taps = op.window.height * op.window.width
+    return Variant(
+        kernel="tesla_conv2d_dsp",
+        helpers=("tesla_pair_dsp",),
+        row=PACKED,
+        rows=packed_rows,
+        layer=layer_constants(model, op),
+        weights=paired(channels_first(op.weights.data.astype(np.int8))),
+        aligned=True,
+        scratch_bytes=quads * (taps * _COLUMNS_BYTES + BLOCK),
+    )
+
+
+def channels_first(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """`[out, height, width, in]` as `[out, in / 4 * height * width * 4]`.
+
+    Four input channels of all taps, then the next four: leading input channels of all taps are then
+    the beginning of a row. Channels are filled up with zeros to a multiple of four.
+    """
+    out, height, width, inputs = weights.shape
+    full = np.pad(weights, ((0, 0), (0, 0), (0, 0), (0, -inputs % BLOCK)))
+    quads = full.reshape(out, height * width, -1, BLOCK).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(quads).reshape(out, -1)
