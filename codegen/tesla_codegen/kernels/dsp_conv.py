@@ -22,7 +22,11 @@ def convolution(model: Model, index: int) -> Variant | None:
     op = model.graph.ops[index]
     if not isinstance(op, Conv2D) or not qualifies(model, index, pairs=True):
         return None
-    quads = -(-model.graph.tensors[op.input].type.channels // BLOCK)
+    source = model.graph.tensors[op.input].type
+    whole = all(region.types[op.input].channels == source.channels for region in model.regions)
+    if whole and source.channels % BLOCK and op.window.dilation_width == 1:
+        return _flat(model, op)
+    quads = -(-source.channels // BLOCK)
     taps = op.window.height * op.window.width
     return Variant(
         kernel="tesla_conv2d_dsp",
@@ -33,6 +37,22 @@ def convolution(model: Model, index: int) -> Variant | None:
         weights=paired(channels_first(op.weights.data.astype(np.int8))),
         aligned=True,
         scratch_bytes=quads * (taps * _COLUMNS_BYTES + BLOCK),
+    )
+
+
+def _flat(model: Model, op: Conv2D) -> Variant:
+    """The variant for all channels in every region: taps follow each other without gaps."""
+    rows = op.weights.data.astype(np.int8).reshape(len(op.weights.data), -1)
+    quads = -(-rows.shape[1] // BLOCK)
+    return Variant(
+        kernel="tesla_conv2d_flat_dsp",
+        helpers=("tesla_pair_dsp",),
+        row=PACKED,
+        rows=packed_rows,
+        layer=layer_constants(model, op),
+        weights=paired(rows),
+        aligned=True,
+        scratch_bytes=quads * (_COLUMNS_BYTES + 2 * BLOCK),
     )
 
 

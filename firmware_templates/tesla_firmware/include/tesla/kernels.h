@@ -84,6 +84,14 @@ void tesla_fully_connected_dsp(const tesla_fully_connected_t *layer,
 void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
                       const int8_t *input, const int8_t *weights, void *scratch, int8_t *output);
 
+/* The same for images whose channels are all active in every region, without dilation in width.
+ *
+ * weights  [full outputs / 4][height * width * layer->full_channels / 4][16 bytes]
+ * scratch  24 bytes for each 4 inputs of a window */
+void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
+                           const int8_t *input, const int8_t *weights, void *scratch,
+                           int8_t *output);
+
 /* The sum of two tensors with a fused activation. No scratch.
  *
  * first, second, output  [region->size]; `output` may be one of the inputs */
