@@ -8,6 +8,7 @@ from typing import assert_never
 
 from tesla_codegen.kernels.dsp_conv import convolution
 from tesla_codegen.kernels.dsp_dense import fully_connected
+from tesla_codegen.kernels.dsp_depthwise import depthwise
 from tesla_codegen.kernels.variant import Optimize, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import (
@@ -36,7 +37,7 @@ def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
         case Conv2D():
             return convolution(model, index)
         case DepthwiseConv2D():
-            return None
+            return depthwise(model, index)
         case MaxPool2D() | AveragePool2D() | Mean() | Add() | Concat() | Pad():
             return None
         case Rescale() | Softmax() | Logistic() | Reshape():

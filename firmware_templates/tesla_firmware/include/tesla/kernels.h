@@ -92,6 +92,17 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_packed_regio
                            const int8_t *input, const int8_t *weights, void *scratch,
                            int8_t *output);
 
+/* 3 by 3 taps, a multiplier of 1, stride 1 or 2 in both directions, any padding, no dilation.
+ *
+ * input    [input height][input width][region->input_channels]
+ * weights  [full outputs][3][3], by columns if the layer is
+ * scratch  8 * layer->pitch bytes for each line of a strip's input: 3, and stride for each further
+ *          line of its output
+ * output   [output height][output width][region->output_channels] */
+void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
+                                const tesla_packed_region_t *region, const int8_t *input,
+                                const int8_t *weights, void *scratch, int8_t *output);
+
 /* The sum of two tensors with a fused activation. No scratch.
  *
  * first, second, output  [region->size]; `output` may be one of the inputs */

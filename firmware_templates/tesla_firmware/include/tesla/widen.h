@@ -33,6 +33,27 @@ static inline uint32_t tesla_widened_odd(uint32_t word, uint32_t offset) {
 #endif
 }
 
+/* The lower halves of two words, `a` in the lower one (PKHBT); then the upper halves (PKHTB). */
+static inline uint32_t tesla_lower_halves(uint32_t a, uint32_t b) {
+#if TESLA_DSP
+    uint32_t halves;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(halves) : "r"(a), "r"(b));
+    return halves;
+#else
+    return (a & 0xFFFFu) | b << 16;
+#endif
+}
+
+static inline uint32_t tesla_upper_halves(uint32_t a, uint32_t b) {
+#if TESLA_DSP
+    uint32_t halves;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(halves) : "r"(b), "r"(a));
+    return halves;
+#else
+    return a >> 16 | (b & 0xFFFF0000u);
+#endif
+}
+
 /* `offset` in both halves of a word. */
 static inline uint32_t tesla_twice(int16_t offset) {
     return (uint16_t)offset * 0x10001u;
