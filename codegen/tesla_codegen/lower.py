@@ -65,6 +65,7 @@ RESERVED = frozenset(
         "parts",
         "patch",
         "plane",
+        "plane_code",
         "requantize",
         "rescale",
         "rescale_region",

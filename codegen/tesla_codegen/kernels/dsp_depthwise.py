@@ -1,7 +1,8 @@
 """The depthwise kernel for the DSP instructions: orientation, strips and scratch.
 
 In: a depthwise convolution of a verified model. Out: its variant, or `None` unless it has 3 by 3
-taps, one filter a channel, the same stride of 1 or 2 in both directions, and no dilation.
+taps, one filter a channel, the same stride of 1 or 2 in both directions, no dilation, and lines of
+no more than about 120 pixels.
 """
 
 import dataclasses
@@ -14,6 +15,8 @@ from tesla_embed.ir.ops import DepthwiseConv2D, Window
 
 _STRIP_BYTES = 4096
 """Scratch that a strip should not exceed: more lines at a time save little."""
+_PITCHES = (32, 64, 128)
+"""Elements from one line to the next that there is code for."""
 _LINE_BYTES = 8
 """Of an element of a line: int16, for four channels."""
 
@@ -30,19 +33,22 @@ def depthwise(model: Model, index: int) -> Variant | None:
     height, width = target.shape[:2]
     by_columns = height > width
     length, lines = (height, width) if by_columns else (width, height)
-    pitch = (length - 1) * stride + 3
-    pitch += 1 if stride == 2 else 0
-    pitch += pitch % 2
+    needed = (length - 1) * stride + 4
+    pitch = next((pitch for pitch in _PITCHES if needed <= pitch), None)
+    if pitch is None:
+        return None
     room = _STRIP_BYTES // (_LINE_BYTES * pitch)
     strip = min(lines, max(1, (room - 3) // stride + 1))
     layer = layer_constants(model, op)
     assert layer is not None
     window = tuple(field for field in layer.fields if field.startswith(".window"))
+    plane = f"tesla_plane{pitch}"
     own = (f".strip = {strip}", f".pitch = {pitch}", f".by_columns = {int(by_columns)}")
+    own += (f".filter = {plane}_dsp" if stride == 1 else f".filter = {plane}_stride2_dsp",)
     taps = op.weights.data
     return Variant(
         kernel="tesla_depthwise_conv2d_dsp",
-        helpers=("tesla_pair_dsp", "tesla_plane_dsp"),
+        helpers=("tesla_pair_dsp", f"{plane}_dsp"),
         row=PACKED,
         rows=packed_rows,
         layer=dataclasses.replace(layer, c_type="tesla_depthwise_plane_t", fields=(*window, *own)),

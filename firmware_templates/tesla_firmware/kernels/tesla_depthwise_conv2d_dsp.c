@@ -5,8 +5,6 @@
 #include "tesla/plane.h"
 #include "tesla/widen.h"
 
-#include <stddef.h>
-
 /* An axis of the image: along a line of the plane, or across the lines. */
 typedef struct {
     uint32_t input;  /* pixels */
@@ -25,11 +23,15 @@ typedef struct {
 
 static inline uint32_t four_channels(const group_t *group, const axis_t *along, const int8_t *line,
                                      uint32_t at) {
-    if (at >= along->input) {
-        return (uint8_t)group->zero * 0x01010101u;
+    uint32_t word = (uint8_t)group->zero * 0x01010101u;
+    if (at < along->input) {
+        if (group->channels == 4u) {
+            tesla_copy(&word, &line[at * along->step], 4);
+        } else {
+            word = tesla_some(&line[at * along->step], group->channels, group->zero);
+        }
     }
-    const int8_t *pixel = &line[at * along->step];
-    return tesla_some(pixel, group->channels, group->zero);
+    return word;
 }
 
 /* Puts two neighbouring pixels into the four planes, which lie `size` elements apart. */
@@ -47,36 +49,46 @@ static inline void spread(int16_t *plane, uint32_t size, uint32_t a, uint32_t b,
     tesla_put(plane, tesla_upper_halves(odd_a, odd_b));
 }
 
-/* One line of all four planes, `pitch` elements long, from the image's line `line`, if not NULL. */
-static void spread_line(int16_t *plane, uint32_t size, uint32_t pitch, const group_t *group,
+/* One line of all four planes, `count` elements, of zeros. */
+static void clear_line(int16_t *plane, uint32_t size, uint32_t count) {
+    for (uint32_t i = 0; i < 4u; ++i) {
+#pragma GCC unroll 1
+        for (uint32_t place = 0; place < count; place += 2u) {
+            tesla_put(&plane[place], 0);
+        }
+        plane += size;
+    }
+}
+
+/* The same from a line of the image. */
+static void spread_line(int16_t *plane, uint32_t size, uint32_t count, const group_t *group,
                         const axis_t *along, const int8_t *line, uint32_t offset) {
+    const int16_t *const end = plane + count;
     uint32_t at = 0u - along->pad; /* wraps around in front of the image */
-    const uint32_t zeros = (uint8_t)group->zero * 0x01010101u;
-    for (uint32_t place = 0; place < pitch; place += 2u) {
-        uint32_t a = zeros;
-        uint32_t b = zeros;
-        if (line != NULL && group->channels == 4u && at < along->input && at + 1u < along->input) {
+    while (plane < end) {
+        if (group->channels == 4u && at < along->input) { /* as far as both pixels are inside */
+            const uint32_t inside = (along->input - at) & ~1u;
+            const int16_t *const stop = inside < (uint32_t)(end - plane) ? plane + inside : end;
             const int8_t *pixel = &line[at * along->step];
-            do { /* pixels inside the image */
+            uint32_t a = 0;
+            uint32_t b = 0;
+            at += (uint32_t)(stop - plane);
+#pragma GCC unroll 1
+            for (; plane < stop; plane += 2) {
                 tesla_copy(&a, pixel, 4);
-                tesla_copy(&b, &pixel[along->step], 4);
-                spread(&plane[place], size, a, b, offset);
-                pixel += 2u * along->step;
-                place += 2u;
-                at += 2u;
-            } while (place < pitch && at + 1u < along->input);
-            a = zeros;
-            b = zeros;
-            if (place >= pitch) {
-                return;
+                pixel += along->step;
+                tesla_copy(&b, pixel, 4);
+                pixel += along->step;
+                spread(plane, size, a, b, offset);
             }
         }
-        if (line != NULL) {
-            a = four_channels(group, along, line, at);
-            b = four_channels(group, along, line, at + 1u);
+        if (plane < end) {
+            const uint32_t a = four_channels(group, along, line, at);
+            const uint32_t b = four_channels(group, along, line, at + 1u);
+            spread(plane, size, a, b, offset);
+            at += 2u;
+            plane += 2;
         }
-        spread(&plane[place], size, a, b, offset);
-        at += 2u;
     }
 }
 
@@ -94,9 +106,10 @@ void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
     const uint32_t stride = window->stride_height;
     const uint32_t offset = tesla_twice(region->input_offset);
     const uint32_t size = layer->pitch * ((layer->strip - 1u) * stride + 3u);
+    /* Elements of a line that are read: an even number. */
+    const uint32_t count = ((along.output - 1u) * stride + 5u) & ~1u;
     int16_t *const planes = (int16_t *)scratch;
     tesla_plane_t plane;
-    plane.pitch = layer->pitch * 2u;
     plane.length = along.output;
     plane.step = along.outputs;
     plane.line = across.outputs;
@@ -110,19 +123,20 @@ void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
             const uint32_t lines = (plane.lines - 1u) * stride + 3u;
             for (uint32_t i = 0; i < lines; ++i) {
                 const uint32_t at = first * stride + i - across.pad;
-                spread_line(&planes[i * layer->pitch], size, layer->pitch, &group, &along,
-                            at < across.input ? &group.input[at * across.step] : NULL, offset);
+                int16_t *const to = &planes[i * layer->pitch];
+                if (at < across.input) {
+                    spread_line(to, size, count, &group, &along, &group.input[at * across.step],
+                                offset);
+                } else {
+                    clear_line(to, size, count);
+                }
             }
             for (uint32_t i = 0; i < group.channels; ++i) {
                 plane.plane = &planes[i * size];
                 plane.taps = &weights[(channel + i) * 9u];
                 plane.channel = &region->channels[channel + i];
                 plane.output = &output[channel + i + first * across.outputs];
-                if (stride == 1u) {
-                    tesla_plane_dsp(&plane);
-                } else {
-                    tesla_plane_stride2_dsp(&plane);
-                }
+                layer->filter(&plane);
             }
         }
     }

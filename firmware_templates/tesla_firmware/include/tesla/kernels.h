@@ -5,6 +5,7 @@
 
 #include "tesla/layers.h"
 #include "tesla/packed.h"
+#include "tesla/plane.h"
 
 #include <stdint.h>
 
@@ -64,8 +65,9 @@ void tesla_depthwise_conv2d_parts_s8(const tesla_depthwise_conv2d_t *layer,
                                      uint32_t count, const int8_t *input, const int8_t *weights,
                                      int8_t *output);
 
-/* Kernels for the DSP instructions of Cortex-M4, M7 and M33, on packed weights (docs/kernels.md); the
- * same bits as the portable ones. `scratch` is aligned to 8 bytes and keeps nothing between calls.
+/* Kernels for the DSP instructions of Cortex-M4, M7 and M33, on packed weights (docs/kernels.md);
+ * the same bits as the portable ones. `scratch` is aligned to 8 bytes and keeps nothing between
+ * calls.
  *
  * input    [layer->groups][region->input_channels]
  * weights  [full outputs / 4][layer->groups][layer->group_channels / 4][16 bytes]

@@ -2,8 +2,6 @@
 #ifndef TESLA_PACKED_H
 #define TESLA_PACKED_H
 
-#include "tesla/layers.h"
-
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -36,15 +34,6 @@ typedef struct {
     int8_t activation_max;
     const tesla_channel_t *channels; /* [output_channels] */
 } tesla_packed_region_t;
-
-/* A depthwise convolution over planes. Lines of a plane are rows of the image, or columns,
- * whichever are longer; as many as a strip needs are widened at a time. */
-typedef struct {
-    tesla_window_t window;
-    uint16_t strip;     /* lines of output made at a time */
-    uint16_t pitch;     /* elements of a line, even */
-    uint8_t by_columns; /* whether lines are columns; then the taps are stored by columns, too */
-} tesla_depthwise_plane_t;
 
 #ifdef __cplusplus
 }
