@@ -4,11 +4,13 @@ In: an operation of a verified model. Out: its variant, or `None` where no kerne
 exactly (four-bit weights, inputs of several parts, numbers that `pairing` or `channels` refuse).
 """
 
+from dataclasses import replace
 from typing import assert_never
 
 from tesla_codegen.kernels.dsp_conv import convolution
 from tesla_codegen.kernels.dsp_dense import fully_connected
 from tesla_codegen.kernels.dsp_depthwise import depthwise
+from tesla_codegen.kernels.portable import portable_variant
 from tesla_codegen.kernels.variant import Optimize, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import (
@@ -38,7 +40,9 @@ def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
             return convolution(model, index)
         case DepthwiseConv2D():
             return depthwise(model, index)
-        case MaxPool2D() | AveragePool2D() | Mean() | Add() | Concat() | Pad():
+        case MaxPool2D():
+            return replace(portable_variant(model, op), kernel="tesla_max_pool2d_dsp")
+        case AveragePool2D() | Mean() | Add() | Concat() | Pad():
             return None
         case Rescale() | Softmax() | Logistic() | Reshape():
             return None

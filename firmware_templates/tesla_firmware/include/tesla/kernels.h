@@ -105,6 +105,10 @@ void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
                                 const tesla_packed_region_t *region, const int8_t *input,
                                 const int8_t *weights, void *scratch, int8_t *output);
 
+/* As tesla_max_pool2d_s8. */
+void tesla_max_pool2d_dsp(const tesla_window_t *window, uint16_t channels, const int8_t *input,
+                          int8_t *output);
+
 /* The sum of two tensors with a fused activation. No scratch.
  *
  * first, second, output  [region->size]; `output` may be one of the inputs */
