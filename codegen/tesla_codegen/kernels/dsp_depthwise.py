@@ -43,8 +43,12 @@ def depthwise(model: Model, index: int) -> Variant | None:
     assert layer is not None
     window = tuple(field for field in layer.fields if field.startswith(".window"))
     plane = f"tesla_plane{pitch}"
-    own = (f".strip = {strip}", f".pitch = {pitch}", f".by_columns = {int(by_columns)}")
-    own += (f".filter = {plane}_dsp" if stride == 1 else f".filter = {plane}_stride2_dsp",)
+    own = (
+        f".strip = {strip}",
+        f".pitch = {pitch}",
+        f".by_columns = {int(by_columns)}",
+        f".filter = {plane}_dsp" if stride == 1 else f".filter = {plane}_stride2_dsp",
+    )
     taps = op.weights.data
     return Variant(
         kernel="tesla_depthwise_conv2d_dsp",

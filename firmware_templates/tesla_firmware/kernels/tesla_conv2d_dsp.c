@@ -57,6 +57,7 @@ void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *
     pair.input = wide;
     pair.weights = weights;
     pair.channels = region->channels;
+    pair.column = 0;
     pair.quads = quads * taps;
     pair.pitch = (layer->full_channels + 3u) / 4u * taps * 16u;
     int8_t *next = output;
@@ -76,7 +77,7 @@ void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *
         }
         pair.first = next;
         pair.second = done + 1u < pixels ? next + region->output_channels : next;
-        tesla_pair_channels(&pair, region->output_channels);
+        tesla_pair_channels(&pair, region->output_channels, tesla_pair_dsp);
         next = pair.second + region->output_channels;
     }
     tesla_clamp_outputs(region, output, pixels * region->output_channels);

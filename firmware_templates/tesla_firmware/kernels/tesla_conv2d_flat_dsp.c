@@ -83,6 +83,7 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_packed_regio
     pair.input = wide;
     pair.weights = weights;
     pair.channels = region->channels;
+    pair.column = 0;
     pair.quads = quads;
     pair.pitch = quads * 16u;
     int8_t *next = output;
@@ -102,7 +103,7 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_packed_regio
                         region->input_offset, 8);
         pair.first = next;
         pair.second = two ? next + region->output_channels : next;
-        tesla_pair_channels(&pair, region->output_channels);
+        tesla_pair_channels(&pair, region->output_channels, tesla_pair_dsp);
         next = pair.second + region->output_channels;
     }
     tesla_clamp_outputs(region, output, pixels * region->output_channels);

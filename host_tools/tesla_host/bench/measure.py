@@ -1,12 +1,15 @@
 """Measure kernels on an emulated target: instructions, estimated cycles, and what peers need."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tesla_codegen.kernels.variant import Isa, Optimize
+from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
+from tesla_codegen.regions import table_bytes
 from tesla_embed.errors import ConfigError, DeviceError
 from tesla_embed.ir.graph import Model, computing_ops, region_macs
 from tesla_embed.ir.interpret import interpret_layers
@@ -15,10 +18,16 @@ from tesla_host.bench.peers import Peer, find_peer
 from tesla_host.build import build_firmware
 from tesla_host.targets import find_target, open_link
 
+SCHEMA = "tesla-embed/bench/1"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One kernel in one region. `cycles_estimate` is None where the target estimates none."""
+    """One kernel in one region, MACs and counts of this operation alone.
+
+    `cycles_estimate` is None where the target estimates none. `flash_bytes` are the packed weights
+    and the constants of all regions, `ram_bytes` scratch, input and output.
+    """
 
     name: str
     shape: str
@@ -44,6 +53,16 @@ class Row:
         return self.cycles_estimate / self.peer.cycles_estimate
 
 
+def as_json(rows: Sequence[Row]) -> dict[str, object]:
+    """What `bench kernels --json` writes; ratios are null where a figure is missing."""
+    return {
+        "schema": SCHEMA,
+        "rows": [
+            {**asdict(row), "ratio": row.ratio, "ratio_cycles": row.ratio_cycles} for row in rows
+        ],
+    }
+
+
 def measure_case(
     case: Case,
     target: str,
@@ -67,6 +86,7 @@ def measure_case(
     place = next(i for i, op in enumerate(model.graph.ops) if op.name == MEASURED)
     layer = computing_ops(model.graph).index(place)
     costs = [region_macs(model.graph, region)[place] for region in model.regions]
+    flash, ram = _memory(model, place, project)
     rows = []
     with open_link(target, build.elf) as client:
         for region, macs in zip(model.regions, costs, strict=True):
@@ -91,12 +111,24 @@ def measure_case(
                     macs=macs,
                     instructions=ticks["instructions"],
                     cycles_estimate=ticks.get("cycles"),
-                    flash_bytes=build.flash_bytes,
-                    ram_bytes=project.arena_bytes,
+                    flash_bytes=flash,
+                    ram_bytes=ram,
                     peer=peer,
                 )
             )
     return rows
+
+
+def _memory(model: Model, place: int, project: Project) -> tuple[int, int]:
+    """Flash and RAM of one operation, in bytes."""
+    op = model.graph.ops[place]
+    name = f"{op.name}_"
+    arrays = (*project.weights, *project.tables)
+    flash = sum(array.bytes for array in arrays if array.name.startswith(name))
+    flash += table_bytes([array for array in project.region_arrays if array.name.startswith(name)])
+    scratch = sum(b.size for b in project.plan.buffers if b.name == f"{op.name} scratch")
+    ends = sum(model.graph.tensors[tensor].type.bytes for tensor in (*op.inputs, op.output))
+    return flash, scratch + ends
 
 
 def _inputs(model: Model, dp: int) -> np.ndarray:

@@ -94,6 +94,14 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_packed_regio
                            const int8_t *input, const int8_t *weights, void *scratch,
                            int8_t *output);
 
+/* The same for 3 by 3 taps, stride 1 without dilation, and outputs at least two pixels wide.
+ *
+ * weights  [full outputs / 4][layer->full_channels / 4][144 bytes]
+ * scratch  24 * (output width + 2) bytes for each 4 input channels */
+void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
+                          const int8_t *input, const int8_t *weights, void *scratch,
+                          int8_t *output);
+
 /* 3 by 3 taps, a multiplier of 1, stride 1 or 2 in both directions, any padding, no dilation.
  *
  * input    [input height][input width][region->input_channels]

@@ -25,13 +25,22 @@ typedef struct {
     uint32_t blocks; /* at least 1 */
     uint32_t quads;  /* at least 1 */
     uint32_t pitch;  /* bytes of weights from one block to the next */
+    uint32_t column; /* of 3 by 3 taps: bytes of inputs from one quad of channels to the next */
 } tesla_pair_t;
 
 /* Computes whole blocks; outputs are saturated to int8 and not clamped further. */
 void tesla_pair_dsp(const tesla_pair_t *pair);
 
-/* Computes `channels` output channels, any number from 1 on; `pair->blocks` does not matter. */
-void tesla_pair_channels(const tesla_pair_t *pair, uint32_t channels);
+/* The same for neighbouring pixels under 3 by 3 taps, side by side. Inputs are columns of three
+ * quads, one for each row of taps, the columns of one quad of channels after the other: the first
+ * pixel's taps are the columns 0 .. 2 from `input` on, the second pixel's 1 .. 3. Weights take 144
+ * bytes for each quad of channels. */
+void tesla_pair3x3_dsp(const tesla_pair_t *pair);
+
+/* Computes any number of output channels, from 1 on, with one of these functions; `pair->blocks`
+ * does not matter. */
+void tesla_pair_channels(const tesla_pair_t *pair, uint32_t channels,
+                         void (*blocks)(const tesla_pair_t *pair));
 
 /* Clamps `count` finished outputs; does nothing where int8 is no wider than the clamp. */
 void tesla_clamp_outputs(const tesla_packed_region_t *region, int8_t *output, uint32_t count);
