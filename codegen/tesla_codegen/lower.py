@@ -26,6 +26,7 @@ from tesla_embed.ir.verify import verify
 RESERVED = frozenset(
     {
         "add_region",
+        "add_scaled",
         "app",
         "app_io",
         "app_model",

@@ -55,6 +55,7 @@ KERNELS = {
     "tesla_conv2d_3x3_dsp",
     "tesla_depthwise_conv2d_dsp",
     "tesla_max_pool2d_dsp",
+    "tesla_add_dsp",
 }
 
 

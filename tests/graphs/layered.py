@@ -41,11 +41,13 @@ def layered_model(seed: int, name: str = "net") -> Model:
     channels = int(builder.rng.choice([1, 3, 4, builder.below(9)]))
     builder.begin((builder.below(12), builder.below(12), channels))
     for _ in range(1 + builder.below(6)):
-        kind = str(builder.rng.choice(["conv", "conv", "depthwise", "pool"]))
+        kind = str(builder.rng.choice(["conv", "conv", "depthwise", "pool", "residual"]))
         if kind == "conv":
             builder.conv(Cell(builder.below(22), builder.chance(0.8)))
         elif kind == "depthwise":
             builder.depthwise()
+        elif kind == "residual":
+            builder.residual()
         else:
             builder.pool(average=builder.chance(0.3))
     builder.reshape((builder.last.size,))

@@ -7,6 +7,7 @@ exactly (four-bit weights, inputs of several parts, numbers that `pairing` or `c
 from dataclasses import replace
 from typing import assert_never
 
+from tesla_codegen.kernels.dsp_add import addition
 from tesla_codegen.kernels.dsp_conv import convolution
 from tesla_codegen.kernels.dsp_dense import fully_connected
 from tesla_codegen.kernels.dsp_depthwise import depthwise
@@ -42,7 +43,9 @@ def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
             return depthwise(model, index)
         case MaxPool2D():
             return replace(portable_variant(model, op), kernel="tesla_max_pool2d_dsp")
-        case AveragePool2D() | Mean() | Add() | Concat() | Pad():
+        case Add():
+            return addition(model, index)
+        case AveragePool2D() | Mean() | Concat() | Pad():
             return None
         case Rescale() | Softmax() | Logistic() | Reshape():
             return None

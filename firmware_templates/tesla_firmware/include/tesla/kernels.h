@@ -117,6 +117,10 @@ void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
 void tesla_max_pool2d_dsp(const tesla_window_t *window, uint16_t channels, const int8_t *input,
                           int8_t *output);
 
+/* As tesla_add_s8. */
+void tesla_add_dsp(const tesla_add_scaled_t *row, const int8_t *first, const int8_t *second,
+                   int8_t *output);
+
 /* The sum of two tensors with a fused activation. No scratch.
  *
  * first, second, output  [region->size]; `output` may be one of the inputs */
