@@ -27,14 +27,14 @@ def gcc_m4() -> Cross:
             "arm-none-eabi-gcc is not installed; run: apt install gcc-arm-none-eabi"
         )
     flags = ("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-ffreestanding")
-    return Cross(flags, (*flags, "-nostdlib"))
+    return Cross(flags, (*flags, "-nostdlib"), ("-lgcc",))
 
 
 def clang_m4() -> Cross:
     if shutil.which("clang") is None:
         raise ToolchainError("clang is not installed; run: apt install clang")
     flags = ("clang", "--target=thumbv7em-none-eabi", "-mcpu=cortex-m4", "-mfloat-abi=soft")
-    return Cross((*flags, "-ffreestanding"), gcc_m4().link)
+    return Cross((*flags, "-ffreestanding"), gcc_m4().link, gcc_m4().libraries)
 
 
 def fast_layers(models: Sequence[Model]) -> dict[str, int]:
@@ -59,13 +59,13 @@ KERNELS = {
 }
 
 
-@pytest.mark.parametrize("first", range(0, 400, 100))
+@pytest.mark.parametrize("first", range(0, 160, 80))
 def test_plain_c(tmp_path: Path, first: int) -> None:
     """Packing, prefixes and the bounds of every buffer, with the references of the assembly."""
-    models = [*map(layered_model, range(first, first + 100))]
+    models = [*map(layered_model, range(first, first + 80))]
     counts = fast_layers(models)
     assert set(counts) == KERNELS
-    assert sum(counts.values()) >= 500  # in all four parts together at least 2,000
+    assert sum(counts.values()) >= 1000  # in both parts together at least 2,000
     native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP)
     assert differences(native, models, samples=4) == []
 

@@ -99,6 +99,16 @@ void *memset(void *to, int value, size_t size) {
     while (size-- > 0u) *a++ = (uint8_t)value;
     return to;
 }
+/* As a compiler for bare metal calls them. */
+void __aeabi_memcpy(void *to, const void *from, size_t size) { memcpy(to, from, size); }
+void __aeabi_memset(void *to, size_t size, int value) { memset(to, value, size); }
+void __aeabi_memclr(void *to, size_t size) { memset(to, 0, size); }
+void __aeabi_memcpy4(void *to, const void *from, size_t size) { memcpy(to, from, size); }
+void __aeabi_memset4(void *to, size_t size, int value) { memset(to, value, size); }
+void __aeabi_memclr4(void *to, size_t size) { memset(to, 0, size); }
+void __aeabi_memcpy8(void *to, const void *from, size_t size) { memcpy(to, from, size); }
+void __aeabi_memset8(void *to, size_t size, int value) { memset(to, value, size); }
+void __aeabi_memclr8(void *to, size_t size) { memset(to, 0, size); }
 int memcmp(const void *a, const void *b, size_t size) {
     const uint8_t *x = a, *y = b;
     for (; size > 0u; --size, ++x, ++y) {
@@ -130,6 +140,7 @@ class Cross:
 
     compile: tuple[str, ...]
     link: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
 
 
 class Emulated(Native):
@@ -151,7 +162,7 @@ class Emulated(Native):
 
     def _link(self, objects: Sequence[str], folder: Path) -> None:
         script = ["-T", "script.ld", "-o", "program"]
-        compile_c([*self._tools.link, *objects, *script], folder)
+        compile_c([*self._tools.link, *objects, *script, *self._tools.libraries], folder)
 
     def _run(self, stream: bytes) -> subprocess.CompletedProcess[bytes]:
         unicorn, arm = import_module("unicorn"), import_module("unicorn.arm_const")

@@ -13,9 +13,13 @@ enum {
 
 /* Moves the rows 1 and 2 of a column up and puts four channels into row 2. */
 static inline void next_row(int16_t *column, uint32_t word, uint32_t offset) {
-    uint32_t moved[4];
-    tesla_copy(moved, &column[QUAD], sizeof moved);
-    tesla_copy(column, moved, sizeof moved);
+    /* Word by word: as one block it becomes a call of memmove. */
+    const uint32_t words[4] = {tesla_get(&column[QUAD]), tesla_get(&column[QUAD + 2]),
+                               tesla_get(&column[2 * QUAD]), tesla_get(&column[2 * QUAD + 2])};
+    tesla_put(column, words[0]);
+    tesla_put(&column[2], words[1]);
+    tesla_put(&column[QUAD], words[2]);
+    tesla_put(&column[QUAD + 2], words[3]);
     tesla_put(&column[2 * QUAD], tesla_widened_even(word, offset));
     tesla_put(&column[2 * QUAD + 2], tesla_widened_odd(word, offset));
 }

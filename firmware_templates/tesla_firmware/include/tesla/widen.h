@@ -64,6 +64,13 @@ static inline void tesla_put(int16_t *wide, uint32_t word) {
     tesla_copy(wide, &word, 4);
 }
 
+/* Loads two inputs. */
+static inline uint32_t tesla_get(const int16_t *wide) {
+    uint32_t word;
+    tesla_copy(&word, wide, 4);
+    return word;
+}
+
 /* Four inputs, of which the first `count` exist and the others are zero. */
 static inline uint32_t tesla_some(const int8_t *input, uint32_t count, int8_t zero) {
     uint32_t word = (uint8_t)zero * 0x01010101u;
