@@ -8,6 +8,7 @@ what exists.
 from dataclasses import dataclass
 from pathlib import Path
 
+from tesla_codegen.kernels.variant import Isa
 from tesla_embed.errors import ConfigError
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.pipes import Pipe, ProcessPipe, SerialPipe
@@ -15,8 +16,9 @@ from tesla_host.link.pipes import Pipe, ProcessPipe, SerialPipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One board. `board` is its folder among the firmware's boards, `compiler` the kind that
-    `toolchain.find_compiler` knows; sizes in bytes, None where nothing limits them.
+    """One board. `board` is its folder among the firmware's boards, `isa` whose kernels its core
+    runs, `compiler` the kind that `toolchain.find_compiler` knows; sizes in bytes, None where
+    nothing limits them.
 
     `status` says honestly what was tried: `emulated`, `compile-tested`, `hardware-verified`,
     or `native` for this machine itself.
@@ -26,6 +28,7 @@ class Target:
     description: str
     cpu: str
     board: str
+    isa: Isa
     compiler: str
     compile_flags: tuple[str, ...]
     link_flags: tuple[str, ...]
@@ -42,6 +45,7 @@ TARGETS = (
         description="Cortex-M4 in this process: exact instruction counts, estimated cycles",
         cpu="Cortex-M4",
         board="emulator",
+        isa=Isa.DSP,
         compiler="zig",
         compile_flags=(
             "--target=thumb-freestanding-eabi",
@@ -64,6 +68,7 @@ TARGETS = (
         description="the same firmware as a process of this machine: for bulk accuracy",
         cpu="native",
         board="host",
+        isa=Isa.PORTABLE,
         compiler="host",
         compile_flags=(),
         link_flags=(),

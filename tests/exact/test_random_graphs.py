@@ -13,9 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import require
-from graphs import Emulated, Request, expected_layers, int8_inputs, quantized_model
+from graphs import (
+    Emulated,
+    Request,
+    expected_layers,
+    int8_inputs,
+    quantized_model,
+    zig_m4,
+)
 from graphs.compare import IMPLEMENTATIONS, Outcome, compare_batch, random_model
 
+from tesla_codegen.kernels.variant import Isa
 from tesla_embed.ir.graph import Model, Table
 from tesla_host.toolchain import find_compiler
 
@@ -63,9 +71,8 @@ def test_a_wrong_bias_is_noticed_on_the_emulated_device(tmp_path: Path) -> None:
     inputs = int8_inputs(model, 0, 5)
     requests = [Request(0, region.dp, inputs) for region in model.regions]
     outcome = Outcome()
-    for request, layers in zip(
-        requests, Emulated([spoilt(model)], tmp_path).layers(requests), strict=True
-    ):
+    program = Emulated([spoilt(model)], tmp_path, zig_m4(), ["-O2"], Isa.DSP)
+    for request, layers in zip(requests, program.layers(requests), strict=True):
         wanted = expected_layers(model, request)
         outcome.count(
             "emulated Cortex-M4", "here", zip(wanted, layers, wanted.values(), strict=True)

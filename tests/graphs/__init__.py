@@ -6,8 +6,9 @@ seed alone.
 
 from graphs.compare import expected_layers
 from graphs.driver import STRICT, Int8, Request, compile_c, first_difference
-from graphs.emulated import Emulated
+from graphs.emulated import Cross, Emulated, zig_m4
 from graphs.extremes import extreme_model
+from graphs.layered import layered_model
 from graphs.models import (
     RICH,
     every_operation,
@@ -22,6 +23,7 @@ from graphs.native import Native
 __all__ = [
     "RICH",
     "STRICT",
+    "Cross",
     "Emulated",
     "Int8",
     "Native",
@@ -34,6 +36,8 @@ __all__ = [
     "float_inputs",
     "float_model",
     "int8_inputs",
+    "layered_model",
     "narrow_model",
     "quantized_model",
+    "zig_m4",
 ]

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graphs.driver import Int8, Request, first_difference, numbered, rendered
-from graphs.emulated import Emulated
+from graphs.driver import Int8, Request, first_difference
+from graphs.emulated import Emulated, zig_m4
 from graphs.extremes import extreme_model
 from graphs.models import int8_inputs, quantized_model
 from graphs.narrow import narrow_model
 from graphs.native import Native
+from tesla_codegen.kernels.variant import Isa
 from tesla_embed.errors import GraphError, UnsupportedOp
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.interpret import interpret_layers
@@ -108,14 +109,13 @@ def compare_batch(
         for op in model.graph.ops:
             kind = type(op).__name__
             outcome.operations[kind] = outcome.operations.get(kind, 0) + 1
-    texts = rendered(numbered(models))
     for name in IMPLEMENTATIONS[:2]:
         with tempfile.TemporaryDirectory(prefix="graphs-") as folder:
             place = Path(folder)
             program = (
-                Native(models, place, compiler, ["-O1"], ["-O0"], texts)
+                Native(models, place, compiler, ["-O1"], calls=["-O0"])
                 if name == IMPLEMENTATIONS[0]
-                else Emulated(models, place, _QUICK, texts)
+                else Emulated(models, place, zig_m4(), ["-O3"], Isa.DSP, _QUICK)
             )
             found = program.layers(requests)
         outcome.compared[name].graphs += len(models)

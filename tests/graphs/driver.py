@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tesla_codegen.kernels.variant import Isa
 from tesla_codegen.lower import lower
 from tesla_codegen.project import render
 from tesla_embed.ir.graph import Model
@@ -95,9 +96,9 @@ def numbered(models: Sequence[Model]) -> list[Model]:
     return [dataclasses.replace(model, name=f"m{i}") for i, model in enumerate(models)]
 
 
-def rendered(models: Sequence[Model]) -> list[Texts]:
+def rendered(models: Sequence[Model], isa: Isa = Isa.PORTABLE) -> list[Texts]:
     """The generated files of all models, which are `numbered`."""
-    return [render(lower(model)) for model in models]
+    return [render(lower(model, isa=isa)) for model in models]
 
 
 def write_sources(
@@ -175,20 +176,6 @@ class _Trace:
                     assert head == [index, size], f"{ops[index].name} reports layer, size {head}"
                 samples[index].append(np.frombuffer(self.take(size), np.int8).reshape(shape))
         return [np.stack(layer) for layer in samples]
-
-
-def compile_units(
-    command: Sequence[str],
-    calls: Sequence[str],
-    kernels: Sequence[str],
-    folder: Path,
-    program: str,
-) -> None:
-    """Build `program` in `folder` from kernels and `driver.c`, which gets the flags `calls` too."""
-    command = [*command, "-I", "."]
-    compile_c([*command, "-c", *kernels], folder)
-    made = [path.name for path in sorted(folder.glob("*.o"))]
-    compile_c([*command, *calls, "driver.c", *made, "-o", program], folder)
 
 
 def compile_c(command: Sequence[str], folder: Path) -> None:

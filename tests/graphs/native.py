@@ -12,13 +12,13 @@ from graphs.driver import (
     STRICT,
     Int8,
     Request,
-    Texts,
-    compile_units,
+    compile_c,
     numbered,
     read_trace,
     rendered,
     write_sources,
 )
+from tesla_codegen.kernels.variant import Isa
 from tesla_embed.ir.graph import Model
 
 _HEAD = """
@@ -48,21 +48,27 @@ class Native:
         folder: Path,
         compiler: Sequence[str],
         flags: Sequence[str],
+        isa: Isa = Isa.PORTABLE,
         calls: Sequence[str] = (),
-        texts: Sequence[Texts] = (),
     ) -> None:
-        """Compile with `flags`; the sequences of calls, not the kernels, also with `calls`.
-
-        `texts` are what `rendered` makes of the models, for whoever has it already.
-        """
+        """Compile with `flags`; the sequences of calls, not the kernels, also with `calls`."""
         self.models = numbered(models)
         self.program = folder / "program"
-        units = write_sources(self.models, folder, _HEAD, texts or rendered(self.models))
-        compile_units([*compiler, *STRICT, *flags], calls, units, folder, "program")
+        units = write_sources(self.models, folder, _HEAD, rendered(self.models, isa))
+        command = [*compiler, *STRICT, *flags, "-I", ".", "-c"]
+        compile_c([*command, *units], folder)
+        compile_c([*command, *calls, "driver.c"], folder)
+        self._compiler = [*compiler, *flags]
+        self._link([path.name for path in sorted(folder.glob("*.o"))], folder)
 
     def layers(self, requests: Sequence[Request]) -> list[list[Int8]]:
         """Per request the `[N, *shape]` results of every layer, then the output's own buffer."""
-        stream = b"".join(request.message for request in requests)
-        done = subprocess.run([self.program], input=stream, capture_output=True, check=False)
+        done = self._run(b"".join(request.message for request in requests))
         assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr.decode()}"
         return read_trace(done.stdout, self.models, requests)
+
+    def _link(self, objects: Sequence[str], folder: Path) -> None:
+        compile_c([*self._compiler, *objects, "-o", "program"], folder)
+
+    def _run(self, stream: bytes) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([self.program], input=stream, capture_output=True, check=False)

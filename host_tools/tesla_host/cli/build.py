@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_host.cli.measure import TargetOption
-from tesla_host.cli.options import ModelArgument
+from tesla_host.cli.options import ModelArgument, OptimizeOption
 
 
 def build(
     model: ModelArgument,
     out: Annotated[Path, typer.Option(help="folder for the C project and firmware.elf")],
     target: TargetOption = "emulator",
+    optimize: OptimizeOption = Optimize.BALANCED,
 ) -> None:
     """Generate the C project of a model and compile the firmware of a target.
 
@@ -29,7 +31,7 @@ def build(
         raise ConfigError(f"{target} is a connection to running firmware; build for a board's name")
     loaded, chosen = load_model(model), find_target(target)
     with progress("building") as observer:
-        generate(loaded, out / "project")
+        generate(loaded, out / "project", isa=chosen.isa, optimize=optimize)
         observer(f"for {chosen.name}", 0.2)
         result = build_firmware(out / "project", chosen, out)
     print(

@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_embed.errors import ConfigError
 
 DataOption = Annotated[
     str, typer.Option("--data", metavar="SPEC", help="data set: digits, idx:DIR or npz:DIR")
 ]
 ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize wrote")]
+OptimizeOption = Annotated[Optimize, typer.Option(help="spend flash on speed, save it, or neither")]
 ALL_REGIONS = "10,20,...,100"
 
 _DP_FORMS = "write 10,25,100 or 10,20,...,100 or 10-100/10"
