@@ -8,9 +8,9 @@ from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import digest
-from tesla_host.build import BuildResult, build_firmware
+from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.link.client import ExpectedModel, LinkClient
-from tesla_host.targets import find_target, is_connection, open_link
+from tesla_host.targets import Target, find_target, is_connection, open_link
 
 Observer = Callable[[str, float], None]
 """Told what is being done and how much of the whole is done, 0 to 1."""
@@ -52,13 +52,22 @@ class Workbench:
         return client
 
 
-def set_up(model: Model, target: str, folder: Path) -> Workbench:
-    """Generate the C project of `model` in `folder` and build it for the host and the target."""
+def set_up(model: Model, target: str, folder: Path, toolchain: str | None = None) -> Workbench:
+    """Generate the C project of `model` in `folder` and build it for the host and the target.
+
+    `toolchain` is one of the target's; by default its usual one.
+    """
     row = None if is_connection(target) else find_target(target)
+    if row is not None:
+        choose_toolchain(row, toolchain)
     project = generate(model, folder / "project")
     host = build_firmware(folder / "project", "host", folder / "host")
     device = None
     if row is not None:
         native = row.name == "host"
-        device = host if native else build_firmware(folder / "project", row, folder)
+        device = host if native else _build(row, folder, toolchain)
     return Workbench(model=model, project=project, target=target, host=host, device=device)
+
+
+def _build(row: Target, folder: Path, toolchain: str | None) -> BuildResult:
+    return build_firmware(folder / "project", row, folder, toolchain=toolchain)
