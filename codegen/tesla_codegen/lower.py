@@ -4,18 +4,19 @@ Everything that could go wrong or needs arithmetic happens here: buffers get add
 become kernel calls, regions become rows of constants. Templates only put the pieces in place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tesla_codegen.layers import input_parts, kernel_name, layer_constants
+from tesla_codegen.kernels.choice import choose
+from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
-from tesla_codegen.regions import region_arrays, row_type, table_bytes
-from tesla_codegen.tables import CArray, Initializer, c_array, packed
+from tesla_codegen.regions import region_arrays, table_bytes
+from tesla_codegen.tables import CArray, Initializer, c_array
 from tesla_embed import __version__
 from tesla_embed.errors import CodegenError
-from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
+from tesla_embed.ir.graph import Model, Region, macs_fraction, region_macs
 from tesla_embed.ir.ops import Concat, Op, Reshape, Weighted
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.store import digest
@@ -30,6 +31,7 @@ RESERVED = frozenset(
         "app_model",
         "board",
         "callback",
+        "channel",
         "command",
         "commands",
         "compiler",
@@ -40,9 +42,31 @@ RESERVED = frozenset(
         "depthwise_patch",
         "dot",
         "dot_nibbles",
+        "dsp",
         "exchange",
         "fully_connected",
         "hello",
+        "helium",
+        "helium_block",
+        "helium_blocks",
+        "helium_copy",
+        "helium_dense",
+        "helium_depthwise",
+        "helium_depthwise_3x3",
+        "helium_dots",
+        "helium_fill",
+        "helium_finish",
+        "helium_job",
+        "helium_kernel",
+        "helium_lanes",
+        "helium_lanes_row",
+        "helium_output",
+        "helium_patches",
+        "helium_place",
+        "helium_region",
+        "helium_row",
+        "helium_rows",
+        "helium_run",
         "kernels",
         "layer_callback",
         "layer_region",
@@ -52,6 +76,8 @@ RESERVED = frozenset(
         "mean",
         "measure",
         "nibbles",
+        "packed",
+        "packed_region",
         "pad",
         "pad_region",
         "part",
@@ -64,6 +90,7 @@ RESERVED = frozenset(
         "status",
         "string",
         "taps",
+        "widen",
         "window",
     }
 )
@@ -134,20 +161,22 @@ class Project:
         return sum(array.bytes for array in arrays) + table_bytes(self.region_arrays)
 
 
-def lower(model: Model) -> Project:
+def lower(
+    model: Model, *, isa: Isa = Isa.PORTABLE, optimize: Optimize = Optimize.BALANCED
+) -> Project:
     """Lower a quantised model; the kernels check nothing, so it is verified here once more.
 
     Raises `GraphError` if it breaks a rule, `CodegenError` if a name is taken.
     """
     _check_names(model)
     verify(model)
+    variants = choose(model, isa, optimize)
     homes = _buffer_homes(model)
-    memory = _plan(model, homes)
+    memory = _plan(model, homes, variants)
     address = _addresses(model, homes, memory)
-    indices = computing_ops(model.graph)
-    arrays, tables = region_arrays(model)
-    weighted = [op for op in model.graph.ops if isinstance(op, Weighted)]
-    ops = [model.graph.ops[i] for i in indices]
+    scratch = _scratch_addresses(model, memory)
+    arrays, tables = region_arrays(model, variants)
+    chosen = [variant for variant in variants if variant is not None]
     input_type, output_type = (model.regions[-1].types[i] for i in _ends(model))
     identity = digest(model)
     return Project(
@@ -165,15 +194,32 @@ def lower(model: Model) -> Project:
         alignment=ALIGNMENT,
         plan=memory,
         arena_bytes=max(memory.arena_bytes, ALIGNMENT),
-        weights=tuple(c_array(f"{op.name}_weights", packed(op.weights)) for op in weighted),
+        weights=tuple(_weights(model, variants)),
         tables=tables,
-        layers=tuple(c for op in ops if (c := layer_constants(model, op)) is not None),
+        layers=tuple(variant.layer for variant in chosen if variant.layer is not None),
         region_arrays=arrays,
         region_of_percent=c_array("region_of_percent", _region_of_percent(model)),
         regions=tuple(_region_row(model, region) for region in model.regions),
-        steps=tuple(_step(model, i, address) for i in indices),
-        kernels=tuple(sorted({kernel_name(model, op) for op in ops})),
+        steps=tuple(
+            _step(model, index, variant, address, scratch)
+            for index, variant in enumerate(variants)
+            if variant is not None
+        ),
+        kernels=_files(chosen),
     )
+
+
+def _weights(model: Model, variants: Sequence[Variant | None]) -> Iterator[CArray]:
+    for op, variant in zip(model.graph.ops, variants, strict=True):
+        if variant is not None and variant.weights is not None:
+            yield c_array(f"{op.name}_weights", variant.weights)
+
+
+def _files(variants: Sequence[Variant]) -> tuple[str, ...]:
+    """Stems of the sources that variants need; a linker that reads in order meets callers first."""
+    kernels = {variant.kernel for variant in variants}
+    helpers = {helper for variant in variants for helper in variant.helpers} - kernels
+    return (*sorted(kernels), *sorted(helpers))
 
 
 def _check_names(model: Model) -> None:
@@ -214,8 +260,8 @@ def _buffer_homes(model: Model) -> list[int]:
     return homes
 
 
-def _plan(model: Model, homes: list[int]) -> Plan:
-    """Buffers of everything between input and output, at full width."""
+def _plan(model: Model, homes: list[int], variants: Sequence[Variant | None]) -> Plan:
+    """Buffers of everything between input and output, at full width, and of scratch memory."""
     graph = model.graph
     outside = {homes[graph.input], homes[graph.output]}
     first: dict[int, int] = {}
@@ -233,7 +279,19 @@ def _plan(model: Model, homes: list[int]) -> Plan:
         )
         for home in sorted(first.keys() - outside)
     ]
+    buffers += [
+        Lifetime(
+            name=_scratch_name(graph.ops[step]), size=variant.scratch_bytes, first=step, last=step
+        )
+        for step, variant in enumerate(variants)
+        if variant is not None and variant.scratch_bytes
+    ]
     return plan(buffers)
+
+
+def _scratch_name(op: Op) -> str:
+    """What the plan calls the scratch memory of an operation; no tensor's name has a space."""
+    return f"{op.name} scratch"
 
 
 def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
@@ -252,7 +310,16 @@ def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
     return [address(home) for home in homes]
 
 
-def _step(model: Model, index: int, address: list[str]) -> Step:
+def _scratch_addresses(model: Model, memory: Plan) -> dict[str, str]:
+    """By the name of an operation, the C expression of its scratch memory, if it has any."""
+    offsets = dict(zip((b.name for b in memory.buffers), memory.offsets, strict=True))
+    names = {op.name: _scratch_name(op) for op in model.graph.ops}
+    return {op: f"&arena[{offsets[name]}]" for op, name in names.items() if name in offsets}
+
+
+def _step(
+    model: Model, index: int, variant: Variant, address: list[str], scratch: dict[str, str]
+) -> Step:
     """The kernel calls of an operation."""
     op = model.graph.ops[index]
     sources = [model.graph.tensors[i].type for i in op.inputs]
@@ -260,41 +327,42 @@ def _step(model: Model, index: int, address: list[str]) -> Step:
     macs = region_macs(model.graph, model.regions[-1])[index]
     cost = f", {macs:,} MACs" if isinstance(op, Weighted) else ""
     shapes = " + ".join(_shape(source) for source in sources)
-    row = _row(op, 0, 1 if not isinstance(op, Concat) else len(op.inputs))
+    row = _row(op, variant, 0, 1 if not isinstance(op, Concat) else len(op.inputs))
     return Step(
         op=index,
         name=op.name,
         comment=f"{op.name}: {shapes} -> {_shape(target)}{cost} at full width",
-        calls=tuple(_calls(model, op, address)),
+        calls=tuple(_calls(op, variant, address, scratch)),
         output=address[op.output],
-        output_bytes=row_type(op).size.format(row=row, positions=target.positions),
+        output_bytes=variant.row.size.format(row=row, positions=target.positions),
     )
 
 
-def _calls(model: Model, op: Op, address: list[str]) -> Iterator[str]:
+def _calls(op: Op, variant: Variant, address: list[str], scratch: dict[str, str]) -> Iterator[str]:
     """One call; of a concatenation one per input."""
-    kernel, by_value = kernel_name(model, op), row_type(op).by_value
     inputs, output = [address[i] for i in op.inputs], address[op.output]
     if isinstance(op, Concat):
         for number, source in enumerate(inputs):
-            yield f"{kernel}(&{_row(op, number, len(inputs))}, {source}, {output})"
+            row = _row(op, variant, number, len(inputs))
+            yield f"{variant.kernel}(&{row}, {source}, {output})"
         return
-    row = _row(op, 0, 1)
-    arguments = [f"&{op.name}_layer"] if layer_constants(model, op) else []
-    arguments += [row if by_value else f"&{row}"]
-    if parts := input_parts(model, op):
-        count = len(parts[0])
+    row = _row(op, variant, 0, 1)
+    arguments = [f"&{variant.layer.name}"] if variant.layer else []
+    arguments += [row if variant.row.by_value else f"&{row}"]
+    if variant.parts:
+        count = len(variant.parts[0])
         arguments += [f"&{op.name}_parts[region * {count}u]", str(count)]
     arguments += inputs
-    arguments += [f"{op.name}_weights"] if isinstance(op, Weighted) else []
-    yield f"{kernel}({', '.join((*arguments, output))})"
+    arguments += [f"{op.name}_weights"] if variant.weights is not None else []
+    arguments += [scratch[op.name]] if variant.scratch_bytes else []
+    yield f"{variant.kernel}({', '.join((*arguments, output))})"
 
 
-def _row(op: Op, number: int, of: int) -> str:
+def _row(op: Op, variant: Variant, number: int, of: int) -> str:
     """The C expression of one of the rows that a region has."""
     place = "region" if of == 1 else f"region * {of}u"
     place += f" + {number}u" if number else ""
-    return f"{op.name}_{row_type(op).array}[{place}]"
+    return f"{op.name}_{variant.row.array}[{place}]"
 
 
 def _region_of_percent(model: Model) -> np.ndarray:

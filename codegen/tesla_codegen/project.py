@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import Project, lower
 from tesla_embed.atomic import replacing_folder
 from tesla_embed.errors import CodegenError
@@ -15,13 +16,21 @@ MARKER = ".tesla-embed"
 """A file that lists what was generated: only that may be replaced."""
 
 
-def generate(model: Model, folder: Path) -> Project:
+def generate(
+    model: Model,
+    folder: Path,
+    *,
+    isa: Isa = Isa.PORTABLE,
+    optimize: Optimize = Optimize.BALANCED,
+) -> Project:
     """Write the library of `model` into `folder`, replacing an earlier generated one.
+
+    Kernels are those of an instruction set; see `kernels.variant` for both choices.
 
     The folder holds `include/`, `src/`, `firmware/`, `CMakeLists.txt` and `README.md`. Raises
     `CodegenError` if it exists and was not generated, `ConfigError` if it cannot be written.
     """
-    project = lower(model)
+    project = lower(model, isa=isa, optimize=optimize)
     if folder.exists() and not folder.is_dir():
         raise CodegenError(f"{folder} is a file; choose an empty or a new --out")
     foreign = _foreign_file(folder)

@@ -8,12 +8,15 @@ A new board is a new row and, where no driver fits, a small driver in the firmwa
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tesla_codegen.kernels.variant import Isa
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """A CPU and what makes each compiler emit code for it."""
+    """A CPU, whose kernels it runs, and what makes each compiler emit code for it."""
 
     name: str
+    isa: Isa
     zig_flags: tuple[str, ...]
     gcc_flags: tuple[str, ...]
 
@@ -75,6 +78,11 @@ class Target:
         return self.core.name if self.core else "native"
 
     @property
+    def isa(self) -> Isa:
+        """Whose kernels it runs."""
+        return self.core.isa if self.core else Isa.PORTABLE
+
+    @property
     def compiler(self) -> str:
         """The toolchain that builds for it unless another one is asked for."""
         return self.toolchains[0]
@@ -85,12 +93,14 @@ _BARE = "-ffreestanding"
 # nothing.
 CORTEX_M4 = Core(
     name="Cortex-M4",
+    isa=Isa.DSP,
     zig_flags=("--target=thumb-freestanding-eabi", "-mcpu=cortex_m4+soft_float", _BARE),
     gcc_flags=("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft", _BARE),
 )
 # Vectors (Helium) live in the registers of the floating-point unit.
 CORTEX_M55 = Core(
     name="Cortex-M55",
+    isa=Isa.HELIUM,
     zig_flags=("--target=thumb-freestanding-eabihf", "-mcpu=cortex_m55+mve+mve_fp", _BARE),
     gcc_flags=("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard", _BARE),
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
 from tesla_embed.ir.graph import Model
@@ -52,16 +53,28 @@ class Workbench:
         return client
 
 
-def set_up(model: Model, target: str, folder: Path, toolchain: str | None = None) -> Workbench:
+def set_up(
+    model: Model,
+    target: str,
+    folder: Path,
+    toolchain: str | None = None,
+    optimize: Optimize = Optimize.BALANCED,
+) -> Workbench:
     """Generate the C project of `model` in `folder` and build it for the host and the target.
 
-    `toolchain` is one of the target's; by default its usual one.
+    `toolchain` is one of the target's; by default its usual one. A target whose instruction set has
+    kernels of its own gets a project with these; the host's project then stands in `folder/host`.
     """
     row = None if is_connection(target) else find_target(target)
     if row is not None:
         choose_toolchain(row, toolchain)
-    project = generate(model, folder / "project")
-    host = build_firmware(folder / "project", "host", folder / "host")
+    isa = Isa.PORTABLE if row is None else row.isa
+    place = folder / "project"
+    project = generate(model, place, isa=isa, optimize=optimize)
+    if isa is not Isa.PORTABLE:
+        place = folder / "host" / "project"
+        generate(model, place, optimize=optimize)
+    host = build_firmware(place, "host", folder / "host")
     device = None
     if row is not None:
         native = row.name == "host"

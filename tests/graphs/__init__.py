@@ -4,6 +4,7 @@
 seed alone.
 """
 
+from graphs.emulated import Cross, Emulated
 from graphs.extremes import extreme_model
 from graphs.models import (
     RICH,
@@ -15,13 +16,17 @@ from graphs.models import (
 )
 from graphs.narrow import narrow_model
 from graphs.native import STRICT, Int8, Native, Request, compile_c, first_difference
+from graphs.vectored import Vectored
 
 __all__ = [
     "RICH",
     "STRICT",
+    "Cross",
+    "Emulated",
     "Int8",
     "Native",
     "Request",
+    "Vectored",
     "compile_c",
     "every_operation",
     "extreme_model",

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tesla_codegen.kernels.variant import Isa
 from tesla_codegen.project import generate
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Reshape
@@ -92,7 +93,12 @@ class Native:
     """One program that holds the generated C of several models, compiled without a warning."""
 
     def __init__(
-        self, models: Sequence[Model], folder: Path, compiler: Sequence[str], flags: Sequence[str]
+        self,
+        models: Sequence[Model],
+        folder: Path,
+        compiler: Sequence[str],
+        flags: Sequence[str],
+        isa: Isa = Isa.PORTABLE,
     ) -> None:
         self.models = [dataclasses.replace(m, name=f"m{i}") for i, m in enumerate(models)]
         self.program = folder / "program"
@@ -101,7 +107,7 @@ class Native:
         includes: list[str] = []
         for model in self.models:
             root = folder / model.name
-            generate(model, root)
+            generate(model, root, isa=isa)
             kernels |= {path.name: path for path in (root / "src/kernels").glob("*.c")}
             sources.append(root / "src" / f"tesla_{model.name}.c")
             includes += ["-I", str(root / "include")]
@@ -109,7 +115,12 @@ class Native:
         units = [str(path) for path in (*kernels.values(), *sources)]
         compile_c([*compiler, *STRICT, *flags, *includes, "-c", *units], folder)
         made = [path.name for path in sorted(folder.glob("*.o"))]
-        compile_c([*compiler, *flags, *includes, "driver.c", *made, "-o", "program"], folder)
+        compile_c([*compiler, *flags, *includes, "-c", "driver.c"], folder)
+        self._compiler = [*compiler, *flags]
+        self._link([*made, "driver.o"], folder)
+
+    def _link(self, objects: Sequence[str], folder: Path) -> None:
+        compile_c([*self._compiler, *objects, "-o", "program"], folder)
 
     def _driver(self) -> str:
         bodies = [_DRIVER_MODEL.format(n=m.name, N=m.name.upper()) for m in self.models]
@@ -123,12 +134,15 @@ class Native:
             np.array([r.model, r.dp, len(r.inputs)], "<u4").tobytes() + r.inputs.tobytes()
             for r in requests
         )
-        done = subprocess.run([self.program], input=stream, capture_output=True, check=False)
+        done = self._run(stream)
         assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr.decode()}"
         trace = _Trace(done.stdout)
         results = [trace.read(self.models[request.model], request) for request in requests]
         assert trace.position == len(done.stdout)
         return results
+
+    def _run(self, stream: bytes) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([self.program], input=stream, capture_output=True, check=False)
 
 
 @dataclass(slots=True)

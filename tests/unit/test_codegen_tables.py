@@ -9,6 +9,8 @@ from graphs import extreme_model, quantized_model
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tesla_codegen.kernels.choice import choose
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import float_literal, lower
 from tesla_codegen.regions import region_arrays
 from tesla_codegen.tables import CArray, TablePool, c_array, packed
@@ -115,7 +117,7 @@ def test_pool_shares_a_prefix_and_keeps_types_apart() -> None:
 
 def check_regions(model: Model) -> int:
     """Every row points to the numbers of its region; returns how many tables were shared."""
-    rows, tables = region_arrays(model)
+    rows, tables = region_arrays(model, choose(model, Isa.PORTABLE, Optimize.BALANCED))
     held = {array.name: parse(array) for array in tables}
     by_name = {row.name: row for row in rows}
     asked = 0

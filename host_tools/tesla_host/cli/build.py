@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_host.cli.measure import TargetOption
-from tesla_host.cli.options import ModelArgument, ToolchainOption
+from tesla_host.cli.options import ModelArgument, OptimizeOption, ToolchainOption
 
 
 def build(
@@ -14,6 +15,7 @@ def build(
     out: Annotated[Path, typer.Option(help="folder for the C project and firmware.elf")],
     target: TargetOption = "emulator",
     toolchain: ToolchainOption = None,
+    optimize: OptimizeOption = Optimize.BALANCED,
 ) -> None:
     """Generate the C project of a model and compile the firmware of a target.
 
@@ -31,7 +33,7 @@ def build(
     loaded, chosen = load_model(model), find_target(target)
     choose_toolchain(chosen, toolchain)
     with progress("building") as observer:
-        generate(loaded, out / "project")
+        generate(loaded, out / "project", isa=chosen.isa, optimize=optimize)
         observer(f"for {chosen.name}", 0.2)
         result = build_firmware(out / "project", chosen, out, toolchain=toolchain)
     print(

@@ -5,12 +5,20 @@ from typing import Annotated
 
 import typer
 
-from tesla_host.cli.options import ModelArgument
+from tesla_codegen.kernels.variant import Isa, Optimize
+from tesla_host.cli.options import ModelArgument, OptimizeOption
 
 
 def generate(
     model: ModelArgument,
     out: Annotated[Path, typer.Option(help="folder of the C project; replaced if generated")],
+    isa: Annotated[
+        Isa,
+        typer.Option(
+            help="whose kernels: any machine's, of Cortex-M4, M7 and M33 (dsp), of M55 (helium)"
+        ),
+    ] = Isa.PORTABLE,
+    optimize: OptimizeOption = Optimize.BALANCED,
 ) -> None:
     """Write a model as a C99 library with one copy of the weights and a run-time DP switch.
 
@@ -19,7 +27,7 @@ def generate(
     from tesla_codegen.project import generate as write_project
     from tesla_embed.ir.store import load_model
 
-    project = write_project(load_model(model), out)
+    project = write_project(load_model(model), out, isa=isa, optimize=optimize)
     print(
         f"{out}: library {project.prefix}, weights {project.weights_bytes:,} B, "
         f"region tables {project.region_table_bytes:,} B, arena {project.arena_bytes:,} B"

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_embed.errors import ConfigError
 
 DataOption = Annotated[
@@ -19,6 +20,7 @@ ToolchainOption = Annotated[
     typer.Option("--toolchain", metavar="NAME", help="zig or gcc; default: the target's first"),
 ]
 ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize wrote")]
+OptimizeOption = Annotated[Optimize, typer.Option(help="spend flash on speed, save it, or neither")]
 ALL_REGIONS = "10,20,...,100"
 
 _DP_FORMS = "write 10,25,100 or 10,20,...,100 or 10-100/10"

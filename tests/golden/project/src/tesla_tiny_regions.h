@@ -5,6 +5,7 @@
 #define TESLA_TINY_REGIONS_H
 
 #include "tesla/layers.h"
+#include "tesla/packed.h"
 
 #include <stdint.h>
 

@@ -1,8 +1,10 @@
-"""What an operation becomes in C: its kernel, and the constants that no region changes."""
+"""The portable kernel of every operation, and the constants that no region changes."""
 
 from typing import assert_never
 
-from tesla_codegen.tables import Initializer
+from tesla_codegen.kernels.rows import row_type, rows_of
+from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.tables import Initializer, packed
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import (
@@ -25,6 +27,18 @@ from tesla_embed.ir.ops import (
 )
 from tesla_embed.ir.parts import Parts, channel_parts, joined
 from tesla_embed.ir.types import TensorType
+
+
+def portable_variant(model: Model, op: Op) -> Variant:
+    """Plain C99 for an operation that runs code; weights lie as they are. There always is one."""
+    return Variant(
+        kernel=kernel_name(model, op),
+        row=row_type(op),
+        rows=rows_of,
+        layer=layer_constants(model, op),
+        weights=packed(op.weights) if isinstance(op, Weighted) else None,
+        parts=input_parts(model, op),
+    )
 
 
 def input_parts(model: Model, op: Op) -> tuple[Parts, ...]:

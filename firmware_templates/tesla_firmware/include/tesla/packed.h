@@ -1,0 +1,63 @@
+/* Parameters of kernels that read packed weights and requantise in few instructions. */
+#ifndef TESLA_PACKED_H
+#define TESLA_PACKED_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One output channel in one operating region. With the accumulator a = bias + sum, and m the 31-bit
+ * mantissa of the channel's factor:
+ *
+ * convolutions:            h = a + ((a * multiplier + 2^31) >> 32), multiplier = 2 m - 2^32;
+ *                          h += h >> 31
+ * fully connected layers:  h = (a * multiplier) >> 32, multiplier = m
+ * output                   = (h + rounding) >> shift, saturated to int8
+ *
+ * rounding is 2^(shift - 1) plus the output's zero point << shift. The generator has proved that
+ * nothing overflows: |a| < 2^29 and shift is 1 .. 22. */
+typedef struct {
+    int32_t bias;
+    int32_t multiplier;
+    int32_t rounding;
+    int32_t shift;
+} tesla_channel_t;
+
+/* One weighted layer in one operating region. */
+typedef struct {
+    uint16_t input_channels;  /* active channels read, 1 .. full width */
+    uint16_t output_channels; /* active channels computed, 1 .. full width */
+    int16_t input_offset;     /* minus the input's zero point, -127 .. 128 */
+    int8_t activation_min;    /* clamp of the fused activation */
+    int8_t activation_max;
+    const tesla_channel_t *channels; /* [output_channels] */
+} tesla_packed_region_t;
+
+/* The same for Helium.
+ *
+ * channels: for each pair of output channels { bias, bias, multiplier, shift, multiplier, shift }.
+ * The input's offset times the sum of the active weights is part of the bias. */
+typedef struct {
+    uint16_t input_channels;  /* active channels read, 1 .. full width */
+    uint16_t output_channels; /* active channels computed, 1 .. full width */
+    int16_t pad;              /* the input's zero point: what stands beside an image */
+    int16_t output_offset;    /* the output's zero point */
+    int8_t activation_min;
+    int8_t activation_max;
+    const int32_t *channels;
+} tesla_helium_region_t;
+
+/* A fully connected layer: see tesla_fully_connected_t. */
+typedef struct {
+    uint16_t groups;
+    uint16_t group_channels;
+    uint16_t outputs; /* at full width */
+} tesla_helium_dense_t;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TESLA_PACKED_H */

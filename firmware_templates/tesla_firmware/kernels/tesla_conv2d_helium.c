@@ -1,0 +1,95 @@
+/* Convolution of any window, int8, for Helium: four outputs at a time over their patches.
+ *
+ * A patch holds all taps of 16 channels, then those of the next 16: leading channels come first. */
+#include "tesla/helium.h"
+#include "tesla/kernels.h"
+
+typedef struct {
+    const tesla_window_t *window;
+    const int8_t *input;
+    uint32_t channels; /* active */
+    uint32_t blocks;   /* of 16 channels */
+    int16_t pad;
+} image_t;
+
+/* All channels of one tap, `pitch` bytes from one block of 16 to the next; NULL: beside the image.
+ */
+static void tap(const image_t *image, const int8_t *pixel, uint32_t pitch, int8_t *target) {
+    uint32_t left = image->channels;
+    for (uint32_t block = image->blocks; block != 0u; --block) {
+        const uint32_t bytes = left < TESLA_HELIUM_LANES ? left : TESLA_HELIUM_LANES;
+        if (pixel != NULL) {
+            tesla_helium_block(target, pixel, bytes);
+            pixel += TESLA_HELIUM_LANES;
+        } else {
+            tesla_helium_fill(target, image->pad, bytes);
+        }
+        left -= bytes;
+        target += pitch;
+    }
+}
+
+static void patch(const image_t *image, uint32_t y, uint32_t x, int8_t *target) {
+    const tesla_window_t *window = image->window;
+    const uint32_t pitch = (uint32_t)window->height * window->width * TESLA_HELIUM_LANES;
+    uint32_t row = y * window->stride_height - window->pad_top; /* beside the image it is huge */
+    for (uint32_t i = window->height; i != 0u; --i) {
+        uint32_t column = x * window->stride_width - window->pad_left;
+        for (uint32_t j = window->width; j != 0u; --j) {
+            const bool inside = row < window->input_height && column < window->input_width;
+            const uint32_t pixel = row * window->input_width + column;
+            tap(image, inside ? &image->input[pixel * image->channels] : NULL, pitch, target);
+            target += TESLA_HELIUM_LANES;
+            column += window->dilation_width;
+        }
+        row += window->dilation_height;
+    }
+}
+
+static bool is_patch(const tesla_window_t *window, uint32_t channels) {
+    return window->height == 1u && window->width == 1u && window->stride_height == 1u &&
+           window->stride_width == 1u && window->pad_top == 0u && window->pad_left == 0u &&
+           window->output_width == window->input_width && channels % TESLA_HELIUM_LANES == 0u;
+}
+
+void tesla_conv2d_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
+                         const int8_t *input, const int8_t *weights, void *scratch,
+                         int8_t *output) {
+    const tesla_window_t *window = &layer->window;
+    const image_t image = {window, input, region->input_channels,
+                           tesla_helium_blocks(region->input_channels), region->pad};
+    const uint32_t taps = (uint32_t)window->height * window->width;
+    const uint32_t full = taps * tesla_helium_blocks(layer->full_channels);
+    const uint32_t pixels = (uint32_t)window->output_height * window->output_width;
+    const bool whole = is_patch(window, image.channels);
+    tesla_helium_job_t job;
+    tesla_helium_job(&job, region, weights);
+    job.blocks = taps * image.blocks;
+    job.skip = 32u * (full - job.blocks);
+    uint32_t y = 0;
+    uint32_t x = 0;
+    for (uint32_t done = 0; done < pixels; done += 4u) {
+        const uint32_t count = pixels - done < 4u ? pixels - done : 4u;
+        const int8_t *source = whole ? &input[done * image.channels] : (const int8_t *)scratch;
+        for (uint32_t i = 0; i < 4u; ++i) {
+            job.source[i] = source;
+            if (i >= count) {
+                continue; /* what is computed from it is not written */
+            }
+            if (whole) {
+                source += i + 1u < count ? image.channels : 0u;
+                continue;
+            }
+            int8_t *const target = (int8_t *)scratch + i * job.blocks * TESLA_HELIUM_LANES;
+            patch(&image, y, x, target);
+            source += i + 1u < count ? job.blocks * TESLA_HELIUM_LANES : 0u;
+            if (++x == window->output_width) {
+                x = 0;
+                ++y;
+            }
+        }
+        tesla_helium_run(tesla_helium_patches, &job, region->output_channels, count, 32u * full,
+                         output);
+        output += count * region->output_channels;
+    }
+}
