@@ -17,6 +17,7 @@ from graphs.models import (
 from graphs.narrow import narrow_model
 from graphs.native import STRICT, Int8, Native, Request, compile_c, first_difference
 from graphs.vectored import Vectored
+from graphs.wide import wide_model
 
 __all__ = [
     "RICH",
@@ -36,4 +37,5 @@ __all__ = [
     "int8_inputs",
     "narrow_model",
     "quantized_model",
+    "wide_model",
 ]
