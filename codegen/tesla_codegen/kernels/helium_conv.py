@@ -1,4 +1,4 @@
-"""Convolutions for Helium: which of three kernels, its packing, scratch and constants.
+"""Convolutions for Helium: which of four kernels, its packing, scratch and constants.
 
 Two output channels make a pair, 16 input channels a block. A pair's weights are a stream of blocks
 of 2 x 16 bytes: leading output channels are leading pairs, and with `[block][tap]` leading input
@@ -22,7 +22,6 @@ from tesla_codegen.kernels.variant import Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Conv2D, Window
-from tesla_embed.ir.types import TensorType
 
 _MOST_ROWS = 16
 """TESLA_HELIUM_ROWS: the highest window of the dense kernel."""
@@ -36,21 +35,26 @@ def convolution(model: Model, index: int) -> Variant | None:
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
     whole = all(region.types[op.input].channels == source.channels for region in model.regions)
     weights = op.weights.data.astype(np.int8)
+    planes = -(-source.channels // LANES)
     if whole and source.channels % LANES and _dense(op.window):
         kernel, helper = "tesla_conv2d_dense_helium", "tesla_helium_patches"
         packed = pairs(weights.reshape(len(weights), -1))
-        scratch = _dense_scratch(op.window, source, target)
+        scratch = _window_scratch(op.window, source.channels, target.shape[1], 1)
     elif _three_by_three(op.window):
         kernel, helper = "tesla_conv2d_3x3_helium", "tesla_helium_rows"
         ahead = np.zeros(LANES, np.int8)  # the kernel loads one vector more than it uses
         packed = np.concatenate([pairs(_blocked(weights)), ahead])
         width = -(-target.shape[1] // 4) * 4 + 2
-        scratch = 3 * width * -(-source.channels // LANES) * LANES
+        scratch = 3 * width * planes * LANES
+    elif _dense(op.window) and op.window.height * op.window.width > 1:
+        kernel, helper = "tesla_conv2d_planes_helium", "tesla_helium_patches"
+        packed = pairs(_blocked(weights))
+        scratch = _window_scratch(op.window, LANES, target.shape[1], planes)
     else:
         kernel, helper = "tesla_conv2d_helium", "tesla_helium_patches"
         packed = pairs(_blocked(weights))
         taps = op.window.height * op.window.width
-        scratch = 4 * taps * -(-source.channels // LANES) * LANES
+        scratch = 4 * taps * planes * LANES
     return Variant(
         kernel=kernel,
         helpers=(helper,),
@@ -99,8 +103,8 @@ def _three_by_three(window: Window) -> bool:
     return sizes == (3, 3) and steps == (1, 1) and _dense(window)
 
 
-def _dense_scratch(window: Window, source: TensorType, target: TensorType) -> int:
+def _window_scratch(window: Window, unit: int, columns: int, planes: int) -> int:
     """Four patches and the rows of the window, each with room for a vector behind it."""
-    patch = -(-window.height * window.width * source.channels // LANES) * LANES
-    pixels = (target.shape[1] - 1) * window.stride_width + window.width
-    return 4 * patch + LANES + window.height * (pixels * source.channels + LANES)
+    patch = -(-window.height * window.width * unit // LANES) * LANES * planes
+    pixels = (columns - 1) * window.stride_width + window.width
+    return 4 * patch + LANES + window.height * (pixels * unit * planes + LANES)

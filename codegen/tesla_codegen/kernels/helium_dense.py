@@ -68,8 +68,8 @@ def eights(streams: Int8) -> Int8:
 
 
 def _rows(dense: Model, index: int, pool: TablePool, *, flat: bool) -> list[tuple[str, ...]]:
-    """Per four channels four biases, four multipliers and four shifts."""
+    """Per eight channels eight biases, eight multipliers and eight shifts."""
     source = dense.regions[0].types[dense.graph.ops[index].input]
-    quads = [filled(values, 0, 4).reshape(-1, 4) for values in constants(dense, index)]
-    table: Int32 = np.stack(quads, axis=1).astype(np.int32)
+    kinds = [filled(v, 0, _BLOCK).reshape(-1, _BLOCK) for v in constants(dense, index)]
+    table: Int32 = np.stack(kinds, axis=1).astype(np.int32)
     return row(dense, index, pool, table, source.size if flat else source.channels)

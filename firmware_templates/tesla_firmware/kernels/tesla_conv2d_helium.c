@@ -52,6 +52,25 @@ static bool is_patch(const tesla_window_t *window, uint32_t channels) {
            window->output_width == window->input_width && channels % TESLA_HELIUM_LANES == 0u;
 }
 
+/* Pixels that are patches themselves. */
+static void pixels(tesla_helium_job_t *job, uint32_t channels, uint32_t count, const int8_t *input,
+                   uint32_t outputs, uint32_t pair_bytes, int8_t *output) {
+    for (; count >= 4u; count -= 4u) {
+        for (uint32_t i = 0; i < 4u; ++i) {
+            job->source[i] = input;
+            input += channels;
+        }
+        tesla_helium_run(tesla_helium_patches, job, outputs, 4, pair_bytes, output);
+        output += 4u * outputs;
+    }
+    if (count != 0u) {
+        for (uint32_t i = 0; i < 4u; ++i) {
+            job->source[i] = &input[(i < count ? i : 0u) * channels];
+        }
+        tesla_helium_run(tesla_helium_patches, job, outputs, count, pair_bytes, output);
+    }
+}
+
 void tesla_conv2d_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
                          const int8_t *input, const int8_t *weights, void *scratch,
                          int8_t *output) {
@@ -59,37 +78,35 @@ void tesla_conv2d_helium(const tesla_conv2d_t *layer, const tesla_helium_region_
     const image_t image = {window, input, region->input_channels,
                            tesla_helium_blocks(region->input_channels), region->pad};
     const uint32_t taps = (uint32_t)window->height * window->width;
-    const uint32_t full = taps * tesla_helium_blocks(layer->full_channels);
-    const uint32_t pixels = (uint32_t)window->output_height * window->output_width;
-    const bool whole = is_patch(window, image.channels);
+    const uint32_t pair_bytes = 32u * taps * tesla_helium_blocks(layer->full_channels);
+    uint32_t left = (uint32_t)window->output_height * window->output_width;
     tesla_helium_job_t job;
     tesla_helium_job(&job, region, weights);
     job.blocks = taps * image.blocks;
-    job.skip = 32u * (full - job.blocks);
+    job.skip = pair_bytes - 32u * job.blocks;
+    if (is_patch(window, image.channels)) {
+        pixels(&job, image.channels, left, input, region->output_channels, pair_bytes, output);
+        return;
+    }
     uint32_t y = 0;
     uint32_t x = 0;
-    for (uint32_t done = 0; done < pixels; done += 4u) {
-        const uint32_t count = pixels - done < 4u ? pixels - done : 4u;
-        const int8_t *source = whole ? &input[done * image.channels] : (const int8_t *)scratch;
+    while (left != 0u) {
+        const uint32_t count = left < 4u ? left : 4u;
         for (uint32_t i = 0; i < 4u; ++i) {
-            job.source[i] = source;
+            int8_t *const target = (int8_t *)scratch + i * job.blocks * TESLA_HELIUM_LANES;
+            job.source[i] = target; /* what is left over computes nonsense */
             if (i >= count) {
-                continue; /* what is computed from it is not written */
-            }
-            if (whole) {
-                source += i + 1u < count ? image.channels : 0u;
                 continue;
             }
-            int8_t *const target = (int8_t *)scratch + i * job.blocks * TESLA_HELIUM_LANES;
             patch(&image, y, x, target);
-            source += i + 1u < count ? job.blocks * TESLA_HELIUM_LANES : 0u;
             if (++x == window->output_width) {
                 x = 0;
                 ++y;
             }
         }
-        tesla_helium_run(tesla_helium_patches, &job, region->output_channels, count, 32u * full,
+        tesla_helium_run(tesla_helium_patches, &job, region->output_channels, count, pair_bytes,
                          output);
         output += count * region->output_channels;
+        left -= count;
     }
 }

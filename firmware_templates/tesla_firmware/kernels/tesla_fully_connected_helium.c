@@ -4,11 +4,12 @@
 #include "tesla/helium.h"
 #include "tesla/kernels.h"
 
-/* Adds the dot products of a pair of outputs. */
-static void two_rows(const int8_t *input, const int8_t *weights, uint32_t blocks, int32_t sums[2]) {
+/* Writes `start` plus the dot products of a pair of outputs to `sums`. */
+static void two_rows(const int8_t *input, const int8_t *weights, uint32_t blocks,
+                     const int32_t start[2], int32_t sums[2]) {
+    int32_t first = start[0];
+    int32_t second = start[1];
 #if TESLA_HELIUM
-    int32_t first = sums[0];
-    int32_t second = sums[1];
     for (; blocks != 0u; --blocks) {
         const int8x16_t values = vldrbq_s8(input);
         first = vmladavaq_s8(first, vldrbq_s8(weights), values);
@@ -16,28 +17,30 @@ static void two_rows(const int8_t *input, const int8_t *weights, uint32_t blocks
         input += 16;
         weights += 32;
     }
-    sums[0] = first;
-    sums[1] = second;
 #else
-    for (uint32_t i = 0; i < blocks * 32u; ++i) {
-        sums[i / 16u % 2u] += input[i / 32u * 16u + i % 16u] * weights[i];
+    for (uint32_t i = 0; i < blocks * 16u; ++i) {
+        first += input[i] * weights[i / 16u * 32u + i % 16u];
+        second += input[i] * weights[i / 16u * 32u + i % 16u + 16u];
     }
 #endif
+    sums[0] = first;
+    sums[1] = second;
 }
 
-/* Up to four outputs. `factors`: four biases, multipliers and shifts. */
-static void finish(const tesla_helium_region_t *region, const int32_t *sums, const int32_t *factors,
-                   uint32_t count, int8_t *output) {
+/* Four outputs, of which `count` are written. `factors`: eight biases, multipliers and shifts, or
+ * the latter four of each. */
+static inline void finish(const tesla_helium_region_t *region, const int32_t *sums,
+                          const int32_t *factors, uint32_t count, int8_t *output) {
 #if TESLA_HELIUM
-    const int32x4_t high = vqdmulhq_s32(vldrwq_s32(sums), vldrwq_s32(factors + 4));
+    const int32x4_t high = vqdmulhq_s32(vldrwq_s32(sums), vldrwq_s32(factors + 8));
     const int32x4_t value =
-        vaddq_n_s32(vrshlq_s32(high, vldrwq_s32(factors + 8)), region->output_offset);
+        vaddq_n_s32(vrshlq_s32(high, vldrwq_s32(factors + 16)), region->output_offset);
     const int32x4_t low = vmaxq_s32(value, vdupq_n_s32(region->activation_min));
     vstrbq_p_s32(output, vminq_s32(low, vdupq_n_s32(region->activation_max)), vctp32q(count));
 #else
-    for (uint32_t i = 0; i < count; ++i) {
+    for (uint32_t i = 0; i < 4u && i < count; ++i) {
         const int32_t value =
-            tesla_requantize_once(sums[i], factors[4u + i], (int8_t)factors[8u + i]);
+            tesla_requantize_once(sums[i], factors[8u + i], (int8_t)factors[16u + i]);
         output[i] = tesla_clamp(value + region->output_offset, region->activation_min,
                                 region->activation_max);
     }
@@ -77,25 +80,23 @@ void tesla_fully_connected_helium(const tesla_helium_dense_t *layer,
     const uint32_t wide = layer->outputs / 8u * 8u; /* the others are packed in pairs */
     for (uint32_t out = 0; out < region->output_channels; out += 8u) {
         const uint32_t left = region->output_channels - out;
-        const uint32_t count = left < 8u ? left : 8u;
+        const int32_t *start = factors;
         int32_t sums[8];
-        for (uint32_t i = 0; i < 8u; ++i) {
-            sums[i] = i < count ? factors[i / 4u * 12u + i % 4u] : 0;
-        }
         for (uint32_t g = 0; g < groups; ++g) {
             const int8_t *group = &values[g * blocks * TESLA_HELIUM_LANES];
             const uint32_t at = g * full * TESLA_HELIUM_LANES;
             if (out < wide) {
-                tesla_helium_dots(group, &weights[8u * at], blocks, sums);
-                continue;
+                tesla_helium_dots(group, &weights[8u * at], blocks, start, sums);
+            } else {
+                for (uint32_t i = 0; i < left; i += 2u) {
+                    two_rows(group, &weights[i * row_bytes + 2u * at], blocks, &start[i], &sums[i]);
+                }
             }
-            for (uint32_t pair = 0; pair < (count + 1u) / 2u; ++pair) {
-                two_rows(group, &weights[2u * (pair * row_bytes + at)], blocks, &sums[2u * pair]);
-            }
+            start = sums;
         }
-        finish(region, sums, factors, count < 4u ? count : 4u, output);
-        if (count > 4u) {
-            finish(region, sums + 4, factors + 12, count - 4u, output + 4);
+        finish(region, sums, factors, left, output);
+        if (left > 4u) {
+            finish(region, sums + 4, factors + 4, left - 4u, output + 4);
         }
         weights += 8u * row_bytes;
         factors += 24;

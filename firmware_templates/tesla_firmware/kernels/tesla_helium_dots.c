@@ -2,7 +2,8 @@
 #include "tesla/helium.h"
 
 #if TESLA_HELIUM
-/* r0, r2, r4, r6, r8, r10, r12, lr sums; r1 weights; r3 input; r5 blocks left; r7 where sums go */
+/* r0, r2, r4, r6, r8, r10, r12, lr sums; r1 weights; r3 input; r5 blocks left; r7 where sums begin
+ */
 #define ROWS(A, B)                                                                                 \
     "vldrb.8 q1, [r1], #16\n"                                                                      \
     "vmladava.s8 " A ", q1, q0\n"                                                                  \
@@ -14,6 +15,7 @@
 
 TESLA_NAKED void tesla_helium_dots(const int8_t *input TESLA_UNUSED,
                                    const int8_t *weights TESLA_UNUSED, uint32_t blocks TESLA_UNUSED,
+                                   const int32_t start[8] TESLA_UNUSED,
                                    int32_t sums[8] TESLA_UNUSED) {
     __asm__("push {r4-r10, lr}\n"
             "mov r7, r3\n"
@@ -28,7 +30,7 @@ TESLA_NAKED void tesla_helium_dots(const int8_t *input TESLA_UNUSED,
             "beq 2f\n"
             "1:\n" BLOCK BLOCK "subs r5, r5, #2\n"
             "bne 1b\n"
-            "2:\n"
+            "2: ldr r7, [sp, #32]\n" /* sums */
             "strd r0, r2, [r7]\n"
             "strd r4, r6, [r7, #8]\n"
             "strd r8, r10, [r7, #16]\n"
@@ -37,7 +39,10 @@ TESLA_NAKED void tesla_helium_dots(const int8_t *input TESLA_UNUSED,
 }
 #else
 void tesla_helium_dots(const int8_t *input, const int8_t *weights, uint32_t blocks,
-                       int32_t sums[8]) {
+                       const int32_t start[8], int32_t sums[8]) {
+    for (uint32_t i = 0; i < 8u; ++i) {
+        sums[i] = start[i];
+    }
     for (uint32_t i = 0; i < blocks * 128u; ++i) {
         sums[i / 16u % 8u] += input[i / 128u * 16u + i % 16u] * weights[i];
     }

@@ -4,7 +4,8 @@
 #include "tesla/window.h"
 
 /* The largest of 2 x 2 pixels; `row` bytes from one row of the image to the next. */
-static void four_pixels(const int8_t *corner, uint32_t channels, uint32_t row, int8_t *output) {
+static inline void four_pixels(const int8_t *corner, uint32_t channels, uint32_t row,
+                               int8_t *output) {
 #if TESLA_HELIUM
     const int8_t *right = corner + channels;
     const int8_t *below = corner + row;
@@ -63,9 +64,36 @@ static void pixels(const int8_t *corner, uint32_t channels, uint32_t row, uint32
     }
 }
 
+/* Windows of 2 x 2 pixels, all of them within the image. */
+static void quarters(const tesla_window_t *window, uint32_t channels, const int8_t *input,
+                     int8_t *output) {
+    const uint32_t row = window->input_width * channels;
+    const uint32_t step = window->stride_width * channels;
+    for (uint32_t y = window->output_height; y != 0u; --y) {
+        const int8_t *corner = input;
+        for (uint32_t x = window->output_width; x != 0u; --x) {
+            four_pixels(corner, channels, row, output);
+            corner += step;
+            output += channels;
+        }
+        input += window->stride_height * row;
+    }
+}
+
+static bool all_inside(const tesla_window_t *window) {
+    const uint32_t below = (window->output_height - 1u) * window->stride_height + window->height;
+    const uint32_t right = (window->output_width - 1u) * window->stride_width + window->width;
+    return window->pad_top == 0u && window->pad_left == 0u && below <= window->input_height &&
+           right <= window->input_width;
+}
+
 void tesla_max_pool2d_helium(const tesla_window_t *window, uint16_t channels, const int8_t *input,
                              int8_t *output) {
     const uint32_t row = (uint32_t)window->input_width * channels;
+    if (window->height == 2u && window->width == 2u && all_inside(window)) {
+        quarters(window, channels, input, output);
+        return;
+    }
     for (uint32_t y = 0; y < window->output_height; ++y) {
         const tesla_taps_t rows = tesla_taps(y, window->stride_height, window->pad_top,
                                              window->height, 1u, window->input_height);
@@ -73,13 +101,8 @@ void tesla_max_pool2d_helium(const tesla_window_t *window, uint16_t channels, co
             const tesla_taps_t columns = tesla_taps(x, window->stride_width, window->pad_left,
                                                     window->width, 1u, window->input_width);
             const int8_t *corner = &input[rows.position * row + columns.position * channels];
-            const uint32_t high = rows.end - rows.first;
-            const uint32_t wide = columns.end - columns.first;
-            if (high == 2u && wide == 2u) {
-                four_pixels(corner, channels, row, output);
-            } else {
-                pixels(corner, channels, row, high, wide, output);
-            }
+            pixels(corner, channels, row, rows.end - rows.first, columns.end - columns.first,
+                   output);
             output += channels;
         }
     }

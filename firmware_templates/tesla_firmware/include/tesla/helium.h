@@ -60,12 +60,12 @@ void tesla_helium_patches(const tesla_helium_job_t *job);
  * weights  [pairs][blocks][3][3][2][16], with `skip` bytes behind each pair, and 16 more */
 void tesla_helium_rows(const tesla_helium_job_t *job);
 
-/* Adds eight dot products of the same input to `sums`.
+/* Writes `start` plus eight dot products of the same input to `sums`, which may be `start`.
  *
  * input    [blocks][16]
  * weights  [blocks][8][16] */
 void tesla_helium_dots(const int8_t *input, const int8_t *weights, uint32_t blocks,
-                       int32_t sums[8]);
+                       const int32_t start[8], int32_t sums[8]);
 
 /* Everything of a job that stays the same within a layer. */
 static inline void tesla_helium_job(tesla_helium_job_t *job, const tesla_helium_region_t *region,
@@ -107,13 +107,14 @@ static inline void tesla_helium_run(tesla_helium_kernel_t kernel, tesla_helium_j
         kernel(job);
     }
     if (even != channels) {
-        tesla_helium_job_t last = *job;
-        last.weights += (even / 2u) * pair_bytes;
-        last.channels += 3u * even;
-        last.output += even;
-        last.end = last.output + 2;
-        last.mask &= 0x3333u;
-        kernel(&last);
+        job->weights += (even / 2u) * pair_bytes;
+        job->channels += 3u * even;
+        job->output += even;
+        job->end += 2;
+        job->mask &= 0x3333u;
+        kernel(job);
+        job->weights -= (even / 2u) * pair_bytes;
+        job->channels -= 3u * even;
     }
 }
 

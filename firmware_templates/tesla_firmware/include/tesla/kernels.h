@@ -92,6 +92,12 @@ void tesla_conv2d_3x3_helium(const tesla_conv2d_t *layer, const tesla_helium_reg
                              const int8_t *input, const int8_t *weights, void *scratch,
                              int8_t *output);
 
+/* No dilation, up to TESLA_HELIUM_ROWS rows of taps. Scratch: four patches, then the padded rows of a
+ * window, 16 bytes for each pixel and 16 channels, and 16 bytes more behind each. */
+void tesla_conv2d_planes_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
+                                const int8_t *input, const int8_t *weights, void *scratch,
+                                int8_t *output);
+
 /* Few input channels, all of them active, up to TESLA_HELIUM_ROWS rows of taps. Scratch: four
  * patches and the padded rows of a window, each with 16 bytes more. */
 void tesla_conv2d_dense_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
