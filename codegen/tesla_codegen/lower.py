@@ -72,6 +72,8 @@ RESERVED = frozenset(
         "helium_place",
         "helium_region",
         "helium_row",
+        "helium_set",
+        "helium_view",
         "helium_rows",
         "helium_run",
         "helium_window",

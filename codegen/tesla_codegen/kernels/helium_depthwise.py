@@ -4,6 +4,8 @@ Sixteen channels lie in the lanes of a vector. Products of bytes come out of the
 the odd ones, and are widened in the same way once more: the table of constants is in that order.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from tesla_codegen.kernels.helium_tables import (
@@ -32,21 +34,33 @@ def depthwise(model: Model, index: int) -> Variant | None:
         return None
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
     window = op.window
-    plain = window.dilation_height == window.dilation_width == 1 and window.height <= _MOST_ROWS
+    plain = window.dilation_height == window.dilation_width == 1
+    plain = plain and max(window.height, window.width) <= _MOST_ROWS
     if source.channels != target.channels or not plain or (op.weights.data == -128).any():
         return None
+    by_columns = target.shape[0] > target.shape[1]  # fewer lines cost less
     wide = filled(op.weights.data, 0, LANES).astype(np.int8)
-    taps = wide.reshape(-1, LANES, window.height * window.width).transpose(0, 2, 1)
-    pixels = (target.shape[1] - 1) * window.stride_width + window.width
-    small = (window.height, window.width) == (3, 3) and window.stride_width <= 2
+    turned = wide.transpose(0, 2, 1) if by_columns else wide
+    taps = turned.reshape(-1, LANES, window.height * window.width).transpose(0, 2, 1)
+    lines = (window.width, window.height) if by_columns else (window.height, window.width)
+    stride = window.stride_height if by_columns else window.stride_width
+    pixels = (max(target.shape[:2]) - 1) * stride + lines[1]
+    small = lines == (3, 3) and stride <= 2
+    layer = layer_constants(model, op)
+    assert layer is not None
+    fields = tuple(field for field in layer.fields if field.startswith(".window"))
     return Variant(
         kernel="tesla_depthwise_conv2d_3x3_helium" if small else "tesla_depthwise_conv2d_helium",
         helpers=("tesla_helium_depthwise_3x3",) if small else (),
         row=ROW,
         rows=_rows,
-        layer=layer_constants(model, op),
+        layer=replace(
+            layer,
+            c_type="tesla_helium_depthwise_t",
+            fields=(*fields, f".by_columns = {int(by_columns)}"),
+        ),
         weights=np.ascontiguousarray(taps).reshape(-1),
-        scratch_bytes=window.height * pixels * LANES,
+        scratch_bytes=lines[0] * pixels * LANES,
     )
 
 

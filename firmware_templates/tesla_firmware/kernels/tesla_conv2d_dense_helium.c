@@ -8,16 +8,16 @@ static void fill_row(const tesla_helium_image_t *image, uint32_t y, int8_t *targ
     const uint32_t row = y - window->pad_top; /* above the image it is huge */
     const uint32_t row_bytes = image->width * image->channels;
     if (row >= window->input_height) {
-        tesla_fill(target, image->pad & 255, row_bytes);
+        tesla_helium_set(target, image->pad, row_bytes);
         return;
     }
     const uint32_t bytes = window->input_width * image->channels;
     const uint32_t before = window->pad_left * image->channels;
     const uint32_t room = row_bytes - before;
-    tesla_fill(target, image->pad & 255, before);
+    tesla_helium_set(target, image->pad, before);
     tesla_helium_copy(target + before, &image->input[row * bytes], bytes < room ? bytes : room);
     if (bytes < room) {
-        tesla_fill(target + before + bytes, image->pad & 255, room - bytes);
+        tesla_helium_set(target + before + bytes, image->pad, room - bytes);
     }
 }
 

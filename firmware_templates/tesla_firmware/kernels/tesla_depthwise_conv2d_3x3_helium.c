@@ -2,7 +2,7 @@
 #include "tesla/helium_depthwise.h"
 #include "tesla/kernels.h"
 
-void tesla_depthwise_conv2d_3x3_helium(const tesla_depthwise_conv2d_t *layer,
+void tesla_depthwise_conv2d_3x3_helium(const tesla_helium_depthwise_t *layer,
                                        const tesla_helium_region_t *region, const int8_t *input,
                                        const int8_t *weights, void *scratch, int8_t *output) {
     tesla_helium_depthwise(tesla_helium_depthwise_3x3, layer, region, input, weights,

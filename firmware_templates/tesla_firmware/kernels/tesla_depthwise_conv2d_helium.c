@@ -18,7 +18,7 @@ static void one_pixel(const tesla_helium_lanes_t *job, uint32_t x, int8_t *outpu
     int32x4_t sums[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
     const int8_t *weights = job->weights;
     for (uint32_t i = 0; i < job->height; ++i) {
-        const int8_t *pixel = job->all_rows[i] + x * job->stride * TESLA_HELIUM_LANES;
+        const int8_t *pixel = job->rows[i] + x * job->stride * TESLA_HELIUM_LANES;
         for (uint32_t j = job->width; j != 0u; --j) {
             const int8x16_t values = vldrbq_s8(pixel);
             const int8x16_t factors = vldrbq_s8(weights);
@@ -46,7 +46,7 @@ static void one_pixel(const tesla_helium_lanes_t *job, uint32_t x, int8_t *outpu
         int32_t sum = 0;
         for (uint32_t tap = 0; tap < job->height * job->width; ++tap) {
             const uint32_t pixel = x * job->stride + tap % job->width;
-            sum += job->all_rows[tap / job->width][pixel * TESLA_HELIUM_LANES + channel] *
+            sum += job->rows[tap / job->width][pixel * TESLA_HELIUM_LANES + channel] *
                    job->weights[tap * TESLA_HELIUM_LANES + channel];
         }
         output[channel] = tesla_helium_output(job, channel, sum);
@@ -60,7 +60,7 @@ static void one_row(const tesla_helium_lanes_t *job) {
     }
 }
 
-void tesla_depthwise_conv2d_helium(const tesla_depthwise_conv2d_t *layer,
+void tesla_depthwise_conv2d_helium(const tesla_helium_depthwise_t *layer,
                                    const tesla_helium_region_t *region, const int8_t *input,
                                    const int8_t *weights, void *scratch, int8_t *output) {
     tesla_helium_depthwise(one_row, layer, region, input, weights, (int8_t *)scratch, output);

@@ -80,8 +80,10 @@
 TESLA_NAKED void tesla_helium_depthwise_3x3(const tesla_helium_lanes_t *job TESLA_UNUSED) {
     __asm__(MACROS PIXELS "push {r4-r11, lr}\n"
                           "vpush {d8-d15}\n"
-                          "ldr lr, [r0, #48]\n" /* stride */
-                          "ldm r0, {r1-r12}\n"
+                          "add lr, r0, #40\n"
+                          "ldm lr, {r1-r3}\n"   /* rows */
+                          "ldr lr, [r0, #36]\n" /* stride */
+                          "ldm r0, {r4-r12}\n"
                           "add r1, r1, #32\n"
                           "add r2, r2, #32\n"
                           "add r3, r3, #32\n"

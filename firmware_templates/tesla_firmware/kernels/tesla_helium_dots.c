@@ -25,12 +25,17 @@ TESLA_NAKED void tesla_helium_dots(const int8_t *input TESLA_UNUSED,
             "ldrd r4, r6, [r7, #8]\n"
             "ldrd r8, r10, [r7, #16]\n"
             "ldrd r12, lr, [r7, #24]\n"
-            "tst r5, #1\n"
-            "beq 1f\n" BLOCK "subs r5, r5, #1\n"
+            "ands r9, r5, #3\n" /* blocks beside the rounds of four */
             "beq 2f\n"
-            "1:\n" BLOCK BLOCK "subs r5, r5, #2\n"
+            "1:\n" BLOCK "subs r9, r9, #1\n"
             "bne 1b\n"
-            "2: ldr r7, [sp, #32]\n" /* sums */
+            "2: lsrs r5, r5, #2\n"
+            "beq 4f\n"
+            "3:\n"
+            ".rept 4\n" BLOCK ".endr\n"
+            "subs r5, r5, #1\n"
+            "bne 3b\n"
+            "4: ldr r7, [sp, #32]\n" /* sums */
             "strd r0, r2, [r7]\n"
             "strd r4, r6, [r7, #8]\n"
             "strd r8, r10, [r7, #16]\n"

@@ -132,6 +132,19 @@ static inline void tesla_helium_copy(int8_t *target, const int8_t *source, uint3
 #endif
 }
 
+/* Sets any number of bytes to `value`. */
+static inline void tesla_helium_set(int8_t *target, int16_t value, uint32_t bytes) {
+#if TESLA_HELIUM
+    const int8x16_t values = vdupq_n_s8((int8_t)value);
+    for (int32_t left = (int32_t)bytes; left > 0; left -= 16) {
+        vstrbq_p_s8(target, values, vctp8q((uint32_t)left));
+        target += 16;
+    }
+#else
+    tesla_fill(target, value & 255, bytes);
+#endif
+}
+
 /* Copies 1 .. 16 bytes and fills up 16 with zeros. */
 static inline void tesla_helium_block(int8_t *target, const int8_t *source, uint32_t bytes) {
 #if TESLA_HELIUM
@@ -156,6 +169,30 @@ static inline void tesla_helium_fill(int8_t *target, int16_t value, uint32_t byt
 /* How many blocks of 16 hold `channels`. */
 static inline uint32_t tesla_helium_blocks(uint32_t channels) {
     return (channels + TESLA_HELIUM_LANES - 1u) / TESLA_HELIUM_LANES;
+}
+
+/* Copies `count` pixels, `pitch` bytes apart, of 1 .. 16 channels to planes of 16. */
+static inline int8_t *tesla_helium_pixels(int8_t *target, const int8_t *source, uint32_t pitch,
+                                          uint32_t lanes, uint32_t count) {
+#if TESLA_HELIUM
+    if (lanes == TESLA_HELIUM_LANES && count != 0u) {
+        __asm__ volatile("dls lr, %[count]\n"
+                         "1: vldrb.8 q0, [%[source]]\n"
+                         "add %[source], %[source], %[pitch]\n"
+                         "vstrb.8 q0, [%[target]], #16\n"
+                         "le lr, 1b\n"
+                         : [source] "+r"(source), [target] "+r"(target)
+                         : [pitch] "r"(pitch), [count] "r"(count)
+                         : "lr", "q0", "memory");
+        return target;
+    }
+#endif
+    for (; count != 0u; --count) {
+        tesla_helium_block(target, source, lanes);
+        source += pitch;
+        target += TESLA_HELIUM_LANES;
+    }
+    return target;
 }
 
 #ifdef __cplusplus

@@ -8,9 +8,8 @@
 
 #include <stdbool.h>
 
-/* One row of outputs of 16 channels. The order of the first twelve members counts. */
+/* One line of outputs of 16 channels. The order of the members counts. */
 typedef struct {
-    const int8_t *rows[3];  /* of pixels of 16 channels, where the first window begins */
     const int8_t *weights;  /* [height][width][16] */
     const int32_t *factors; /* 16 biases, 16 multipliers, 16 shifts, in the order of the lanes */
     int8_t *output;
@@ -21,9 +20,10 @@ typedef struct {
     int32_t smallest;
     int32_t largest;
     uint32_t stride;
-    uint32_t height; /* of the window */
+    const int8_t
+        *rows[TESLA_HELIUM_ROWS]; /* of pixels of 16 channels, where the first window begins */
+    uint32_t height;              /* of the window */
     uint32_t width;
-    const int8_t *all_rows[TESLA_HELIUM_ROWS];
 } tesla_helium_lanes_t;
 
 typedef void (*tesla_helium_row_t)(const tesla_helium_lanes_t *job);
@@ -44,41 +44,63 @@ static inline int8_t tesla_helium_output(const tesla_helium_lanes_t *job, uint32
     return tesla_clamp(value + job->zero, job->smallest, job->largest);
 }
 
-/* Padded row `y` of up to 16 channels; `input` is the first of them. */
-static inline void tesla_helium_lanes_row(const tesla_window_t *window,
-                                          const tesla_helium_region_t *region, const int8_t *input,
+/* An image as lines: its rows, or its columns; then the window is turned, too. */
+typedef struct {
+    tesla_window_t window;
+    uint32_t pixel; /* bytes of the input from pixel to pixel of a line */
+    uint32_t line;  /* ... and from line to line */
+    uint32_t output_line;
+    int16_t pad;
+} tesla_helium_view_t;
+
+static inline void tesla_helium_view(tesla_helium_view_t *view,
+                                     const tesla_helium_depthwise_t *layer,
+                                     const tesla_helium_region_t *region) {
+    const tesla_window_t *window = &layer->window;
+    const uint32_t channels = region->input_channels;
+    view->window = *window;
+    view->pixel = channels;
+    view->line = window->input_width * channels;
+    view->output_line = window->output_width * channels;
+    view->pad = region->pad;
+    if (layer->by_columns != 0u) {
+        view->window.input_height = window->input_width;
+        view->window.input_width = window->input_height;
+        view->window.output_height = window->output_width;
+        view->window.output_width = window->output_height;
+        view->window.height = window->width;
+        view->window.width = window->height;
+        view->window.stride_height = window->stride_width;
+        view->window.stride_width = window->stride_height;
+        view->window.pad_top = window->pad_left;
+        view->window.pad_left = window->pad_top;
+        view->pixel = view->line;
+        view->line = channels;
+        view->output_line = channels;
+    }
+}
+
+/* The pixels of padded line `y`; what stands beside them is there already. */
+static inline void tesla_helium_lanes_row(const tesla_helium_view_t *view, const int8_t *input,
                                           uint32_t lanes, uint32_t y, uint32_t width,
                                           int8_t *target) {
-    const uint32_t channels = region->input_channels;
-    const uint32_t row = y - window->pad_top; /* above the image it is huge */
-    const bool inside = row < window->input_height;
+    const tesla_window_t *window = &view->window;
+    const uint32_t line = y - window->pad_top; /* above the image it is huge */
     const uint32_t room = width - window->pad_left;
     const uint32_t pixels = window->input_width < room ? window->input_width : room;
-    const uint32_t before = inside ? window->pad_left : width;
-    for (uint32_t x = 0; x < before; ++x) {
-        tesla_helium_fill(target, region->pad, lanes);
-        target += TESLA_HELIUM_LANES;
-    }
-    if (!inside) {
-        return;
-    }
-    const int8_t *pixel = &input[row * window->input_width * channels];
-    for (uint32_t x = pixels; x != 0u; --x) {
-        tesla_helium_block(target, pixel, lanes);
-        pixel += channels;
-        target += TESLA_HELIUM_LANES;
-    }
-    for (uint32_t x = room - pixels; x != 0u; --x) {
-        tesla_helium_fill(target, region->pad, lanes);
-        target += TESLA_HELIUM_LANES;
+    target += window->pad_left * TESLA_HELIUM_LANES;
+    if (line < window->input_height) {
+        (void)tesla_helium_pixels(target, &input[line * view->line], view->pixel, lanes, pixels);
+    } else {
+        tesla_helium_set(target, view->pad, pixels * TESLA_HELIUM_LANES);
     }
 }
 
 /* All outputs of up to 16 channels. `input` and `output` are the first of them. */
 static inline void tesla_helium_lanes(tesla_helium_row_t kernel, tesla_helium_lanes_t *job,
-                                      const tesla_window_t *window,
-                                      const tesla_helium_region_t *region, const int8_t *input,
+                                      const tesla_helium_view_t *view, const int8_t *input,
                                       uint32_t lanes, int8_t *scratch, int8_t *output) {
+    const tesla_window_t *window = &view->window;
     const uint32_t width = (window->output_width - 1u) * window->stride_width + window->width;
     const uint32_t slot = width * TESLA_HELIUM_LANES;
     uint32_t filled = 0;
@@ -87,31 +109,32 @@ static inline void tesla_helium_lanes(tesla_helium_row_t kernel, tesla_helium_la
         const uint32_t top = y * window->stride_height;
         for (; filled < top + window->height; ++filled) {
             if (filled >= top) {
-                tesla_helium_lanes_row(window, region, input, lanes, filled, width,
+                tesla_helium_lanes_row(view, input, lanes, filled, width,
                                        scratch + filled % window->height * slot);
             }
         }
         for (uint32_t i = 0; i < window->height; ++i) {
-            job->all_rows[i] = scratch + (top + i) % window->height * slot;
-        }
-        for (uint32_t i = 0; i < 3u && i < window->height; ++i) {
-            job->rows[i] = job->all_rows[i];
+            job->rows[i] = scratch + (top + i) % window->height * slot;
         }
         job->output = output;
         kernel(job);
-        output += window->output_width * job->pitch;
+        output += view->output_line;
     }
 }
 
 static inline void tesla_helium_depthwise(tesla_helium_row_t kernel,
-                                          const tesla_depthwise_conv2d_t *layer,
+                                          const tesla_helium_depthwise_t *layer,
                                           const tesla_helium_region_t *region, const int8_t *input,
                                           const int8_t *weights, int8_t *scratch, int8_t *output) {
-    const tesla_window_t *window = &layer->window;
+    tesla_helium_view_t view;
+    tesla_helium_view(&view, layer, region);
+    const tesla_window_t *window = &view.window;
     const uint32_t channels = region->output_channels;
+    const uint32_t width = (window->output_width - 1u) * window->stride_width + window->width;
+    tesla_helium_set(scratch, view.pad, window->height * width * TESLA_HELIUM_LANES);
     tesla_helium_lanes_t job;
     job.pixels = window->output_width;
-    job.pitch = channels;
+    job.pitch = layer->by_columns != 0u ? layer->window.output_width * channels : channels;
     job.zero = region->output_offset;
     job.smallest = region->activation_min;
     job.largest = region->activation_max;
@@ -122,7 +145,7 @@ static inline void tesla_helium_depthwise(tesla_helium_row_t kernel,
     job.factors = region->channels;
     for (uint32_t done = 0; done < channels; done += TESLA_HELIUM_LANES) {
         const uint32_t left = channels - done;
-        tesla_helium_lanes(kernel, &job, window, region, &input[done],
+        tesla_helium_lanes(kernel, &job, &view, &input[done],
                            left < TESLA_HELIUM_LANES ? left : TESLA_HELIUM_LANES, scratch,
                            &output[done]);
         job.weights += (uint32_t)window->height * window->width * TESLA_HELIUM_LANES;

@@ -21,30 +21,6 @@ typedef struct {
 typedef void (*tesla_helium_fill_row_t)(const tesla_helium_image_t *image, uint32_t y,
                                         int8_t *target);
 
-/* Copies `count` pixels, `pitch` bytes apart, of 1 .. 16 channels to planes of 16. */
-static inline int8_t *tesla_helium_pixels(int8_t *target, const int8_t *source, uint32_t pitch,
-                                          uint32_t lanes, uint32_t count) {
-#if TESLA_HELIUM
-    if (lanes == TESLA_HELIUM_LANES && count != 0u) {
-        __asm__ volatile("dls lr, %[count]\n"
-                         "1: vldrb.8 q0, [%[source]]\n"
-                         "add %[source], %[source], %[pitch]\n"
-                         "vstrb.8 q0, [%[target]], #16\n"
-                         "le lr, 1b\n"
-                         : [source] "+r"(source), [target] "+r"(target)
-                         : [pitch] "r"(pitch), [count] "r"(count)
-                         : "lr", "q0", "memory");
-        return target;
-    }
-#endif
-    for (; count != 0u; --count) {
-        tesla_helium_block(target, source, lanes);
-        source += pitch;
-        target += TESLA_HELIUM_LANES;
-    }
-    return target;
-}
-
 /* `count` pixels beside the image. */
 static inline int8_t *tesla_helium_padding(int8_t *target, int16_t pad, uint32_t lanes,
                                            uint32_t count) {
@@ -80,11 +56,24 @@ static inline void tesla_helium_fill_planes(const tesla_helium_image_t *image, u
 }
 
 /* `bytes` from each row, one behind the other. Writes up to 15 bytes more. */
-static inline int8_t *tesla_helium_patch(int8_t *const *rows, uint32_t height, uint32_t at,
-                                         uint32_t bytes, int8_t *target) {
+static inline void tesla_helium_patch(int8_t *const *rows, uint32_t height, uint32_t at,
+                                      uint32_t bytes, int8_t *target) {
 #if TESLA_HELIUM
     const uint32_t vectors = tesla_helium_blocks(bytes);
     const int8_t *source;
+    if (vectors == 1u) {
+        __asm__ volatile("dls lr, %[height]\n"
+                         "1: ldr %[source], [%[rows]], #4\n"
+                         "add %[source], %[source], %[at]\n"
+                         "vldrb.8 q0, [%[source]]\n"
+                         "vstrb.8 q0, [%[target]]\n"
+                         "add %[target], %[target], %[bytes]\n"
+                         "le lr, 1b\n"
+                         : [rows] "+r"(rows), [target] "+r"(target), [source] "=&r"(source)
+                         : [height] "r"(height), [at] "r"(at), [bytes] "r"(bytes)
+                         : "lr", "q0", "memory");
+        return;
+    }
     int8_t *end;
     uint32_t left;
     __asm__ volatile(
@@ -111,7 +100,6 @@ static inline int8_t *tesla_helium_patch(int8_t *const *rows, uint32_t height, u
         target += bytes;
     }
 #endif
-    return target;
 }
 
 /* Patches of four neighbouring windows at a time. `scratch`: the patches, then the rows, each with
@@ -132,6 +120,10 @@ static inline void tesla_helium_convolve(const tesla_helium_image_t *image,
     job.blocks = tesla_helium_blocks(height * tap_bytes) * image->planes;
     job.skip = pair_bytes - 32u * job.blocks;
     const uint32_t patch_bytes = job.blocks * TESLA_HELIUM_LANES;
+    const uint32_t part_bytes = patch_bytes / image->planes;
+    for (uint32_t i = 0; i < 4u; ++i) { /* patches that are left over compute nonsense */
+        job.source[i] = scratch + i * patch_bytes;
+    }
     int8_t *const ring = scratch + 4u * patch_bytes + TESLA_HELIUM_LANES;
     int8_t *rows[TESLA_HELIUM_ROWS];
     uint32_t filled = 0;
@@ -148,13 +140,15 @@ static inline void tesla_helium_convolve(const tesla_helium_image_t *image,
         for (uint32_t x = 0; x < window->output_width; x += 4u) {
             const uint32_t left = window->output_width - x;
             const uint32_t count = left < 4u ? left : 4u;
-            for (uint32_t i = 0; i < 4u; ++i) {
-                int8_t *target = scratch + i * patch_bytes;
-                job.source[i] = target; /* what is left over computes nonsense */
-                for (uint32_t plane = 0; i < count && plane < image->planes; ++plane) {
-                    target = tesla_helium_patch(rows, height, (x + i) * step + plane * plane_bytes,
-                                                tap_bytes, target);
+            int8_t *target = scratch;
+            uint32_t at = x * step;
+            for (uint32_t i = 0; i < count; ++i) {
+                for (uint32_t plane = 0; plane < image->planes; ++plane) {
+                    int8_t *const part = target + plane * part_bytes;
+                    tesla_helium_patch(rows, height, at + plane * plane_bytes, tap_bytes, part);
                 }
+                target += patch_bytes;
+                at += step;
             }
             tesla_helium_run(tesla_helium_patches, &job, region->output_channels, count, pair_bytes,
                              output);

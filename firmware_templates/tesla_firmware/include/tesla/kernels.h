@@ -92,8 +92,8 @@ void tesla_conv2d_3x3_helium(const tesla_conv2d_t *layer, const tesla_helium_reg
                              const int8_t *input, const int8_t *weights, void *scratch,
                              int8_t *output);
 
-/* No dilation, up to TESLA_HELIUM_ROWS rows of taps. Scratch: four patches, then the padded rows of a
- * window, 16 bytes for each pixel and 16 channels, and 16 bytes more behind each. */
+/* No dilation, up to TESLA_HELIUM_ROWS rows of taps. Scratch: four patches, then the padded rows of
+ * a window, 16 bytes for each pixel and 16 channels, and 16 bytes more behind each. */
 void tesla_conv2d_planes_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
                                 const int8_t *input, const int8_t *weights, void *scratch,
                                 int8_t *output);
@@ -106,12 +106,12 @@ void tesla_conv2d_dense_helium(const tesla_conv2d_t *layer, const tesla_helium_r
 
 /* A multiplier of 1, up to TESLA_HELIUM_ROWS rows of taps, no weight of -128. Scratch: the padded
  * rows of a window of 16 channels. */
-void tesla_depthwise_conv2d_helium(const tesla_depthwise_conv2d_t *layer,
+void tesla_depthwise_conv2d_helium(const tesla_helium_depthwise_t *layer,
                                    const tesla_helium_region_t *region, const int8_t *input,
                                    const int8_t *weights, void *scratch, int8_t *output);
 
 /* The same for 3 x 3 pixels and stride 1 or 2 along a row. */
-void tesla_depthwise_conv2d_3x3_helium(const tesla_depthwise_conv2d_t *layer,
+void tesla_depthwise_conv2d_3x3_helium(const tesla_helium_depthwise_t *layer,
                                        const tesla_helium_region_t *region, const int8_t *input,
                                        const int8_t *weights, void *scratch, int8_t *output);
 

@@ -2,6 +2,8 @@
 #ifndef TESLA_PACKED_H
 #define TESLA_PACKED_H
 
+#include "tesla/layers.h"
+
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -48,6 +50,13 @@ typedef struct {
     int8_t activation_max;
     const int32_t *channels;
 } tesla_helium_region_t;
+
+/* A depthwise convolution of one filter a channel, over columns where these are the longer lines.
+ */
+typedef struct {
+    tesla_window_t window;
+    uint16_t by_columns;
+} tesla_helium_depthwise_t;
 
 /* A fully connected layer: see tesla_fully_connected_t. */
 typedef struct {
