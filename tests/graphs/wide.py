@@ -4,6 +4,7 @@ A convolution of one tap makes the channels that scale, the operation in questio
 such channels, and a fully connected layer of fixed width ends the network.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from graphs.grow import Builder, Cell
 from graphs.models import finish, float_inputs
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import FullyConnected, Window
+from tesla_embed.ir.types import Weights
 from tesla_embed.ir.verify import verify
 from tesla_embed.quant import calibrate, quantize
 
@@ -42,6 +44,11 @@ class _Wide(Builder):
             pad_left=horizontal[0],
             pad_right=horizontal[1],
         )
+
+    def weights(self, shape: tuple[int, ...]) -> Weights:
+        """Normal weights: long sums of a dead channel have no exact integers."""
+        data = self.rng.normal(0, 1 / math.sqrt(math.prod(shape[1:])), shape)
+        return Weights(data=data.astype(np.float32))
 
     def dense(self, outputs: int, scalable: bool) -> None:
         """A fully connected layer of a given width."""

@@ -18,8 +18,10 @@ static inline int32x4_t away(int32_t shift) {
     return vdupq_n_s32(shift < 0 ? -1 : 0);
 }
 
-void tesla_add_helium(const tesla_add_region_t *region, const int8_t *first, const int8_t *second,
-                      int8_t *output) {
+/* `halved`: the first factor is one half, as that of the larger scale usually is. Nothing is lost
+ * by it, so one shift replaces it. */
+static inline void add(const tesla_add_region_t *region, const int8_t *first, const int8_t *second,
+                       int8_t *output, bool halved) {
     const int32x4_t first_away = away(region->first_shift);
     const int32x4_t second_away = away(region->second_shift);
     const int32x4_t output_away = away(region->output_shift);
@@ -29,18 +31,36 @@ void tesla_add_helium(const tesla_add_region_t *region, const int8_t *first, con
         const mve_pred16_t active = vctp32q((uint32_t)left);
         const int32x4_t a = vaddq_n_s32(vldrbq_z_s32(first, active), region->first_offset);
         const int32x4_t b = vaddq_n_s32(vldrbq_z_s32(second, active), region->second_offset);
-        const int32x4_t sum =
-            vaddq_s32(scaled(vshlq_n_s32(a, LEFT_SHIFT), region->first_multiplier,
-                             region->first_shift, first_away),
-                      scaled(vshlq_n_s32(b, LEFT_SHIFT), region->second_multiplier,
-                             region->second_shift, second_away));
+        const int32x4_t part = halved ? vshlq_n_s32(a, LEFT_SHIFT - 1)
+                                      : scaled(vshlq_n_s32(a, LEFT_SHIFT), region->first_multiplier,
+                                               region->first_shift, first_away);
+        const int32x4_t other = scaled(vshlq_n_s32(b, LEFT_SHIFT), region->second_multiplier,
+                                       region->second_shift, second_away);
         const int32x4_t value =
-            vaddq_n_s32(scaled(sum, region->output_multiplier, region->output_shift, output_away),
+            vaddq_n_s32(scaled(vaddq_s32(part, other), region->output_multiplier,
+                               region->output_shift, output_away),
                         region->output_offset);
         vstrbq_p_s32(output, vminq_s32(vmaxq_s32(value, smallest), largest), active);
         first += 4;
         second += 4;
         output += 4;
+    }
+}
+
+void tesla_add_helium(const tesla_add_region_t *region, const int8_t *first, const int8_t *second,
+                      int8_t *output) {
+    const int32_t half = (int32_t)1 << 30;
+    tesla_add_region_t turned = *region;
+    if (region->first_multiplier == half && region->first_shift == 0) {
+        add(region, first, second, output, true);
+    } else if (region->second_multiplier == half && region->second_shift == 0) {
+        turned.first_offset = region->second_offset;
+        turned.second_offset = region->first_offset;
+        turned.second_multiplier = region->first_multiplier;
+        turned.second_shift = region->first_shift;
+        add(&turned, second, first, output, true);
+    } else {
+        add(region, first, second, output, false);
     }
 }
 #else

@@ -46,28 +46,71 @@ static void patch(const image_t *image, uint32_t y, uint32_t x, int8_t *target) 
     }
 }
 
-static bool is_patch(const tesla_window_t *window, uint32_t channels) {
-    return window->height == 1u && window->width == 1u && window->stride_height == 1u &&
-           window->stride_width == 1u && window->pad_top == 0u && window->pad_left == 0u &&
-           window->output_width == window->input_width && channels % TESLA_HELIUM_LANES == 0u;
+/* Whether each output looks at one pixel, and none beside the image. */
+static bool one_tap(const tesla_window_t *window) {
+    return window->height == 1u && window->width == 1u && window->pad_top == 0u &&
+           window->pad_left == 0u &&
+           (window->output_height - 1u) * window->stride_height < window->input_height &&
+           (window->output_width - 1u) * window->stride_width < window->input_width;
 }
 
-/* Pixels that are patches themselves. */
-static void pixels(tesla_helium_job_t *job, uint32_t channels, uint32_t count, const int8_t *input,
-                   uint32_t outputs, uint32_t pair_bytes, int8_t *output) {
-    for (; count >= 4u; count -= 4u) {
+/* Four pixels at a time that lie one behind the other; returns how many are left. */
+static uint32_t rows_of_pixels(const image_t *image, tesla_helium_job_t *job, uint32_t outputs,
+                               uint32_t pair_bytes, int8_t *output) {
+    const uint32_t channels = image->channels;
+    const int8_t *pixel = image->input;
+    uint32_t left = (uint32_t)image->window->output_height * image->window->output_width;
+    for (; left >= 4u; left -= 4u) {
         for (uint32_t i = 0; i < 4u; ++i) {
-            job->source[i] = input;
-            input += channels;
+            job->source[i] = pixel;
+            pixel += channels;
         }
         tesla_helium_run(tesla_helium_patches, job, outputs, 4, pair_bytes, output);
         output += 4u * outputs;
     }
-    if (count != 0u) {
-        for (uint32_t i = 0; i < 4u; ++i) {
-            job->source[i] = &input[(i < count ? i : 0u) * channels];
+    return left;
+}
+
+/* Outputs of one pixel each, which is a patch itself if its channels are whole blocks. */
+static void pixels(const image_t *image, tesla_helium_job_t *job, uint32_t outputs,
+                   uint32_t pair_bytes, int8_t *scratch, int8_t *output) {
+    const tesla_window_t *window = image->window;
+    const uint32_t all = (uint32_t)window->output_height * window->output_width;
+    const uint32_t step = window->stride_width * image->channels;
+    const uint32_t row = window->stride_height * window->input_width * image->channels;
+    const bool whole = image->channels % TESLA_HELIUM_LANES == 0u;
+    const int8_t *line = image->input;
+    const int8_t *pixel = line;
+    uint32_t left = all;
+    if (whole && window->stride_height == 1u && window->stride_width == 1u &&
+        window->output_width == window->input_width) {
+        left = rows_of_pixels(image, job, outputs, pair_bytes, output);
+        output += (all - left) * outputs;
+        pixel += (all - left) * image->channels; /* from here on, in one row */
+    }
+    uint32_t ahead = window->output_width; /* pixels of the present row */
+    while (left != 0u) {
+        const uint32_t count = left < 4u ? left : 4u;
+        int8_t *target = scratch;
+        for (uint32_t i = 0; i < count; ++i) {
+            job->source[i] = whole ? pixel : target;
+            if (!whole) {
+                tap(image, pixel, TESLA_HELIUM_LANES, target);
+                target += image->blocks * TESLA_HELIUM_LANES;
+            }
+            pixel += step;
+            if (--ahead == 0u) {
+                ahead = window->output_width;
+                line += row;
+                pixel = line;
+            }
+        }
+        for (uint32_t i = count; i < 4u; ++i) {
+            job->source[i] = job->source[0]; /* computed, and not written */
         }
         tesla_helium_run(tesla_helium_patches, job, outputs, count, pair_bytes, output);
+        output += count * outputs;
+        left -= count;
     }
 }
 
@@ -84,8 +127,8 @@ void tesla_conv2d_helium(const tesla_conv2d_t *layer, const tesla_helium_region_
     tesla_helium_job(&job, region, weights);
     job.blocks = taps * image.blocks;
     job.skip = pair_bytes - 32u * job.blocks;
-    if (is_patch(window, image.channels)) {
-        pixels(&job, image.channels, left, input, region->output_channels, pair_bytes, output);
+    if (one_tap(window)) {
+        pixels(&image, &job, region->output_channels, pair_bytes, (int8_t *)scratch, output);
         return;
     }
     uint32_t y = 0;
