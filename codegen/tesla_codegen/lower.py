@@ -5,7 +5,7 @@ become kernel calls, regions become rows of constants. Templates only put the pi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from tesla_embed.ir.verify import verify
 RESERVED = frozenset(
     {
         "add_region",
+        "add_scaled",
         "app",
         "app_io",
         "app_model",
@@ -40,6 +41,7 @@ RESERVED = frozenset(
         "depthwise",
         "depthwise_conv2d",
         "depthwise_patch",
+        "depthwise_plane",
         "dot",
         "dot_nibbles",
         "dsp",
@@ -88,11 +90,19 @@ RESERVED = frozenset(
         "nibbles",
         "packed",
         "packed_region",
+        "pair",
+        "pair_channels",
+        "pair_code",
+        "pair_output",
+        "pair_outputs",
+        "pair_word",
         "pad",
         "pad_region",
         "part",
         "parts",
         "patch",
+        "plane",
+        "plane_code",
         "requantize",
         "rescale",
         "rescale_region",
@@ -222,7 +232,8 @@ def lower(
 def _weights(model: Model, variants: Sequence[Variant | None]) -> Iterator[CArray]:
     for op, variant in zip(model.graph.ops, variants, strict=True):
         if variant is not None and variant.weights is not None:
-            yield c_array(f"{op.name}_weights", variant.weights)
+            array = c_array(f"{op.name}_weights", variant.weights)
+            yield replace(array, attribute=" TESLA_ALIGNED") if variant.aligned else array
 
 
 def _files(variants: Sequence[Variant]) -> tuple[str, ...]:

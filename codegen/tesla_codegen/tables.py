@@ -19,12 +19,16 @@ CHANNEL = "tesla_channel_t"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CArray:
-    """A constant C array, ready to print: element type, name, length, and lines of initialisers."""
+    """A constant C array, ready to print: element type, name, length, and lines of initialisers.
+
+    `attribute` stands behind the length, with a space before it.
+    """
 
     c_type: str
     name: str
     length: int
     lines: tuple[str, ...]
+    attribute: str = ""
 
     @property
     def bytes(self) -> int:

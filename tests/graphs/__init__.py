@@ -6,6 +6,7 @@ seed alone.
 
 from graphs.emulated import Cross, Emulated
 from graphs.extremes import extreme_model
+from graphs.layered import layered_model
 from graphs.models import (
     RICH,
     every_operation,
@@ -35,6 +36,7 @@ __all__ = [
     "float_inputs",
     "float_model",
     "int8_inputs",
+    "layered_model",
     "narrow_model",
     "quantized_model",
     "wide_model",

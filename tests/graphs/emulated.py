@@ -43,7 +43,7 @@ FILE *const stdout = NULL;
 int main(void);
 void halt(void);
 void start(void);
-void halt(void) { for (;;) {} }
+__attribute__((noinline)) void halt(void) { for (;;) __asm__ volatile(""); }
 void exit(int status) {
     *(uint32_t *)(void *)output = made - 8u;
     *(int32_t *)(void *)(output + 4) = status;
@@ -102,6 +102,16 @@ void *memset(void *to, int value, size_t size) {
     while (size-- > 0u) *a++ = (uint8_t)value;
     return to;
 }
+/* As a compiler for bare metal calls them. */
+void __aeabi_memcpy(void *to, const void *from, size_t size) { memcpy(to, from, size); }
+void __aeabi_memset(void *to, size_t size, int value) { memset(to, value, size); }
+void __aeabi_memclr(void *to, size_t size) { memset(to, 0, size); }
+void __aeabi_memcpy4(void *to, const void *from, size_t size) { memcpy(to, from, size); }
+void __aeabi_memset4(void *to, size_t size, int value) { memset(to, value, size); }
+void __aeabi_memclr4(void *to, size_t size) { memset(to, 0, size); }
+void __aeabi_memcpy8(void *to, const void *from, size_t size) { memcpy(to, from, size); }
+void __aeabi_memset8(void *to, size_t size, int value) { memset(to, value, size); }
+void __aeabi_memclr8(void *to, size_t size) { memset(to, 0, size); }
 int memcmp(const void *a, const void *b, size_t size) {
     const uint8_t *x = a, *y = b;
     for (; size > 0u; --size, ++x, ++y) {
@@ -122,6 +132,7 @@ SECTIONS {
     .bss : { *(.bss*) *(COMMON) }
 }
 """
+_TIMEOUT_US = 300_000_000
 _STACK = 0x2100_0000
 
 
@@ -131,6 +142,7 @@ class Cross:
 
     compile: tuple[str, ...]
     link: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
 
 
 class Emulated(Native):
@@ -156,7 +168,7 @@ class Emulated(Native):
 
     def _link(self, objects: Sequence[str], folder: Path) -> None:
         script = ["-T", "script.ld", "-o", "program"]
-        compile_c([*self._tools.link, *objects, *script], folder)
+        compile_c([*self._tools.link, *objects, *script, *self._tools.libraries], folder)
 
     def _run(self, stream: bytes) -> subprocess.CompletedProcess[bytes]:
         unicorn, arm = import_module("unicorn"), import_module("unicorn.arm_const")
@@ -171,7 +183,7 @@ class Emulated(Native):
             cpu.mem_write(segment.address, segment.data)
         places = dict(zip(image.symbols.names, image.symbols.starts, strict=True))
         cpu.reg_write(arm.UC_ARM_REG_SP, _STACK)
-        cpu.emu_start(places["start"] | 1, places["halt"] & ~1)
+        cpu.emu_start(places["start"] | 1, places["halt"] & ~1, _TIMEOUT_US)
         size, status = struct.unpack("<Ii", bytes(cpu.mem_read(0x7000_0000, 8)))
         output = bytes(cpu.mem_read(0x7000_0008, size))
         return subprocess.CompletedProcess([], status, output, b"")

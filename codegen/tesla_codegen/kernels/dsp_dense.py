@@ -33,5 +33,6 @@ def fully_connected(model: Model, index: int) -> Variant | None:
             fields=(f".groups = {groups}", f".group_channels = {channels}"),
         ),
         weights=paired(weights.reshape(len(weights), -1)),
+        aligned=True,
         scratch_bytes=2 * groups * padded,
     )

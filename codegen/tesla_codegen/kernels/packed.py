@@ -2,12 +2,12 @@
 
 from tesla_codegen.kernels.channels import channel_table, dense_sum_range, layer_requantization
 from tesla_codegen.kernels.pairing import paired_exactly
-from tesla_codegen.kernels.portable import input_parts
 from tesla_codegen.kernels.variant import Row
 from tesla_codegen.tables import TablePool
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Weighted
+from tesla_embed.ir.parts import channel_parts, joined
 from tesla_embed.ir.specialize import specialize
 
 PACKED = Row(c_type="tesla_packed_region_t", bytes=12, size="{positions}u * {row}.output_channels")
@@ -38,7 +38,7 @@ def qualifies(model: Model, index: int, *, pairs: bool) -> bool:
     With `pairs`, also whether output channels can share halfwords (see `pairing`).
     """
     op = model.graph.ops[index]
-    if not isinstance(op, Weighted) or op.weights.bits != 8 or input_parts(model, op):
+    if not isinstance(op, Weighted) or op.weights.bits != 8 or _several_parts(model, op):
         return False
     for region in model.regions:
         dense = specialize(model, region)
@@ -47,3 +47,9 @@ def qualifies(model: Model, index: int, *, pairs: bool) -> bool:
         if pairs and not paired_exactly(*dense_sum_range(dense, index)):
             return False
     return True
+
+
+def _several_parts(model: Model, op: Weighted) -> bool:
+    """Whether the active channels of the input are not simply the leading ones."""
+    parts = joined([channel_parts(model.graph, region)[op.input] for region in model.regions])
+    return len(parts[0]) > 1

@@ -68,7 +68,8 @@ class Variant:
     `kernel` is the C function and the stem of its file, `helpers` the stems of other files that it
     calls into. Its arguments, in this order, as far as they exist: the address of `layer`, a row,
     `parts` and their count, the inputs, the weights, `scratch_bytes` of memory that is aligned as
-    the arena is and keeps nothing between two calls, and the output.
+    the arena is and keeps nothing between two calls, and the output. `aligned` weights begin at a
+    multiple of 8 bytes where kernels of the instruction set run.
     """
 
     kernel: str
@@ -77,5 +78,6 @@ class Variant:
     helpers: tuple[str, ...] = ()
     layer: Initializer | None = None
     weights: npt.NDArray[np.generic] | None = None
+    aligned: bool = False
     parts: tuple[Parts, ...] = ()
     scratch_bytes: int = 0

@@ -82,13 +82,14 @@ static void pixels(const image_t *image, tesla_helium_job_t *job, uint32_t outpu
     const int8_t *line = image->input;
     const int8_t *pixel = line;
     uint32_t left = all;
+    uint32_t ahead = window->output_width; /* pixels of the present row */
     if (whole && window->stride_height == 1u && window->stride_width == 1u &&
         window->output_width == window->input_width) {
         left = rows_of_pixels(image, job, outputs, pair_bytes, output);
         output += (all - left) * outputs;
-        pixel += (all - left) * image->channels; /* from here on, in one row */
+        pixel += (all - left) * image->channels;
+        ahead = left; /* what is left lies one behind the other, too */
     }
-    uint32_t ahead = window->output_width; /* pixels of the present row */
     while (left != 0u) {
         const uint32_t count = left < 4u ? left : 4u;
         int8_t *target = scratch;

@@ -65,6 +65,29 @@ typedef struct {
     uint16_t outputs; /* at full width */
 } tesla_helium_dense_t;
 
+/* An addition in one operating region. The input with the larger scale is halved, the other one
+ * scaled to it; with h(a, m) = a + ((a * m + 2^31) >> 32), halves away from zero,
+ *
+ * sum    = ((larger + larger_offset) << 19)
+ *          + ((h((smaller + smaller_offset) << 20, multiplier) + rounding) >> shift)
+ * output = clamp((h(sum, output_multiplier) + output_rounding) >> output_shift)
+ *
+ * The output's zero point is part of output_rounding; everything stays below 2^29. */
+typedef struct {
+    uint32_t size;         /* active elements */
+    int16_t larger_offset; /* minus the zero point of that input, -127 .. 128 */
+    int16_t smaller_offset;
+    int8_t activation_min; /* clamp of the fused activation */
+    int8_t activation_max;
+    uint8_t swapped; /* whether the second input has the larger scale */
+    uint8_t shift;   /* 1 .. 22, or 0 where both scales are the same: then it is halved, too */
+    int32_t multiplier;
+    int32_t rounding;
+    int32_t output_multiplier;
+    int32_t output_rounding;
+    int32_t output_shift; /* 1 .. 22 */
+} tesla_add_scaled_t;
+
 #ifdef __cplusplus
 }
 #endif

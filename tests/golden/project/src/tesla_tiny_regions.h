@@ -4,8 +4,7 @@
 #ifndef TESLA_TINY_REGIONS_H
 #define TESLA_TINY_REGIONS_H
 
-#include "tesla/layers.h"
-#include "tesla/packed.h"
+#include "tesla/kernels.h"
 
 #include <stdint.h>
 

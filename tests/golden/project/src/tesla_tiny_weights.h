@@ -3,6 +3,8 @@
 #ifndef TESLA_TINY_WEIGHTS_H
 #define TESLA_TINY_WEIGHTS_H
 
+#include "tesla/compiler.h"
+
 #include <stdint.h>
 
 static const int8_t conv_weights[16] = {
