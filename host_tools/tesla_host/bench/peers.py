@@ -2,9 +2,9 @@
 
 CMSIS-NN 99f736a6, int8, built with the compiler that is better for it on the core: GCC 12.2 on
 Cortex-M4, clang 22 on Cortex-M55, both -O3; every architectural instruction counted under QEMU 7.2.
-Cycles are estimates from published timings, on Cortex-M4 the same as ours (`emulator.timing`), formed
-from the executed instructions; where only the figure per multiply-accumulate was kept, they are its
-product. At less than 100 % the peer computes dense, smaller tensors of the same widths.
+Cycles are estimates from published timings, on Cortex-M4 the same as ours (`emulator.timing`), and
+formed from the executed instructions; where only the figure per multiply-accumulate was kept, they
+are its product. At less than 100 % the peer computes dense, smaller tensors of the same widths.
 """
 
 from dataclasses import dataclass
