@@ -23,16 +23,18 @@ def run_model(
     target: str,
     folder: Callable[[], Path],
     observer: Observer = ignore,
+    toolchain: str | None = None,
 ) -> Int8:
     """Outputs `[N, *output shape]` of `inputs` `[N, *input shape]` in one region.
 
     `target` is the interpreter, or what `targets` lists; `folder` is asked for a place to build in
-    only if something is built. Raises what building and the link raise.
+    only if something is built; `toolchain` is one of the target's. Raises what building and the
+    link raise.
     """
     if target == INTERPRETER:
         return interpret(model, region, inputs)
     observer("building", 0.0)
-    bench = set_up(model, target, folder())
+    bench = set_up(model, target, folder(), toolchain)
     if bench.is_host:
         return run_batch(bench.host.elf, model, region, inputs)
     shape = region.types[model.graph.output].shape

@@ -1,8 +1,9 @@
 """C compilers: find one, name it, turn sources into an ELF.
 
-In: which kind of compiler (`zig` for bare metal, `host` for this machine) and translation units.
-Out: a linked ELF. Refuses with `ToolchainError`: a missing compiler (the message is the install
-command) and a failing one (its first errors).
+In: which kind of compiler (`zig` and `gcc` for bare metal, `host` for this machine) and translation
+units.
+Out: a linked ELF. Refuses with `ToolchainError`: a missing compiler (the message is the
+install command) and a failing one (its first errors).
 
 Objects are kept in the build folder under a hash of the compiler, the flags, the source and all
 headers, so that building again compiles only what changed.
@@ -28,6 +29,7 @@ from tesla_embed.errors import ToolchainError
 _JOBS = 2
 _ERROR_LINES = 6
 _TIMEOUT_S = 600
+_GCC = "arm-none-eabi-gcc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +52,11 @@ class Unit:
 
 @cache
 def find_compiler(kind: str) -> Compiler:
-    """The compiler of a kind: "zig" or "host". Raises `ToolchainError` when it is missing."""
-    return {"zig": _find_zig, "host": _find_host}[kind]()
+    """The compiler of a kind: "zig", "gcc" (of Arm's GNU toolchain) or "host".
+
+    Raises `ToolchainError` when it is missing.
+    """
+    return {"zig": _find_zig, "gcc": _find_gcc, "host": _find_host}[kind]()
 
 
 def _find_zig() -> Compiler:
@@ -59,13 +64,23 @@ def _find_zig() -> Compiler:
         raise ToolchainError("no compiler for microcontrollers: pip install 'tesla-embed[zig]'")
     command = (sys.executable, "-m", "ziglang")
     environment = (("ZIG_GLOBAL_CACHE_DIR", str(_cache_folder() / "zig")),)
-    version = _first_line((*command, "version"), dict(environment))
+    version = first_line((*command, "version"), dict(environment))
     return Compiler(
         name="zig",
         command=(*command, "cc"),
         version=f"zig {version}",
         environment=environment,
     )
+
+
+def _find_gcc() -> Compiler:
+    path = shutil.which(_GCC)
+    if path is None:
+        raise ToolchainError(
+            f"no {_GCC}: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi, or unpack Arm's "
+            "GNU toolchain and put its bin/ on PATH"
+        )
+    return Compiler(name=_GCC, command=(path,), version=first_line((path, "--version")))
 
 
 def _find_host() -> Compiler:
@@ -75,9 +90,7 @@ def _find_host() -> Compiler:
         path = shutil.which(program)
         if path is not None:
             command = (path, *flags)
-            return Compiler(
-                name=name, command=command, version=_first_line((*command, "--version"))
-            )
+            return Compiler(name=name, command=command, version=first_line((*command, "--version")))
     if chosen:
         raise ToolchainError(f"CC names {chosen}, which does not exist; unset CC or correct it")
     if find_spec("ziglang") is not None:
@@ -144,7 +157,8 @@ def _errors(output: str) -> str:
     return " | ".join(line.strip() for line in telling[:_ERROR_LINES]) or "(no message)"
 
 
-def _first_line(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+def first_line(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+    """What a program says first. Raises `ToolchainError` when it does not start, or fails."""
     try:
         done = subprocess.run(
             command,

@@ -9,9 +9,9 @@ from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import digest
-from tesla_host.build import BuildResult, build_firmware
+from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.link.client import ExpectedModel, LinkClient
-from tesla_host.targets import find_target, is_connection, open_link
+from tesla_host.targets import Target, find_target, is_connection, open_link
 
 Observer = Callable[[str, float], None]
 """Told what is being done and how much of the whole is done, 0 to 1."""
@@ -26,8 +26,8 @@ class Workbench:
     """Everything that was built from one model, in one folder.
 
     `target` is a name of the catalogue, or a connection to a board that runs the firmware already;
-    `project` is what it runs and `device` its build, `None` for a connection. `host` is the native
-    build, which runs whole data sets; it is `device` where the target is the host itself.
+    `device` is that target's build, `None` for a connection. `host` is the native build, which
+    runs whole data sets; it is `device` where the target is the host itself.
     """
 
     model: Model
@@ -54,14 +54,20 @@ class Workbench:
 
 
 def set_up(
-    model: Model, target: str, folder: Path, optimize: Optimize = Optimize.BALANCED
+    model: Model,
+    target: str,
+    folder: Path,
+    toolchain: str | None = None,
+    optimize: Optimize = Optimize.BALANCED,
 ) -> Workbench:
     """Generate the C project of `model` in `folder` and build it for the host and the target.
 
-    A target whose instruction set has kernels of its own gets a project with these; the host's
-    project then stands in `folder/host`.
+    `toolchain` is one of the target's; by default its usual one. A target whose instruction set has
+    kernels of its own gets a project with these; the host's project then stands in `folder/host`.
     """
     row = None if is_connection(target) else find_target(target)
+    if row is not None:
+        choose_toolchain(row, toolchain)
     isa = Isa.PORTABLE if row is None else row.isa
     place = folder / "project"
     project = generate(model, place, isa=isa, optimize=optimize)
@@ -72,5 +78,9 @@ def set_up(
     device = None
     if row is not None:
         native = row.name == "host"
-        device = host if native else build_firmware(folder / "project", row, folder)
+        device = host if native else _build(row, folder, toolchain)
     return Workbench(model=model, project=project, target=target, host=host, device=device)
+
+
+def _build(row: Target, folder: Path, toolchain: str | None) -> BuildResult:
+    return build_firmware(folder / "project", row, folder, toolchain=toolchain)

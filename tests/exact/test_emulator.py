@@ -11,6 +11,7 @@ import pytest
 from tesla_embed.errors import DeviceError, LinkTimeout, ToolchainError
 from tesla_host.build import BuildResult
 from tesla_host.link.client import LinkClient
+from tesla_host.targets import find_target
 
 Build = Callable[[str], BuildResult]
 DATA = bytes(range(1, 91)) * 16 + bytes(60)
@@ -27,7 +28,7 @@ def _open(fake_firmware: Build, require_tool: Callable[[Callable[[], Any]], Any]
 
         return machine
 
-    return require_tool(module).Machine(fake_firmware("emulator").elf)
+    return require_tool(module).Machine(fake_firmware("emulator").elf, find_target("emulator"))
 
 
 def _dialog(machine: Any) -> list[object]:
@@ -174,10 +175,10 @@ def test_what_is_no_elf_is_refused(
 
     opened = require_tool(module).Machine
     with pytest.raises(ToolchainError, match=r"cannot read .*nothing.elf"):
-        opened(tmp_path / "nothing.elf")
+        opened(tmp_path / "nothing.elf", find_target("emulator"))
     (tmp_path / "text.elf").write_text("hello")
     with pytest.raises(ToolchainError, match="is no firmware ELF"):
-        opened(tmp_path / "text.elf")
+        opened(tmp_path / "text.elf", find_target("emulator"))
 
 
 def test_another_boards_elf_is_refused(
@@ -190,4 +191,4 @@ def test_another_boards_elf_is_refused(
 
     opened = require_tool(module).Machine
     with pytest.raises(DeviceError, match="build it for the target emulator"):
-        opened(fake_firmware("host").elf)
+        opened(fake_firmware("host").elf, find_target("emulator"))

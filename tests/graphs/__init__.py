@@ -19,6 +19,8 @@ from graphs.models import (
 )
 from graphs.narrow import narrow_model
 from graphs.native import Native
+from graphs.vectored import Vectored
+from graphs.wide import wide_model
 
 __all__ = [
     "RICH",
@@ -28,6 +30,7 @@ __all__ = [
     "Int8",
     "Native",
     "Request",
+    "Vectored",
     "compile_c",
     "every_operation",
     "expected_layers",
@@ -39,5 +42,6 @@ __all__ = [
     "layered_model",
     "narrow_model",
     "quantized_model",
+    "wide_model",
     "zig_m4",
 ]

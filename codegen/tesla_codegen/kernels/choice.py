@@ -7,6 +7,7 @@ refused: an operation that a fast kernel cannot compute exactly gets the portabl
 from typing import assert_never
 
 from tesla_codegen.kernels.dsp import dsp_variant
+from tesla_codegen.kernels.helium import helium_variant
 from tesla_codegen.kernels.portable import portable_variant
 from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_embed.ir.graph import Model
@@ -27,6 +28,8 @@ def _choose(model: Model, index: int, isa: Isa, optimize: Optimize) -> Variant:
             fast = None
         case Isa.DSP:
             fast = dsp_variant(model, index, optimize)
+        case Isa.HELIUM:
+            fast = helium_variant(model, index)
         case _:
             assert_never(isa)
     return fast or portable_variant(model, model.graph.ops[index])

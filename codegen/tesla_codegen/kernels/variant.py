@@ -21,11 +21,13 @@ class Isa(enum.StrEnum):
 
     `PORTABLE` is plain C99 for any machine, `DSP` the 16-bit SIMD of Armv7E-M and Armv8-M
     Mainline with the DSP extension (Cortex-M4, M7, M33). Code for `DSP` compiles for every machine:
-    where the instructions are missing, plain C takes the place of assembly.
+    where the instructions are missing, plain C takes the place of assembly. `HELIUM` is the vector
+    extension of Armv8.1-M (Cortex-M55 and M85); the same holds for it.
     """
 
     PORTABLE = "portable"
     DSP = "dsp"
+    HELIUM = "helium"
 
 
 class Optimize(enum.StrEnum):

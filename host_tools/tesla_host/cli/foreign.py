@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tesla_host.cli.measure import BuildOption, JsonOption
-from tesla_host.cli.options import ModelArgument
+from tesla_host.cli.options import ModelArgument, ToolchainOption
 
 OutOption = Annotated[Path, typer.Option(help="where the file goes")]
 DpOption = Annotated[
@@ -110,6 +110,7 @@ def run(
     target: Annotated[
         str, typer.Option(help="interpreter, or what `tesla-embed targets` lists")
     ] = "interpreter",
+    toolchain: ToolchainOption = None,
     dequantize: Annotated[
         bool, typer.Option("--dequantize", help="write real numbers, not int8")
     ] = False,
@@ -140,6 +141,6 @@ def run(
                 return build_dir
             return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tesla-embed-")))
 
-        outputs = run_model(loaded, region, inputs, target, folder, observer)
+        outputs = run_model(loaded, region, inputs, target, folder, observer, toolchain)
         write_outputs(output, loaded, region, outputs, dequantize)
     print(f"{output}: {len(outputs):,} outputs of {loaded.name} at {region.dp} % DP on {target}")

@@ -9,7 +9,13 @@ from typing import Annotated
 import typer
 
 from tesla_codegen.kernels.variant import Optimize
-from tesla_host.cli.options import DataOption, ModelArgument, OptimizeOption, parse_dp_list
+from tesla_host.cli.options import (
+    DataOption,
+    ModelArgument,
+    OptimizeOption,
+    ToolchainOption,
+    parse_dp_list,
+)
 
 TargetOption = Annotated[str, typer.Option(help="where it runs; `tesla-embed targets` lists them")]
 BuildOption = Annotated[
@@ -23,12 +29,13 @@ def profile(
     model: ModelArgument,
     data: DataOption,
     target: TargetOption = "emulator",
+    toolchain: ToolchainOption = None,
+    optimize: OptimizeOption = Optimize.BALANCED,
     samples: Annotated[int | None, typer.Option(min=1, help="test samples; default: all")] = None,
     device_samples: Annotated[
         int, typer.Option(min=1, help="how many of them also go through the link")
     ] = 20,
     regions: Annotated[str | None, typer.Option(help="DP percentages; default: all")] = None,
-    optimize: OptimizeOption = Optimize.BALANCED,
     json_: JsonOption = None,
     build_dir: BuildOption = None,
 ) -> None:
@@ -56,7 +63,7 @@ def profile(
     tests = load_samples(loaded, dataset, samples)
     with progress("profiling") as observer, _folder(build_dir) as folder:
         observer("building", 0.0)
-        bench = set_up(loaded, target, folder, optimize)
+        bench = set_up(loaded, target, folder, toolchain, optimize)
         result = profile_bench(bench, dataset, tests, device_samples, chosen, observer)
     if json_ is not None:
         write_json(json_, result)
@@ -68,6 +75,8 @@ def profile(
 def verify(
     model: ModelArgument,
     target: TargetOption = "emulator",
+    toolchain: ToolchainOption = None,
+    optimize: OptimizeOption = Optimize.BALANCED,
     samples: Annotated[int, typer.Option(min=1, help="random inputs per region")] = 64,
     device_samples: Annotated[
         int, typer.Option(min=1, help="how many of them also go through the link")
@@ -75,7 +84,6 @@ def verify(
     original: Annotated[
         Path | None, typer.Option(help="the .tflite that the model was imported from")
     ] = None,
-    optimize: OptimizeOption = Optimize.BALANCED,
     json_: JsonOption = None,
     build_dir: BuildOption = None,
 ) -> None:
@@ -98,7 +106,7 @@ def verify(
     inputs = random_inputs(loaded, samples)
     with progress("verifying") as observer, _folder(build_dir) as folder:
         observer("building", 0.0)
-        bench = set_up(loaded, target, folder, optimize)
+        bench = set_up(loaded, target, folder, toolchain, optimize)
         result = verify_bench(bench, inputs, device_samples, observer, source)
     if json_ is not None:
         write_json(json_, result)

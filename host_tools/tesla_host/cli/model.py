@@ -13,7 +13,10 @@ def generate(
     model: ModelArgument,
     out: Annotated[Path, typer.Option(help="folder of the C project; replaced if generated")],
     isa: Annotated[
-        Isa, typer.Option(help="whose kernels: of any machine, or of Cortex-M4, M7 and M33 (dsp)")
+        Isa,
+        typer.Option(
+            help="whose kernels: any machine's, of Cortex-M4, M7 and M33 (dsp), of M55 (helium)"
+        ),
     ] = Isa.PORTABLE,
     optimize: OptimizeOption = Optimize.BALANCED,
 ) -> None:

@@ -15,6 +15,10 @@ from tesla_embed.errors import ConfigError
 DataOption = Annotated[
     str, typer.Option("--data", metavar="SPEC", help="data set: digits, idx:DIR or npz:DIR")
 ]
+ToolchainOption = Annotated[
+    str | None,
+    typer.Option("--toolchain", metavar="NAME", help="zig or gcc; default: the target's first"),
+]
 ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize wrote")]
 OptimizeOption = Annotated[Optimize, typer.Option(help="spend flash on speed, save it, or neither")]
 ALL_REGIONS = "10,20,...,100"

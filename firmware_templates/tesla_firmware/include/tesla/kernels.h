@@ -121,6 +121,55 @@ void tesla_max_pool2d_dsp(const tesla_window_t *window, uint16_t channels, const
 void tesla_add_dsp(const tesla_add_scaled_t *row, const int8_t *first, const int8_t *second,
                    int8_t *output);
 
+/* Kernels for Helium, the vectors of Cortex-M55 and M85, on packed weights
+ * (docs/kernels-helium.md); the same bits as the portable ones. `scratch` keeps nothing between
+ * calls. */
+void tesla_fully_connected_helium(const tesla_helium_dense_t *layer,
+                                  const tesla_helium_region_t *region, const int8_t *input,
+                                  const int8_t *weights, void *scratch, int8_t *output);
+
+/* Any window. Scratch: four patches, 16 bytes for each tap and 16 input channels at full width. */
+void tesla_conv2d_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
+                         const int8_t *input, const int8_t *weights, void *scratch, int8_t *output);
+
+/* 3 x 3 pixels, stride 1. Scratch: three padded rows, 16 bytes for each pixel and 16 channels. */
+void tesla_conv2d_3x3_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
+                             const int8_t *input, const int8_t *weights, void *scratch,
+                             int8_t *output);
+
+/* No dilation, up to TESLA_HELIUM_ROWS rows of taps. Scratch: four patches, then the padded rows of
+ * a window, 16 bytes for each pixel and 16 channels, and 16 bytes more behind each. */
+void tesla_conv2d_planes_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
+                                const int8_t *input, const int8_t *weights, void *scratch,
+                                int8_t *output);
+
+/* Few input channels, all of them active, up to TESLA_HELIUM_ROWS rows of taps. Scratch: four
+ * patches and the padded rows of a window, each with 16 bytes more. */
+void tesla_conv2d_dense_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
+                               const int8_t *input, const int8_t *weights, void *scratch,
+                               int8_t *output);
+
+/* A multiplier of 1, up to TESLA_HELIUM_ROWS rows of taps, no weight of -128. Scratch: the padded
+ * rows of a window of 16 channels. */
+void tesla_depthwise_conv2d_helium(const tesla_helium_depthwise_t *layer,
+                                   const tesla_helium_region_t *region, const int8_t *input,
+                                   const int8_t *weights, void *scratch, int8_t *output);
+
+/* The same for 3 x 3 pixels and stride 1 or 2 along a row. */
+void tesla_depthwise_conv2d_3x3_helium(const tesla_helium_depthwise_t *layer,
+                                       const tesla_helium_region_t *region, const int8_t *input,
+                                       const int8_t *weights, void *scratch, int8_t *output);
+
+/* As the portable kernels of the same operations. */
+void tesla_max_pool2d_helium(const tesla_window_t *window, uint16_t channels, const int8_t *input,
+                             int8_t *output);
+void tesla_average_pool2d_helium(const tesla_window_t *window, uint16_t channels,
+                                 const int8_t *input, int8_t *output);
+void tesla_mean_helium(const tesla_mean_t *layer, const tesla_rescale_region_t *region,
+                       const int8_t *input, int8_t *output);
+void tesla_add_helium(const tesla_add_region_t *region, const int8_t *first, const int8_t *second,
+                      int8_t *output);
+
 /* The sum of two tensors with a fused activation. No scratch.
  *
  * first, second, output  [region->size]; `output` may be one of the inputs */

@@ -2,6 +2,8 @@
 #ifndef TESLA_PACKED_H
 #define TESLA_PACKED_H
 
+#include "tesla/layers.h"
+
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -34,6 +36,34 @@ typedef struct {
     int8_t activation_max;
     const tesla_channel_t *channels; /* [output_channels] */
 } tesla_packed_region_t;
+
+/* The same for Helium.
+ *
+ * channels: for each pair of output channels { bias, bias, multiplier, shift, multiplier, shift }.
+ * The input's offset times the sum of the active weights is part of the bias. */
+typedef struct {
+    uint16_t input_channels;  /* active channels read, 1 .. full width */
+    uint16_t output_channels; /* active channels computed, 1 .. full width */
+    int16_t pad;              /* the input's zero point: what stands beside an image */
+    int16_t output_offset;    /* the output's zero point */
+    int8_t activation_min;
+    int8_t activation_max;
+    const int32_t *channels;
+} tesla_helium_region_t;
+
+/* A depthwise convolution of one filter a channel, over columns where these are the longer lines.
+ */
+typedef struct {
+    tesla_window_t window;
+    uint16_t by_columns;
+} tesla_helium_depthwise_t;
+
+/* A fully connected layer: see tesla_fully_connected_t. */
+typedef struct {
+    uint16_t groups;
+    uint16_t group_channels;
+    uint16_t outputs; /* at full width */
+} tesla_helium_dense_t;
 
 /* An addition in one operating region. The input with the larger scale is halved, the other one
  * scaled to it; with h(a, m) = a + ((a * m + 2^31) >> 32), halves away from zero,
