@@ -19,10 +19,13 @@ from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import UNIT, Concat, Op, Passing, Unit, Weighted
 from tesla_embed.ir.parts import active_indices, channel_parts
 from tesla_embed.ir.requantization import quantization
-from tesla_embed.ir.types import DType, Quantization, Tensor, TensorType
+from tesla_embed.ir.types import DType, Quantization, Tensor, TensorType, Weights
 from tesla_embed.ir.verify import verify
 from tesla_embed.quant.calibrate import Ranges
 from tesla_embed.quant.rounding import activation_quantization, quantize_weights
+
+_SILENT_UNITS = 2.0**20
+"""What the bias of a silent channel becomes where it would not fit; fine enough for any output."""
 
 
 def quantize(model: Model, ranges: Sequence[Ranges]) -> Model:
@@ -99,7 +102,13 @@ def _quantize_table(
     if table is None or not isinstance(op, Weighted) or op.weights.scale is None:
         return None
     bias = table.bias.astype(np.float64)
-    return integer_table(where, bias, op.weights.scale[rows], table.gain, source)
+    silent = silent_rows(op.weights)[rows]
+    return integer_table(where, bias, op.weights.scale[rows], table.gain, source, silent)
+
+
+def silent_rows(weights: Weights) -> npt.NDArray[np.bool_]:
+    """The output channels whose integer weights are all zero: they are their bias."""
+    return np.logical_not(weights.data.reshape(len(weights.data), -1).any(axis=1))
 
 
 def integer_table(
@@ -108,9 +117,11 @@ def integer_table(
     scale: npt.NDArray[np.float64],
     gain: npt.NDArray[np.float64] | None,
     source: TensorType,
+    silent: npt.NDArray[np.bool_],
 ) -> Table:
     """The table of real biases, weight scales and gains, one of each per active output channel.
 
+    A `silent` channel may have any weight scale, and gets one for which its bias fits.
     `where` names layer and region in the `QuantizationError` that says what does not fit.
     """
     if gain is not None:  # rounded to float32 again: what a .tflite can carry
@@ -118,6 +129,12 @@ def integer_table(
         if not bool((scale > 0).all() and np.isfinite(scale).all()):
             raise QuantizationError(f"{where}: a gain is out of range; train the network again")
     units = np.rint(bias / (quantization(source).scale * scale))
+    wide = silent & (np.abs(units) > INT32_MAX)
+    if wide.any():
+        fitting = np.abs(bias[wide]) / (quantization(source).scale * _SILENT_UNITS)
+        scale = scale.copy()
+        scale[wide] = fitting.astype(np.float32)
+        units = np.rint(bias / (quantization(source).scale * scale))
     if bool((np.abs(units) > INT32_MAX).any()):
         raise QuantizationError(f"{where}: a bias does not fit int32; its channel is nearly dead")
     return Table(bias=units.astype(np.int32), weight_scale=scale)

@@ -25,7 +25,7 @@ from tesla_embed.quant.bitsplit import lost_power, own_scales, split_bits
 from tesla_embed.quant.lockstep import Lane, Lockstep
 from tesla_embed.quant.moments import Observation, blocks, mean_outputs, observe
 from tesla_embed.quant.options import Rounding
-from tesla_embed.quant.quantize import integer_table
+from tesla_embed.quant.quantize import integer_table, silent_rows
 from tesla_embed.quant.rounding import quantize_weights, smallest_scale
 
 Float32 = npt.NDArray[np.float32]
@@ -104,7 +104,9 @@ def _layer(
             if choice.corrects:
                 bias = bias + _shift(before, op, lane, one, scale, real)
             where = f"{op.name} at {lane.dp} % DP"
-            table = integer_table(where, bias, scale, real.gain, lane.region.types[op.input])
+            silent = silent_rows(op.weights)[active_indices(lane.parts[op.output])]
+            source = lane.region.types[op.input]
+            table = integer_table(where, bias, scale, real.gain, source, silent)
         made.append(table)
     return op, made
 

@@ -103,8 +103,8 @@ def _scales(
     node.require(count in (1, out), f"has {count} weight scales for {out} filters")
     node.require(count == 1 or tensor.axis == axis, f"has weight scales along axis {tensor.axis}")
     _check_zero_points(node, tensor, out, "weights")
-    scale = np.broadcast_to(tensor.scale.astype(np.float64), (out,)).copy()
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # a signalling NaN warns when it is only converted
+        scale = np.broadcast_to(tensor.scale.astype(np.float64), (out,)).copy()
         positive = bool(np.all(np.isfinite(scale) & (scale > 0)))
     node.require(positive, "its weight scales are not positive")
     product = quantization(draft.types[source]).scale * scale

@@ -1,6 +1,7 @@
 """Imported files compute what LiteRT computes from the original: interpreter, C and emulator."""
 
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,17 @@ def test_what_cannot_be_exact_is_refused(case: str) -> None:
     change(foreign, foreign.builder.operators[1])
     with pytest.raises(UnsupportedOp, match=message):
         imported(foreign)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_signalling_nan_is_refused_without_a_warning() -> None:
+    """Found by damaging files: converting one to float64 made NumPy warn."""
+    foreign = two_dense()
+    _tensor(1, scale=[0.123])(foreign, foreign.builder.operators[1])
+    content, scale = foreign.finish(), struct.pack("<f", 0.123)
+    assert content.count(scale) == 1
+    with pytest.raises(UnsupportedOp, match="weight scales are not positive"):
+        import_tflite(content.replace(scale, struct.pack("<I", 0x7F800001)), "net")
 
 
 def test_options_of_another_kind_are_refused() -> None:

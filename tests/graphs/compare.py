@@ -16,13 +16,14 @@ from graphs.models import int8_inputs, quantized_model
 from graphs.narrow import narrow_model
 from graphs.native import Native
 from tesla_codegen.kernels.variant import Isa
-from tesla_embed.errors import GraphError, UnsupportedOp
+from tesla_embed.errors import GraphError, QuantizationError, UnsupportedOp
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.interpret import interpret_layers
 from tesla_embed.ir.ops import Reshape
 from tesla_host.judge import judge_layers
 
 KINDS: tuple[Callable[..., Model], ...] = (quantized_model, extreme_model, narrow_model)
+_NO_INTEGERS = ("no 31-bit multiplier rounds its sums", "a bias does not fit int32")
 _QUICK = ("-O1", "-Xclang", "-O0")
 """Compile calls fast; what zig itself calls -O0 would bring its debugger's library."""
 IMPLEMENTATIONS = ("host C", "emulated Cortex-M4", "LiteRT")
@@ -31,12 +32,12 @@ IMPLEMENTATIONS = ("host C", "emulated Cortex-M4", "LiteRT")
 def random_model(number: int) -> Model | None:
     """Model `number` of an endless row: ordinary, extreme, of four bits; some not for LiteRT.
 
-    `None` for an extreme one that has no exact integers, which is for `verify` to say.
+    `None` for one that has no exact integers, which is for `verify` or `quantize` to say.
     """
     try:
         return KINDS[number % 3](number, portable=number // 3 % 4 > 0)
-    except GraphError as error:
-        if number % 3 == 0 or "no 31-bit multiplier rounds its sums" not in str(error):
+    except (GraphError, QuantizationError) as error:
+        if not any(reason in str(error) for reason in _NO_INTEGERS):
             raise
         return None
 
@@ -56,8 +57,8 @@ class Tally:
 class Outcome:
     """Comparisons by implementation, operations by kind, and the first difference of each region.
 
-    `refused` counts graphs at the edge that `verify` refuses, for there is no integer multiplier
-    that rounds as float64 does; nothing is compared of them. `inexpressible` counts graphs that no
+    `refused` counts graphs that have no exact integers (no multiplier that rounds as float64 does,
+    a bias beyond int32); nothing is compared of them. `inexpressible` counts graphs that no
     .tflite can hold (paddings of pools, absurd scales): LiteRT judges not all of their regions.
     """
 

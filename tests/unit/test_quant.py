@@ -252,10 +252,24 @@ def test_quantising_twice() -> None:
 
 
 def test_bias_that_does_not_fit() -> None:
-    model = dense([[1e-6], [1.0]], [1e6, 0.0])
+    model = dense([[1e-2], [1.0]], [1e6, 0.0])
     ranges = calibrate(model, np.full((1, 1), 1e-3, np.float32))
     with pytest.raises(QuantizationError, match="fc at 100 % DP: a bias does not fit int32"):
         quantize(model, ranges)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-6])
+@pytest.mark.parametrize("bias", [0.8, -1e6])
+def test_bias_of_a_channel_without_weights(weight: float, bias: float) -> None:
+    """Whatever its scale, it is its bias: found on a layer whose only input had nearly died."""
+    model = dense([[weight], [1.0]], [bias, 0.0])
+    inputs = np.array([[1e-6], [2e-6]], np.float32)
+    integers = quantize(model, calibrate(model, inputs))
+    region = integers.regions[0]
+    output = quantization(region.types[1])
+    made = interpret_layers(integers, region, quantize_input(region.types[0], inputs))[-1]
+    found = (made.astype(np.float64) - output.zero_point) * output.scale
+    assert np.abs(found[:, 0] - bias).max() <= 0.51 * output.scale
 
 
 def test_accumulator_that_can_overflow() -> None:
