@@ -33,12 +33,15 @@ class ImportOptions:
 def import_network(path: Path, options: ImportOptions) -> Model:
     """The model of a file, of one region.
 
-    An int8 `.tflite` as it is; a Keras network or a program of torch.export quantised on examples.
+    An int8 `.tflite` as it is; one of float32, a Keras network or a program of torch.export
+    quantised on examples.
     Raises `ConfigError` without data where they are needed, and what reading and converting raise.
     """
     exported = path.suffix.lower() == EXPORTED
     if not exported and not is_keras(path):
-        return import_file(path, options.name).model
+        if options.data is None:
+            return import_file(path, options.name).model
+        return _quantized(path, options)
     name = options.name or model_name(path.name)
     if exported:
         return _exported(path, name, options)
@@ -63,12 +66,38 @@ def _exported(path: Path, name: str, options: ImportOptions) -> Model:
             data.train.floats(slice(0, options.samples)),
             name,
             QuantizeOptions(samples=options.samples),
-            input_range=(0.0, 1.0) if data.train.x.dtype == np.uint8 else None,
+            input_range=_input_range(data),
             channels_last=options.channels_last,
             source=path.name,
         )
     except TeslaEmbedError as error:
         raise type(error)(f"{path}: {error}") from error
+
+
+def _quantized(path: Path, options: ImportOptions) -> Model:
+    """A `.tflite` of float32, in integers."""
+    plain = import_file(path, options.name, floats=True).model
+    try:
+        from tesla_embed.quant import QuantizeOptions, quantize_floats
+    except ImportError as error:
+        raise ToolchainError(
+            "quantising needs PyTorch; run: pip install 'tesla-embed[train]'"
+        ) from error
+    data = _data(path, options)
+    try:
+        return quantize_floats(
+            plain,
+            data.train.floats(slice(0, options.samples)),
+            QuantizeOptions(samples=options.samples),
+            input_range=_input_range(data),
+        )
+    except TeslaEmbedError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _input_range(data: DataSet) -> tuple[float, float] | None:
+    """What images of bytes become."""
+    return (0.0, 1.0) if data.train.x.dtype == np.uint8 else None
 
 
 def _data(path: Path, options: ImportOptions) -> DataSet:

@@ -4,6 +4,7 @@ In: the tensors and operators of a file. Out: tensors, operations and tables of 
 representation. Refuses, with errors that name the operator, what has no counterpart there.
 """
 
+import dataclasses
 import re
 from dataclasses import dataclass, field
 from typing import Never, TypedDict
@@ -13,7 +14,7 @@ import numpy as np
 from tesla_embed.errors import GraphError, UnsupportedOp
 from tesla_embed.ir.graph import Table
 from tesla_embed.ir.ops import FullyConnected, Op, Reshape, Weighted
-from tesla_embed.ir.types import Quantization, TensorType
+from tesla_embed.ir.types import DType, Quantization, TensorType
 from tesla_embed.tflite.schema import NO_TENSOR, Constant, File, FileOperator, FileTensor
 
 Shape = tuple[int, ...]
@@ -83,7 +84,8 @@ class Node:
         """The values of an input that must be a constant."""
         tensor = self.file.tensors[self.input(position)]
         if tensor.dtype != dtype:
-            self.refuse(f"the {what} are {tensor.dtype}; only {dtype} is supported")
+            hint = "; convert the network without optimisations" if dtype == "float32" else ""
+            self.refuse(f"the {what} are {tensor.dtype}; only {dtype} is supported{hint}")
         if tensor.constant is None:
             self.refuse(f"the {what} are computed, not constant")
         return tensor.constant
@@ -94,7 +96,8 @@ class Draft:
     """Tensors, operations and tables so far; `homes` maps tensors of the file to tensors here.
 
     `layers` says for each operation which tensor of the file its output is, -1 for one that the
-    file has not; `taken` counts the names that begin alike. `weight_bytes`, `rows` (of fully
+    file has not; `taken` counts the names that begin alike. `floats` says that the network is one
+    of real numbers, which shall be quantised. `weight_bytes`, `rows` (of fully
     connected layers) and `channels` (that operations read and make) tell what verifying will cost.
     """
 
@@ -106,6 +109,7 @@ class Draft:
     layers: list[int] = field(default_factory=list)
     homes: dict[int, int] = field(default_factory=dict)
     taken: dict[str, int] = field(default_factory=dict)
+    floats: bool = False
     weight_bytes: int = 0
     rows: int = 0
     channels: int = 0
@@ -116,7 +120,7 @@ class Draft:
         if tensor.filled:
             raise UnsupportedOp(f"the input {tensor.name!r} is a constant; there is nothing to run")
         self.names.append(self._identifier(tensor.name))
-        self.types.append(activation_type(tensor, file_shape(tensor)))
+        self.types.append(self._activation(tensor, file_shape(tensor)))
         self.homes[number] = 0
 
     def source(self, node: Node, position: int = 0) -> int:
@@ -143,9 +147,12 @@ class Draft:
         text = f"makes shape {shape}, and the file says {said}; it is damaged"
         node.require(said == shape, text)
         try:
-            return activation_type(tensor, shape)
+            return self._activation(tensor, shape)
         except UnsupportedOp as error:
             node.refuse(str(error))
+
+    def _activation(self, tensor: FileTensor, shape: Shape) -> TensorType:
+        return (float_type if self.floats else activation_type)(tensor, shape)
 
     def add(self, op: Op, type_: TensorType, table: Table | None = None) -> int:
         """Append an operation that makes a tensor of `type_`; the index of that tensor."""
@@ -164,7 +171,7 @@ class Draft:
         source = self.types[index]
         if source.shape == shape:
             return index
-        type_ = TensorType(shape=shape, channels=shape[-1], quantization=source.quantization)
+        type_ = dataclasses.replace(source, shape=shape, channels=shape[-1])
         return self.add(Reshape(**self.ends(node, index)), type_)
 
     def finish(self, node: Node, index: int) -> None:
@@ -212,12 +219,24 @@ def file_shape(tensor: FileTensor) -> Shape:
     return shape
 
 
+def float_type(tensor: FileTensor, shape: Shape) -> TensorType:
+    """The type of a float32 activation. Raises `UnsupportedOp` for any other."""
+    if tensor.dtype != "float32":
+        hint = "the file is quantised already: import it without data (--data)"
+        if tensor.dtype in ("float16", "float64", "bfloat16"):
+            hint = "convert the network to float32"
+        raise UnsupportedOp(
+            f"{tensor.name!r} is {tensor.dtype}; only networks of float32 can be quantised: {hint}"
+        )
+    return TensorType(shape=shape, channels=shape[-1], dtype=DType.FLOAT32)
+
+
 def activation_type(tensor: FileTensor, shape: Shape) -> TensorType:
     """The type of an int8 activation. Raises `UnsupportedOp` for any other."""
     if tensor.dtype != "int8":
         raise UnsupportedOp(
             f"{tensor.name!r} is {tensor.dtype}; only int8 is supported: convert the network with "
-            "full integer quantisation"
+            "full integer quantisation, or import one of float32 with data to calibrate on (--data)"
         )
     if len(tensor.scale) != 1 or len(tensor.zero_point) > 1:
         raise UnsupportedOp(

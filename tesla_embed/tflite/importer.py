@@ -1,7 +1,8 @@
-"""Read an int8 `.tflite` that somebody else made.
+"""Read an int8 `.tflite` that somebody else made, or one of floats that is to be quantised.
 
 In: the bytes of a file. Out: a verified `Model` of one operating region, 100 %, with the weights as
 they are in the file; it computes the same bits as TensorFlow Lite's reference kernels on that file.
+A float model is what `quant` takes, and no more exact than floats are.
 Refuses, with `UnsupportedOp`, whatever it cannot compute with the same bits, naming the operator;
 with `GraphError`, damaged files. LiteRT is not needed.
 """
@@ -42,8 +43,10 @@ class Imported:
     layers: tuple[int, ...]
 
 
-def import_file(path: Path, name: str | None = None) -> Imported:
+def import_file(path: Path, name: str | None = None, *, floats: bool = False) -> Imported:
     """Read the file at `path`; the model is called `name`, or as the file is.
+
+    It is int8, or with `floats` a float model that is to be quantised.
 
     Raises `GraphError` where it cannot be read or is damaged, `UnsupportedOp`.
     """
@@ -56,20 +59,20 @@ def import_file(path: Path, name: str | None = None) -> Imported:
     except OSError as error:
         raise GraphError(f"cannot read {path}: {error.strerror}; check the path") from error
     try:
-        found = import_tflite(content, name or model_name(path.name))
+        found = import_tflite(content, name or model_name(path.name), floats=floats)
     except (GraphError, UnsupportedOp) as error:
         raise type(error)(f"{path}: {error}") from error
     return replace(found, model=replace(found.model, provenance=provenance(path)))
 
 
-def import_tflite(content: bytes, name: str) -> Imported:
-    """Read a file's bytes. Raises `GraphError` and `UnsupportedOp`."""
+def import_tflite(content: bytes, name: str, *, floats: bool = False) -> Imported:
+    """Read a file's bytes, as `import_file` does. Raises `GraphError` and `UnsupportedOp`."""
     file = read(content)
     _check_kinds(file)
     source, target = _ends(file)
     entry, operators = _without_quantize(file, source)
     result, operators = _without_dequantize(file, target, operators)
-    draft = Draft(file)
+    draft = Draft(file, floats=floats)
     draft.begin(entry)
     for operator in _needed(operators, result):
         CONVERTERS[operator.kind](draft, Node(file, operator))

@@ -142,13 +142,15 @@ def unit(draft: Draft, node: Node) -> None:
     node.require(beta == 1.0 or not softmax, f"has beta {beta}; only 1 is supported")
     target = draft.type(node, draft.types[source].shape)
     text = "its output must have scale 1/256 and zero point -128"
-    node.require(target.quantization == UNIT, text)
+    node.require(draft.floats or target.quantization == UNIT, text)
     kind = Softmax if softmax else Logistic
     draft.finish(node, draft.add(kind(**draft.ends(node, source)), target))
 
 
 def dequantize(_draft: Draft, node: Node) -> None:
     """Only an output may become real numbers again; that is dealt with before."""
+    if node.file.tensors[node.input(0)].filled:
+        node.refuse("restores weights of another type; convert the network without optimisations")
     node.refuse("makes real numbers inside the network; only its output may be dequantised")
 
 

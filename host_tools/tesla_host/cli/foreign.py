@@ -18,7 +18,7 @@ DpOption = Annotated[
 
 def import_(
     network: Annotated[
-        Path, typer.Argument(help="int8 .tflite; or .pt2, .keras, SavedModel with --data")
+        Path, typer.Argument(help=".tflite; of float32, .pt2, .keras, SavedModel with --data")
     ],
     out: Annotated[Path, typer.Option(help="where the integer model goes")],
     name: Annotated[
