@@ -80,12 +80,13 @@ class Node:
         options = self.operator.options
         return default if options is None else options.integer(number, kind, default)
 
-    def constant(self, position: int, dtype: str, what: str) -> Constant:
-        """The values of an input that must be a constant."""
+    def constant(self, position: int, dtypes: str, what: str) -> Constant:
+        """The values of an input that must be a constant of one of some types, as `int32 int64`."""
         tensor = self.file.tensors[self.input(position)]
-        if tensor.dtype != dtype:
-            hint = "; convert the network without optimisations" if dtype == "float32" else ""
-            self.refuse(f"the {what} are {tensor.dtype}; only {dtype} is supported{hint}")
+        if tensor.dtype not in dtypes.split():
+            hint = "; convert the network without optimisations" if dtypes == "float32" else ""
+            known = dtypes.replace(" ", " or ")
+            self.refuse(f"the {what} are {tensor.dtype}; only {known} is supported{hint}")
         if tensor.constant is None:
             self.refuse(f"the {what} are computed, not constant")
         return tensor.constant

@@ -19,7 +19,7 @@ from tesla_embed.ir.types import Tensor
 from tesla_embed.ir.verify import IDENTIFIER, verify
 from tesla_embed.tflite.draft import Draft, Node, file_shape
 from tesla_embed.tflite.operators import CONVERTERS
-from tesla_embed.tflite.schema import File, FileOperator, read
+from tesla_embed.tflite.schema import File, FileOperator, FileTensor, read
 
 MAX_FILE_BYTES = 2**26
 MAX_WEIGHT_BYTES = 2**26
@@ -132,19 +132,34 @@ def _ends(file: File) -> tuple[int, int]:
 def _without_quantize(file: File, source: int) -> tuple[int, tuple[FileOperator, ...]]:
     """The tensor that holds the int8 input, and the operators after it.
 
-    Converters put a QUANTIZE before a network that takes real numbers; ours takes int8.
+    Converters put a QUANTIZE before a network that takes real numbers, or bytes; ours takes int8.
     """
     readers = [operator for operator in file.operators if source in operator.inputs]
     if file.tensors[source].dtype == "int8" or not readers:
         return source, file.operators
     first = readers[0]
-    if first.kind != "QUANTIZE" or len(readers) != 1 or file.tensors[source].dtype != "float32":
+    known = file.tensors[source].dtype in ("float32", "uint8")
+    if first.kind != "QUANTIZE" or len(readers) != 1 or not known:
         return source, file.operators
     rest = tuple(operator for operator in file.operators if operator is not first)
     node = Node(file, first)
     same = file_shape(file.tensors[node.output]) == file_shape(file.tensors[source])
     node.require(same, "changes the shape, which it cannot; the file is damaged")
+    if file.tensors[source].dtype == "uint8":
+        _check_bytes(node, file.tensors[source], file.tensors[node.output])
     return node.output, rest
+
+
+def _check_bytes(node: Node, unsigned: FileTensor, signed: FileTensor) -> None:
+    """Refuse a QUANTIZE between uint8 and int8 that does more than subtract or add 128."""
+    ends = [
+        (tensor.scale.tolist(), tensor.zero_point.tolist() or [0])
+        for tensor in (unsigned, signed)
+        if len(tensor.scale) == 1 and len(tensor.zero_point) <= 1
+    ]
+    shifted = len(ends) == 2 and ends[0][0] == ends[1][0] and ends[0][1][0] == ends[1][1][0] + 128
+    text = "changes the quantisation of bytes; only uint8 that are int8 + 128 are supported"
+    node.require(shifted and signed.dtype == "int8", text)
 
 
 def _without_dequantize(
@@ -152,9 +167,14 @@ def _without_dequantize(
 ) -> tuple[int, tuple[FileOperator, ...]]:
     """The tensor that holds the int8 output, and the operators before it."""
     for operator in operators:
-        if operator.kind == "DEQUANTIZE" and operator.outputs == (target,):
+        if operator.outputs != (target,):
+            continue
+        node, unsigned = Node(file, operator), file.tensors[target].dtype == "uint8"
+        if operator.kind == "DEQUANTIZE" or (operator.kind == "QUANTIZE" and unsigned):
+            if unsigned:
+                _check_bytes(node, file.tensors[target], file.tensors[node.input(0)])
             rest = tuple(other for other in operators if other is not operator)
-            return Node(file, operator).input(0), rest
+            return node.input(0), rest
     return target, operators
 
 

@@ -161,6 +161,9 @@ def test_run_takes_int8_and_real_numbers(tmp_path: Path) -> None:
         np.save(x, values)
         assert call("run", path, "--input", x, "--output", y, "--dp", region.dp) == 0
         np.testing.assert_array_equal(np.load(y), expected)
+    np.save(x, (quantize_input(entry, real).astype(np.int16) + 128).astype(np.uint8))
+    assert call("run", path, "--input", x, "--output", y, "--dp", region.dp) == 0
+    np.testing.assert_array_equal(np.load(y), expected)
     q = quantization(exit_)
     assert call("run", path, "--input", x, "--output", y, "--dp", region.dp, "--dequantize") == 0
     found = np.load(y)

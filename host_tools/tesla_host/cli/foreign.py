@@ -103,7 +103,8 @@ def inspect(
 def run(
     model: ModelArgument,
     input_: Annotated[
-        Path, typer.Option("--input", help=".npy of a batch [N, ...], int8 or real numbers")
+        Path,
+        typer.Option("--input", help=".npy of a batch [N, ...], int8, uint8 or floats"),
     ],
     output: Annotated[Path, typer.Option(help=".npy for the outputs")],
     dp: DpOption = None,
