@@ -97,7 +97,8 @@ class Draft:
     """Tensors, operations and tables so far; `homes` maps tensors of the file to tensors here.
 
     `layers` says for each operation which tensor of the file its output is, -1 for one that the
-    file has not; `taken` counts the names that begin alike. `floats` says that the network is one
+    file has not; `taken` counts the names that begin alike; `nodes` tells by an operation's name
+    which operator of the file it comes from. `floats` says that the network is one
     of real numbers, which shall be quantised. `weight_bytes`, `rows` (of fully
     connected layers) and `channels` (that operations read and make) tell what verifying will cost.
     """
@@ -110,6 +111,7 @@ class Draft:
     layers: list[int] = field(default_factory=list)
     homes: dict[int, int] = field(default_factory=dict)
     taken: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
     floats: bool = False
     weight_bytes: int = 0
     rows: int = 0
@@ -136,7 +138,9 @@ class Draft:
 
     def ends(self, node: Node, *inputs: int) -> Ends:
         """Name, inputs and output of the next operation."""
-        return Ends(name=self._identifier(node.name), inputs=inputs, output=len(self.types))
+        name = self._identifier(node.name)
+        self.nodes[name] = node
+        return Ends(name=name, inputs=inputs, output=len(self.types))
 
     def type(self, node: Node, shape: Shape) -> TensorType:
         """The type of a node's output, computed to be of `shape`. Refuses a file that differs."""

@@ -80,7 +80,7 @@ def import_tflite(content: bytes, name: str, *, floats: bool = False) -> Importe
     if result not in draft.homes:
         raise GraphError("no operator makes the output; the file is damaged")
     return Imported(
-        model=verify(_model(draft, name, draft.homes[result])),
+        model=_verified(_model(draft, name, draft.homes[result]), draft),
         entry=entry,
         layers=tuple(draft.layers),
     )
@@ -186,6 +186,28 @@ def _needed(operators: tuple[FileOperator, ...], result: int) -> list[FileOperat
             wanted.update(operator.inputs)
             kept.append(operator)
     return kept[::-1]
+
+
+def _verified(model: Model, draft: Draft) -> Model:
+    """The model, verified; a rule that is broken is told of the operator in the file."""
+    try:
+        return verify(model)
+    except GraphError as error:
+        where = error.where.rpartition(", ")[2]
+        reason = str(error).removeprefix(f"{error.where}: ")
+        if where in draft.nodes:
+            hint = _SIZES if error.where == where else _SCALES  # rules on numbers name the region
+            draft.nodes[where].refuse(reason if "; " in reason else f"{reason}; {hint}")
+        if where == draft.names[0]:
+            raise UnsupportedOp(f"the input {where}: {reason}; {_SIZES}") from error
+        if where == "the graph":
+            raise UnsupportedOp(f"the network {reason}; {_WHOLE}") from error
+        raise
+
+
+_SCALES = "convert the network again, calibrated on data like those that it will get"
+_SIZES = "the C kernels take no more; change the network there"
+_WHOLE = "import one that computes something and has at most 4096 operators"
 
 
 def _model(draft: Draft, name: str, output: int) -> Model:
