@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tesla_codegen.lower import RESERVED
 from tesla_embed.data import DataSet, load_data
 from tesla_embed.errors import ConfigError, TeslaEmbedError, ToolchainError
 from tesla_embed.ir.graph import Model
+from tesla_embed.ir.verify import IDENTIFIER
 from tesla_embed.tflite.importer import import_file, import_tflite, model_name, provenance
 from tesla_embed.tflite.keras import convert, is_keras
 
@@ -37,12 +39,11 @@ def import_network(path: Path, options: ImportOptions) -> Model:
     quantised on examples.
     Raises `ConfigError` without data where they are needed, and what reading and converting raise.
     """
-    exported = path.suffix.lower() == EXPORTED
+    exported, name = path.suffix.lower() == EXPORTED, _name(path, options.name)
     if not exported and not is_keras(path):
         if options.data is None:
-            return import_file(path, options.name).model
-        return _quantized(path, options)
-    name = options.name or model_name(path.name)
+            return import_file(path, name).model
+        return _quantized(path, name, options)
     if exported:
         return _exported(path, name, options)
     examples = _data(path, options).train.floats(slice(0, options.samples))
@@ -74,9 +75,26 @@ def _exported(path: Path, name: str, options: ImportOptions) -> Model:
         raise type(error)(f"{path}: {error}") from error
 
 
-def _quantized(path: Path, options: ImportOptions) -> Model:
+def _name(path: Path, chosen: str | None) -> str:
+    """The name that was chosen, or one that is like the file's. Raises `ConfigError`."""
+    if chosen is None:
+        derived = model_name(path.name)
+        return f"{derived}_net" if derived in RESERVED else derived
+    if IDENTIFIER.fullmatch(chosen) is None:
+        raise ConfigError(
+            f"--name {chosen!r} is no C identifier; give a letter and then up to 62 letters, "
+            "digits or underscores"
+        )
+    if chosen.lower() in RESERVED:
+        raise ConfigError(
+            f"--name {chosen} is a name that the C library uses; give another, as {chosen}_net"
+        )
+    return chosen
+
+
+def _quantized(path: Path, name: str, options: ImportOptions) -> Model:
     """A `.tflite` of float32, in integers."""
-    plain = import_file(path, options.name, floats=True).model
+    plain = import_file(path, name, floats=True).model
     try:
         from tesla_embed.quant import QuantizeOptions, quantize_floats
     except ImportError as error:

@@ -197,8 +197,8 @@ class Draft:
         # Converters join the names of what they fused; the last scope is the layer's own name.
         scopes = text.split(";")[0].split(":")[0].strip("/").split("/")
         plain = re.sub(r"[^A-Za-z0-9]+", "_", scopes[-2:][0]).strip("_")[:_LONGEST].lower()
-        if not plain or not plain[0].isalpha():
-            plain = f"t{plain}"
+        if not plain or not plain[0].isalpha() or plain.startswith("tesla_"):
+            plain = f"t{plain}"  # the C library itself is called tesla_ and the model's name
         name = plain
         while name in self.taken:
             self.taken[plain] += 1

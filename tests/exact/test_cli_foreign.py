@@ -122,9 +122,43 @@ def test_unsupported_files_write_nothing(tmp_path: Path, capsys: Capture) -> Non
     original.write_bytes(b"no flatbuffer at all")
     fails(capsys, 2, "does not bear TFL3", "import", original, "--out", out)
     fails(capsys, 2, "check the path", "import", tmp_path / "none.tflite", "--out", out)
-    original.write_bytes(speech_like())
-    fails(capsys, 2, "no C identifier", "import", original, "--out", out, "--name", "1st")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("name", "says"), [
+    ("1st", "--name '1st' is no C identifier; give a letter"),
+    ("", "--name '' is no C identifier"),
+    ("n" * 64, "is no C identifier; give a letter and then up to 62"),
+    ("a\n", "is no C identifier"),
+    ("mean", "--name mean is a name that the C library uses; give another, as mean_net"),
+    ("Layers", "--name Layers is a name that the C library uses"),
+])  # fmt: skip
+def test_names_that_no_c_can_have(
+    name: str, says: str, original: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "m.safetensors"
+    fails(capsys, 2, says, "import", original, "--out", out, "--name", name)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("mean", "mean_net"), ("Layers.v2", "layers_net"), ("12", "model_12")]
+)
+def test_every_file_name_makes_a_model_that_can_be_generated(
+    file: str, name: str, tmp_path: Path
+) -> None:
+    """A file called mean.tflite made a model that inspect and generate refused."""
+    network, out = tmp_path / f"{file}.tflite", tmp_path / "m.safetensors"
+    foreign = Foreign(np.random.default_rng(0))
+    foreign.begin((4,))
+    foreign.dense(3)
+    for tensor in foreign.builder.tensors:
+        tensor.name = f"tesla_{name}"  # as the library is called
+    network.write_bytes(foreign.finish())
+    assert call("import", network, "--out", out) == 0
+    assert load_model(out).name == name
+    assert call("inspect", out) == 0
+    assert call("generate", out, "--out", tmp_path / "c") == 0
 
 
 @pytest.mark.parametrize("make", [quantized_model, narrow_model])
