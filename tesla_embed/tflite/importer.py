@@ -58,11 +58,36 @@ def import_file(path: Path, name: str | None = None, *, floats: bool = False) ->
         content = path.read_bytes()
     except OSError as error:
         raise GraphError(f"cannot read {path}: {error.strerror}; check the path") from error
+    _check_format(path, content)
     try:
         found = import_tflite(content, name or model_name(path.name), floats=floats)
     except (GraphError, UnsupportedOp) as error:
         raise type(error)(f"{path}: {error}") from error
     return replace(found, model=replace(found.model, provenance=provenance(path)))
+
+
+def _check_format(path: Path, content: bytes) -> None:
+    """Refuse a file that begins as one of another kind, and say where that kind goes."""
+    for begins, start, what in _FORMATS:
+        if content[start : start + len(begins)] == begins:
+            raise UnsupportedOp(f"{path}: is no .tflite but {what}")
+
+
+_FORMATS = (
+    (
+        b'{"',
+        8,
+        "a .safetensors: a trained network goes to `tesla-embed quantize`, and an integer model is "
+        "ready for `inspect`, `run` and `generate`",
+    ),
+    (b"\x89HDF", 0, "HDF5: load it in Keras, where you trust it, and save it as .keras"),
+    (
+        b"PK\x03\x04",
+        0,
+        "a ZIP archive: import what Keras saved as .keras, what torch.export saved as .pt2",
+    ),
+)
+"""How files begin that are taken for a `.tflite`: the bytes, where they are, and what to do."""
 
 
 def import_tflite(content: bytes, name: str, *, floats: bool = False) -> Imported:

@@ -125,6 +125,28 @@ def test_unsupported_files_write_nothing(tmp_path: Path, capsys: Capture) -> Non
     assert not out.exists()
 
 
+def test_files_of_other_kinds_are_told_apart(tmp_path: Path, capsys: Capture) -> None:
+    model, network = tmp_path / "model.safetensors", tmp_path / "net.tflite"
+    verb = ("import", network, "--out", tmp_path / "out.safetensors")
+    save_model(model, quantized_model(2))
+    fails(capsys, 2, "goes to `tesla-embed quantize`", "import", model, *verb[2:])
+    network.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
+    fails(capsys, 2, "save it as .keras", *verb)
+    network.write_bytes(b"PK\x03\x04" + bytes(40))
+    fails(capsys, 2, "what torch.export saved as .pt2", *verb)
+    network.write_bytes(b"\x08\x07onnx" + bytes(40))
+    fails(capsys, 2, "does not bear TFL3 at byte 4, so it is no .tflite; check", *verb)
+
+
+@pytest.mark.parametrize("verb", ["inspect", "run", "export", "generate", "verify"])
+def test_help_tells_where_models_come_from(verb: str, capsys: Capture) -> None:
+    assert call(verb, "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "integer model that quantize or import wrote" in shown
+    if verb in ("inspect", "run", "export"):
+        assert "DP percentage of a region; default: the largest" in shown
+
+
 @pytest.mark.parametrize(("name", "says"), [
     ("1st", "--name '1st' is no C identifier; give a letter"),
     ("", "--name '' is no C identifier"),

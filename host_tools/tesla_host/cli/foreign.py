@@ -12,7 +12,7 @@ from tesla_host.cli.options import ModelArgument
 
 OutOption = Annotated[Path, typer.Option(help="where the file goes")]
 DpOption = Annotated[
-    int | None, typer.Option("--dp", help="DP percentage; default: the largest region")
+    int | None, typer.Option("--dp", help="DP percentage of a region; default: the largest")
 ]
 
 

@@ -14,7 +14,7 @@ from tesla_embed.errors import ConfigError
 DataOption = Annotated[
     str, typer.Option("--data", metavar="SPEC", help="data set: digits, idx:DIR or npz:DIR")
 ]
-ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize wrote")]
+ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize or import wrote")]
 ALL_REGIONS = "10,20,...,100"
 
 _DP_FORMS = "write 10,25,100 or 10,20,...,100 or 10-100/10"
