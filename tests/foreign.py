@@ -283,9 +283,40 @@ class Foreign:
 
 def random_file(seed: int, unit: bool = True) -> bytes:
     """A convolutional network; `unit` lets it end in a softmax or logistic."""
+    foreign = random_network(seed, unit)
+    return foreign.finish(real=foreign.chance(0.4))
+
+
+def random_floats(seed: int) -> bytes:
+    """A convolutional network of float32."""
+    return floats_of(random_network(seed, real=False))
+
+
+def floats_of(foreign: Foreign) -> bytes:
+    """The same network in float32; what rescales becomes a ReLU."""
+    schema, builder = foreign.schema, foreign.builder
+    for tensor in builder.tensors:
+        q, constant = tensor.quantization, builder.buffers[tensor.buffer].data
+        if constant is not None and q is None:
+            continue  # a shape and the like
+        if constant is not None:
+            kind = np.int8 if tensor.type == schema.TensorType.INT8 else np.int32
+            integers = np.frombuffer(constant.tobytes(), kind).reshape(tensor.shape)
+            along = [1] * len(tensor.shape)
+            along[q.quantizedDimension] = len(q.scale)
+            values = (integers * np.array(q.scale).reshape(along)).astype("<f4")
+            builder.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
+        tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+    plain = {schema.BuiltinOperator.QUANTIZE: schema.BuiltinOperator.RELU}
+    builder.codes = [(plain.get(kind, kind), version) for kind, version in builder.codes]
+    return foreign.finish()
+
+
+def random_network(seed: int, unit: bool = True, real: bool = True) -> Foreign:
+    """A file in the making; `real` lets it begin with real numbers."""
     foreign = Foreign(np.random.default_rng([seed, 7]))
     shape = tuple(foreign.below(n) for n in (9, 9, 4))
-    foreign.begin(shape, real=foreign.chance(0.4))
+    foreign.begin(shape, real=foreign.chance(0.4) and real)
     if foreign.chance(0.2):
         foreign.reshape((shape[1], shape[2], shape[0]))
     steps = ["conv", "depthwise", "pool", "residual", "rescale", "concat", "pad", "conv"]
@@ -301,7 +332,7 @@ def random_file(seed: int, unit: bool = True) -> bytes:
             foreign.dense()
     if unit and foreign.chance(0.5):
         foreign.unit()
-    return foreign.finish(real=foreign.chance(0.4))
+    return foreign
 
 
 def autoencoder(seed: int) -> bytes:

@@ -64,9 +64,11 @@ def judge_original(content: bytes, imported: Imported, inputs: Int8) -> dict[int
 
 
 def _as_fed(model: Model, inputs: Int8, dtype: type) -> npt.NDArray[np.generic]:
-    """Inputs as the original takes them: int8, or the real numbers that they stand for."""
+    """Inputs as the original takes them: int8, uint8, or the real numbers that they stand for."""
     if np.dtype(dtype) == np.int8:
         return inputs
+    if np.dtype(dtype) == np.uint8:
+        return (inputs.astype(np.int16) + 128).astype(np.uint8)
     q = quantization(model.regions[0].types[model.graph.input])
     real: npt.NDArray[np.float32] = (inputs.astype(np.float32) - q.zero_point) * np.float32(q.scale)
     return real

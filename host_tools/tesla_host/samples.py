@@ -1,8 +1,9 @@
 """Inputs and outputs of `run` as `.npy` files.
 
-In: a file with a batch `[N, ...]`, int8 as the model takes it, or real numbers. Out: int8 inputs,
-and a file with the outputs, written in one step. Refuses, with `ConfigError`, pickles, other types,
-other shapes, and files that claim more than they hold.
+In: a file with a batch `[N, ...]`, int8 as the model takes it, uint8 that are 128 more, as networks
+of bytes take them, or real numbers. Out: int8 inputs, and a file with the outputs, written in one
+step. Refuses, with `ConfigError`, pickles, other types, other shapes, and files that claim more
+than they hold.
 """
 
 import math
@@ -37,10 +38,13 @@ def read_inputs(path: Path, model: Model) -> Int8:
         raise ConfigError(f"{path}: has shape {values.shape}; {model.name} takes {wanted}")
     if values.dtype == np.int8:
         return np.array(values, np.int8).reshape(len(values), *type_.shape)
+    if values.dtype == np.uint8:
+        shifted = np.array(values, np.int16) - 128
+        return shifted.astype(np.int8).reshape(len(values), *type_.shape)
     if not np.issubdtype(values.dtype, np.floating) or values.dtype.itemsize > 8:
         raise ConfigError(
-            f"{path}: holds {values.dtype}; give int8 as the model takes it, or real numbers in "
-            "float32"
+            f"{path}: holds {values.dtype}; give int8 as the model takes it, uint8 that are 128 "
+            "more, or real numbers in float32"
         )
     with np.errstate(over="ignore"):  # what float32 cannot hold saturates anyway
         real = np.array(values).astype(np.float32)

@@ -48,7 +48,7 @@ def requantization(
         try:
             scaled = transition_factors(factors, *reach, levels)
         except GraphError as error:
-            raise GraphError(f"{op.name}: {error}") from error
+            raise GraphError(f"{op.name}: {error}", op.name) from error
     else:
         scaled = quantize_multiplier(factors)
     return Requantization(

@@ -6,4 +6,4 @@ from tesla_embed.errors import GraphError
 def require(holds: bool, where: str, what: str) -> None:
     """Raise `GraphError` unless the rule `holds`."""
     if not holds:
-        raise GraphError(f"{where}: {what}")
+        raise GraphError(f"{where}: {what}", where)

@@ -80,9 +80,11 @@ def load_model(path: Path) -> Model:
         for answers in model.provenance.float_answers:
             answers.accuracy(1)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise GraphError(f"{path}: the model's description is damaged ({error})") from error
+        raise GraphError(
+            f"{path}: the model's description is damaged ({error}); quantise or import it again"
+        ) from error
     except GraphError as error:
-        raise GraphError(f"{path}: {error}") from error
+        raise GraphError(f"{path}: {error}; quantise or import the network again") from error
     if digest(model) != header.digest:
         raise GraphError(f"{path}: is not what was written, by its own checksum; make it again")
     return model

@@ -84,7 +84,7 @@ def _activation(where: str, op: Op, region: Region) -> None:
         try:
             activation_range(op.activation, quantized)
         except GraphError as error:
-            raise GraphError(f"{where}: {error}") from error
+            raise GraphError(f"{where}: {error}", where) from error
 
 
 def _reshaping(where: str, op: Reshape, graph: Graph, region: Region) -> None:

@@ -1,6 +1,7 @@
-"""From somebody's PyTorch module and data to an integer model of one operating region.
+"""From somebody's network of floats and data to an integer model of one operating region.
 
-In: a module or an exported program, and examples that calibrate. Out: the integer `Model`, 100 %.
+In: a PyTorch module, an exported program, or the float model that an importer made, and examples
+that calibrate. Out: the integer `Model`, 100 %.
 Refuses, with `UnsupportedOp`, operations that have no counterpart, and with `ConfigError` options
 that need labels or several regions: for those, make the module scalable and train it.
 """
@@ -62,12 +63,24 @@ def quantize_program(
     for images. `source` names where the program comes from.
     Raises `UnsupportedOp`, `ConfigError` where the inputs do not fit, `QuantizationError`.
     """
-    if options.qat is not None or options.reduction.bits == "mixed":
-        raise ConfigError(
-            "an imported module can be int8 or int4; for training and mixed weights, make it "
-            "scalable (make_scalable) and quantise the network"
-        )
+    _check_options(options)
     plain = float_model(program, name, channels_last=channels_last, source=source)
+    return quantize_floats(plain, inputs, options, input_range=input_range)
+
+
+def quantize_floats(
+    plain: Model,
+    inputs: Float32,
+    options: QuantizeOptions = QuantizeOptions(),  # noqa: B008 - immutable
+    *,
+    input_range: tuple[float, float] | None = None,
+) -> Model:
+    """The integers of a float model, calibrated on `inputs` `[N, *input shape]`.
+
+    `input_range` is that of `quantize_program`. Raises `ConfigError` where the inputs do not fit,
+    and `QuantizationError`.
+    """
+    _check_options(options)
     shape = plain.graph.tensors[plain.graph.input].type.shape
     whole = inputs[: options.samples]
     if not len(whole) or whole.ndim < 2 or whole[0].size != int(np.prod(shape)):
@@ -90,3 +103,11 @@ def quantize_program(
         bias_correction=options.bias_correction,
     )
     return refine(plain, model, examples, choice)
+
+
+def _check_options(options: QuantizeOptions) -> None:
+    if options.qat is not None or options.reduction.bits == "mixed":
+        raise ConfigError(
+            "an imported module can be int8 or int4; for training and mixed weights, make it "
+            "scalable (make_scalable) and quantise the network"
+        )

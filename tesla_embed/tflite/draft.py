@@ -4,6 +4,7 @@ In: the tensors and operators of a file. Out: tensors, operations and tables of 
 representation. Refuses, with errors that name the operator, what has no counterpart there.
 """
 
+import dataclasses
 import re
 from dataclasses import dataclass, field
 from typing import Never, TypedDict
@@ -13,7 +14,7 @@ import numpy as np
 from tesla_embed.errors import GraphError, UnsupportedOp
 from tesla_embed.ir.graph import Table
 from tesla_embed.ir.ops import FullyConnected, Op, Reshape, Weighted
-from tesla_embed.ir.types import Quantization, TensorType
+from tesla_embed.ir.types import DType, Quantization, TensorType
 from tesla_embed.tflite.schema import NO_TENSOR, Constant, File, FileOperator, FileTensor
 
 Shape = tuple[int, ...]
@@ -79,11 +80,13 @@ class Node:
         options = self.operator.options
         return default if options is None else options.integer(number, kind, default)
 
-    def constant(self, position: int, dtype: str, what: str) -> Constant:
-        """The values of an input that must be a constant."""
+    def constant(self, position: int, dtypes: str, what: str) -> Constant:
+        """The values of an input that must be a constant of one of some types, as `int32 int64`."""
         tensor = self.file.tensors[self.input(position)]
-        if tensor.dtype != dtype:
-            self.refuse(f"the {what} are {tensor.dtype}; only {dtype} is supported")
+        if tensor.dtype not in dtypes.split():
+            hint = "; convert the network without optimisations" if dtypes == "float32" else ""
+            known = dtypes.replace(" ", " or ")
+            self.refuse(f"the {what} are {tensor.dtype}; only {known} is supported{hint}")
         if tensor.constant is None:
             self.refuse(f"the {what} are computed, not constant")
         return tensor.constant
@@ -94,7 +97,9 @@ class Draft:
     """Tensors, operations and tables so far; `homes` maps tensors of the file to tensors here.
 
     `layers` says for each operation which tensor of the file its output is, -1 for one that the
-    file has not; `taken` counts the names that begin alike. `weight_bytes`, `rows` (of fully
+    file has not; `taken` counts the names that begin alike; `nodes` tells by an operation's name
+    which operator of the file it comes from. `floats` says that the network is one
+    of real numbers, which shall be quantised. `weight_bytes`, `rows` (of fully
     connected layers) and `channels` (that operations read and make) tell what verifying will cost.
     """
 
@@ -106,6 +111,8 @@ class Draft:
     layers: list[int] = field(default_factory=list)
     homes: dict[int, int] = field(default_factory=dict)
     taken: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    floats: bool = False
     weight_bytes: int = 0
     rows: int = 0
     channels: int = 0
@@ -116,7 +123,7 @@ class Draft:
         if tensor.filled:
             raise UnsupportedOp(f"the input {tensor.name!r} is a constant; there is nothing to run")
         self.names.append(self._identifier(tensor.name))
-        self.types.append(activation_type(tensor, file_shape(tensor)))
+        self.types.append(self._activation(tensor, file_shape(tensor)))
         self.homes[number] = 0
 
     def source(self, node: Node, position: int = 0) -> int:
@@ -131,7 +138,9 @@ class Draft:
 
     def ends(self, node: Node, *inputs: int) -> Ends:
         """Name, inputs and output of the next operation."""
-        return Ends(name=self._identifier(node.name), inputs=inputs, output=len(self.types))
+        name = self._identifier(node.name)
+        self.nodes[name] = node
+        return Ends(name=name, inputs=inputs, output=len(self.types))
 
     def type(self, node: Node, shape: Shape) -> TensorType:
         """The type of a node's output, computed to be of `shape`. Refuses a file that differs."""
@@ -143,9 +152,12 @@ class Draft:
         text = f"makes shape {shape}, and the file says {said}; it is damaged"
         node.require(said == shape, text)
         try:
-            return activation_type(tensor, shape)
+            return self._activation(tensor, shape)
         except UnsupportedOp as error:
             node.refuse(str(error))
+
+    def _activation(self, tensor: FileTensor, shape: Shape) -> TensorType:
+        return (float_type if self.floats else activation_type)(tensor, shape)
 
     def add(self, op: Op, type_: TensorType, table: Table | None = None) -> int:
         """Append an operation that makes a tensor of `type_`; the index of that tensor."""
@@ -164,7 +176,7 @@ class Draft:
         source = self.types[index]
         if source.shape == shape:
             return index
-        type_ = TensorType(shape=shape, channels=shape[-1], quantization=source.quantization)
+        type_ = dataclasses.replace(source, shape=shape, channels=shape[-1])
         return self.add(Reshape(**self.ends(node, index)), type_)
 
     def finish(self, node: Node, index: int) -> None:
@@ -185,8 +197,8 @@ class Draft:
         # Converters join the names of what they fused; the last scope is the layer's own name.
         scopes = text.split(";")[0].split(":")[0].strip("/").split("/")
         plain = re.sub(r"[^A-Za-z0-9]+", "_", scopes[-2:][0]).strip("_")[:_LONGEST].lower()
-        if not plain or not plain[0].isalpha():
-            plain = f"t{plain}"
+        if not plain or not plain[0].isalpha() or plain.startswith("tesla_"):
+            plain = f"t{plain}"  # the C library itself is called tesla_ and the model's name
         name = plain
         while name in self.taken:
             self.taken[plain] += 1
@@ -212,12 +224,24 @@ def file_shape(tensor: FileTensor) -> Shape:
     return shape
 
 
+def float_type(tensor: FileTensor, shape: Shape) -> TensorType:
+    """The type of a float32 activation. Raises `UnsupportedOp` for any other."""
+    if tensor.dtype != "float32":
+        hint = "the file is quantised already: import it without data (--data)"
+        if tensor.dtype in ("float16", "float64", "bfloat16"):
+            hint = "convert the network to float32"
+        raise UnsupportedOp(
+            f"{tensor.name!r} is {tensor.dtype}; only networks of float32 can be quantised: {hint}"
+        )
+    return TensorType(shape=shape, channels=shape[-1], dtype=DType.FLOAT32)
+
+
 def activation_type(tensor: FileTensor, shape: Shape) -> TensorType:
     """The type of an int8 activation. Raises `UnsupportedOp` for any other."""
     if tensor.dtype != "int8":
         raise UnsupportedOp(
             f"{tensor.name!r} is {tensor.dtype}; only int8 is supported: convert the network with "
-            "full integer quantisation"
+            "full integer quantisation, or import one of float32 with data to calibrate on (--data)"
         )
     if len(tensor.scale) != 1 or len(tensor.zero_point) > 1:
         raise UnsupportedOp(

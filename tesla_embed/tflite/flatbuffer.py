@@ -108,7 +108,10 @@ class Table:
 def root(data: bytes, identifier: bytes) -> Table:
     """The root table of a file that bears `identifier`. Raises `GraphError`."""
     if data[4:8] != identifier:
-        raise GraphError(f"the file does not bear {identifier.decode()}; it is of another kind")
+        raise GraphError(
+            f"the file does not bear {identifier.decode()} at byte 4, so it is no .tflite; check "
+            "the path, or convert the network with TensorFlow Lite first"
+        )
     return _table(data, _follow(data, 0))
 
 

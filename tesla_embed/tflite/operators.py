@@ -55,13 +55,15 @@ def add(draft: Draft, node: Node) -> None:
 
 
 def mean(draft: Draft, node: Node) -> None:
-    """Over the two dimensions of an image."""
+    """Over the two dimensions of an image, or one where the other has a single pixel."""
     source = image(draft, node)
     axes = numbers(node, 1, "axes")
+    over, (height, width, channels) = {axis % 4 for axis in axes}, draft.types[source].shape
+    left = [size for axis, size in ((1, height), (2, width)) if axis not in over]
     text = f"averages over axes {sorted(axes)}; only height and width, 1 and 2, are supported"
-    node.require(sorted(axis % 4 for axis in axes) == [1, 2], text)
-    channels = draft.types[source].channels
-    shape = (1, 1, channels) if node.option(0, "B") else (channels,)
+    known = over <= {1, 2} and set(left) <= {1} and len(over) == len(axes)
+    node.require(known and all(-4 <= axis < 4 for axis in axes), text)
+    shape = (1, 1, channels) if node.option(0, "B") else (*left, channels)
     target = dataclasses.replace(draft.type(node, shape), shape=(1, 1, channels))
     made = draft.add(Mean(**draft.ends(node, source)), target)
     draft.finish(node, draft.reshaped(node, made, shape))
@@ -98,7 +100,7 @@ def concatenation(draft: Draft, node: Node) -> None:
 def pad(draft: Draft, node: Node) -> None:
     """Zeros around an image."""
     source = image(draft, node)
-    amounts = numbers(node, 1, "paddings")
+    amounts = numbers(node, 1, "paddings", "int32 int64")
     node.require(len(amounts) == 8, f"has {len(amounts)} paddings; 8 are supported")
     _, _, top, bottom, left, right, *channels = amounts
     inside = amounts[:2] == channels == [0, 0] and min(amounts) >= 0
@@ -142,13 +144,15 @@ def unit(draft: Draft, node: Node) -> None:
     node.require(beta == 1.0 or not softmax, f"has beta {beta}; only 1 is supported")
     target = draft.type(node, draft.types[source].shape)
     text = "its output must have scale 1/256 and zero point -128"
-    node.require(target.quantization == UNIT, text)
+    node.require(draft.floats or target.quantization == UNIT, text)
     kind = Softmax if softmax else Logistic
     draft.finish(node, draft.add(kind(**draft.ends(node, source)), target))
 
 
 def dequantize(_draft: Draft, node: Node) -> None:
     """Only an output may become real numbers again; that is dealt with before."""
+    if node.file.tensors[node.input(0)].filled:
+        node.refuse("restores weights of another type; convert the network without optimisations")
     node.refuse("makes real numbers inside the network; only its output may be dequantised")
 
 

@@ -88,8 +88,8 @@ def same_quantization(node: Node, source: TensorType, target: TensorType) -> Non
     node.require(same, "changes the quantisation, which this operation cannot")
 
 
-def numbers(node: Node, position: int, what: str) -> list[int]:
-    """A short constant vector of int32."""
-    values = node.constant(position, "int32", what).reshape(-1)
+def numbers(node: Node, position: int, what: str, dtypes: str = "int32") -> list[int]:
+    """A short constant vector of integers."""
+    values = node.constant(position, dtypes, what).reshape(-1)
     node.require(1 <= values.size <= 16, f"has {values.size} {what}")
     return [int(value) for value in values]

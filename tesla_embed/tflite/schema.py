@@ -22,7 +22,7 @@ TYPES = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool",
     7: "int16", 8: "complex64", 9: "int8", 10: "float64", 17: "int4", 18: "bfloat16",
 }  # fmt: skip
-_CONSTANTS = {"int8": "<i1", "int32": "<i4", "int64": "<i8"}
+_CONSTANTS = {"int8": "<i1", "int32": "<i4", "int64": "<i8", "float32": "<f4"}
 """Types of constants that are looked into."""
 _MOST_DIMENSIONS = 8
 """Of a constant; no operator that is supported takes more than 4."""

@@ -13,6 +13,7 @@ from tesla_embed.ir.graph import Table
 from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.types import Weights
+from tesla_embed.ir.verify import MAX_DIMENSION
 from tesla_embed.tflite.draft import Draft, Node
 from tesla_embed.tflite.options import fused_activation, image, window
 from tesla_embed.tflite.schema import FileTensor
@@ -24,7 +25,7 @@ BIAS_TOLERANCE = 1e-4
 def fully_connected(draft: Draft, node: Node) -> None:
     """The input is flattened; only one row of it may be there."""
     source = draft.source(node)
-    data = _weights(node)
+    data = _weights(draft, node)
     node.require(data.ndim == 2, f"its weights have {data.ndim} dimensions, not 2")
     node.require(
         node.option(1, "b") == 0, "its weights are shuffled; only the plain order is known"
@@ -51,7 +52,7 @@ def fully_connected(draft: Draft, node: Node) -> None:
 
 def conv2d(draft: Draft, node: Node) -> None:
     """Weights `[out, height, width, in]`."""
-    source, data = image(draft, node), _weights(node)
+    source, data = image(draft, node), _weights(draft, node)
     node.require(data.ndim == 4, f"its weights have {data.ndim} dimensions, not 4")
     channels = draft.types[source].channels
     text = f"its filters read {data.shape[-1]} of {channels} channels; groups are not supported"
@@ -70,7 +71,7 @@ def conv2d(draft: Draft, node: Node) -> None:
 
 def depthwise_conv2d(draft: Draft, node: Node) -> None:
     """Weights `[1, height, width, out]`."""
-    source, data = image(draft, node), _weights(node)
+    source, data = image(draft, node), _weights(draft, node)
     node.require(data.ndim == 4 and len(data) == 1, f"its weights have shape {data.shape}")
     out, channels = data.shape[-1], draft.types[source].channels
     multiplier = node.option(3, "i")
@@ -88,16 +89,21 @@ def depthwise_conv2d(draft: Draft, node: Node) -> None:
     draft.finish(node, draft.add(op, draft.type(node, shape), table))
 
 
-def _weights(node: Node) -> npt.NDArray[np.int8]:
-    data = node.constant(1, "int8", "weights")
+def _weights(draft: Draft, node: Node) -> npt.NDArray[np.generic]:
+    """As they are in the file, of int8, or of float32 where all the network is."""
+    data = node.constant(1, "float32" if draft.floats else "int8", "weights")
     node.require(data.size > 0, "has no weights")
-    return data.astype(np.int8, copy=False)
+    longest = max(data.shape, default=0)
+    node.require(longest <= MAX_DIMENSION, f"its weights have shape {data.shape}")
+    return data.astype(np.float32 if draft.floats else np.int8, copy=False)
 
 
 def _scales(
     draft: Draft, node: Node, source: int, out: int, axis: int
-) -> tuple[npt.NDArray[np.float64], Table]:
+) -> tuple[npt.NDArray[np.float64] | None, Table]:
     """A scale for each of `out` filters, and the table; `axis` of the weights counts them."""
+    if draft.floats:
+        return None, Table(bias=_float_bias(node, out))
     tensor = node.file.tensors[node.input(1)]
     count = len(tensor.scale)
     node.require(count in (1, out), f"has {count} weight scales for {out} filters")
@@ -110,6 +116,14 @@ def _scales(
     product = quantization(draft.types[source]).scale * scale
     bias = _bias(node, out, product)
     return scale, Table(bias=bias, weight_scale=scale.copy())
+
+
+def _float_bias(node: Node, out: int) -> npt.NDArray[np.float32]:
+    if node.optional(2) is None:
+        return np.zeros(out, np.float32)
+    values = node.constant(2, "float32", "biases")
+    node.require(values.shape == (out,), f"has biases of shape {values.shape} for {out} filters")
+    return values.astype(np.float32)
 
 
 def _bias(node: Node, out: int, product: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:

@@ -122,9 +122,65 @@ def test_unsupported_files_write_nothing(tmp_path: Path, capsys: Capture) -> Non
     original.write_bytes(b"no flatbuffer at all")
     fails(capsys, 2, "does not bear TFL3", "import", original, "--out", out)
     fails(capsys, 2, "check the path", "import", tmp_path / "none.tflite", "--out", out)
-    original.write_bytes(speech_like())
-    fails(capsys, 2, "no C identifier", "import", original, "--out", out, "--name", "1st")
     assert not out.exists()
+
+
+def test_files_of_other_kinds_are_told_apart(tmp_path: Path, capsys: Capture) -> None:
+    model, network = tmp_path / "model.safetensors", tmp_path / "net.tflite"
+    verb = ("import", network, "--out", tmp_path / "out.safetensors")
+    save_model(model, quantized_model(2))
+    fails(capsys, 2, "goes to `tesla-embed quantize`", "import", model, *verb[2:])
+    network.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
+    fails(capsys, 2, "save it as .keras", *verb)
+    network.write_bytes(b"PK\x03\x04" + bytes(40))
+    fails(capsys, 2, "what torch.export saved as .pt2", *verb)
+    network.write_bytes(b"\x08\x07onnx" + bytes(40))
+    fails(capsys, 2, "does not bear TFL3 at byte 4, so it is no .tflite; check", *verb)
+
+
+@pytest.mark.parametrize("verb", ["inspect", "run", "export", "generate", "verify"])
+def test_help_tells_where_models_come_from(verb: str, capsys: Capture) -> None:
+    assert call(verb, "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "integer model that quantize or import wrote" in shown
+    if verb in ("inspect", "run", "export"):
+        assert "DP percentage of a region; default: the largest" in shown
+
+
+@pytest.mark.parametrize(("name", "says"), [
+    ("1st", "--name '1st' is no C identifier; give a letter"),
+    ("", "--name '' is no C identifier"),
+    ("n" * 64, "is no C identifier; give a letter and then up to 62"),
+    ("a\n", "is no C identifier"),
+    ("mean", "--name mean is a name that the C library uses; give another, as mean_net"),
+    ("Layers", "--name Layers is a name that the C library uses"),
+])  # fmt: skip
+def test_names_that_no_c_can_have(
+    name: str, says: str, original: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "m.safetensors"
+    fails(capsys, 2, says, "import", original, "--out", out, "--name", name)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("mean", "mean_net"), ("Layers.v2", "layers_net"), ("12", "model_12")]
+)
+def test_every_file_name_makes_a_model_that_can_be_generated(
+    file: str, name: str, tmp_path: Path
+) -> None:
+    """A file called mean.tflite made a model that inspect and generate refused."""
+    network, out = tmp_path / f"{file}.tflite", tmp_path / "m.safetensors"
+    foreign = Foreign(np.random.default_rng(0))
+    foreign.begin((4,))
+    foreign.dense(3)
+    for tensor in foreign.builder.tensors:
+        tensor.name = f"tesla_{name}"  # as the library is called
+    network.write_bytes(foreign.finish())
+    assert call("import", network, "--out", out) == 0
+    assert load_model(out).name == name
+    assert call("inspect", out) == 0
+    assert call("generate", out, "--out", tmp_path / "c") == 0
 
 
 @pytest.mark.parametrize("make", [quantized_model, narrow_model])
@@ -161,6 +217,9 @@ def test_run_takes_int8_and_real_numbers(tmp_path: Path) -> None:
         np.save(x, values)
         assert call("run", path, "--input", x, "--output", y, "--dp", region.dp) == 0
         np.testing.assert_array_equal(np.load(y), expected)
+    np.save(x, (quantize_input(entry, real).astype(np.int16) + 128).astype(np.uint8))
+    assert call("run", path, "--input", x, "--output", y, "--dp", region.dp) == 0
+    np.testing.assert_array_equal(np.load(y), expected)
     q = quantization(exit_)
     assert call("run", path, "--input", x, "--output", y, "--dp", region.dp, "--dequantize") == 0
     found = np.load(y)

@@ -54,7 +54,9 @@ def test_damaged_files_are_refused_or_run(corpus: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "600 files, 0 failures" in done.stdout
     assert "accepted" in done.stdout
-    assert ".tflite refused" in done.stdout
+    for kind in (".tflite", ".safetensors", ".checkpoint", ".npy"):
+        assert f"{kind} refused" in done.stdout
+        assert f"{kind} accepted" in done.stdout
 
 
 @pytest.mark.parametrize("suffix", [".tflite", ".safetensors"])

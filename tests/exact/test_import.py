@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import require
-from foreign import Foreign, autoencoder, random_file
+from foreign import Foreign, Value, autoencoder, random_file
 from graphs import Native, Request, first_difference, int8_inputs
 
 from tesla_embed.errors import GraphError, TeslaEmbedError, ToolchainError, UnsupportedOp
@@ -18,7 +18,7 @@ from tesla_embed.ir.ops import FullyConnected, Weighted
 from tesla_embed.ir.types import Quantization
 from tesla_embed.tflite import importer
 from tesla_embed.tflite.importer import Imported, import_tflite
-from tesla_host.judge import judge_original
+from tesla_host.judge import judge_original, run_file
 
 SEEDS = range(60)
 
@@ -123,6 +123,106 @@ def imported(foreign: Foreign) -> Imported:
     return import_tflite(foreign.finish(), "net")
 
 
+def of_bytes(foreign: Foreign, like: Value, zero_point: int | None = None) -> int:
+    """A uint8 tensor that is `like` and 128 more."""
+    index = foreign.floats(like)
+    tensor = foreign.builder.tensors[index]
+    tensor.type = foreign.schema.TensorType.UINT8
+    tensor.quantization = foreign.schema.QuantizationParametersT()
+    tensor.quantization.scale = [like.q.scale]
+    tensor.quantization.zeroPoint = [like.q.zero_point + 128 if zero_point is None else zero_point]
+    return index
+
+
+def image_of_bytes() -> Foreign:
+    foreign = Foreign(np.random.default_rng(4))
+    foreign.begin((5, 6, 3))
+    foreign.entry = of_bytes(foreign, foreign.at)
+    foreign.builder.operator("QUANTIZE", 1, [foreign.entry], foreign.at.index)
+    foreign.conv()
+    foreign.dense(7)
+    return foreign
+
+
+@pytest.mark.parametrize("output", [False, True])
+def test_bytes_at_the_ends_are_int8_and_128_more(output: bool) -> None:
+    """What converters write for inference_input_type=uint8, and for the output."""
+    foreign = image_of_bytes()
+    if output:
+        last = of_bytes(foreign, foreign.at)
+        foreign.builder.operator("QUANTIZE", 1, [foreign.at.index], last)
+        foreign.at = Value(last, foreign.at.shape, foreign.at.q)
+    content = foreign.finish()
+    assert not disagreement(content, 0, samples=32)
+    if output:
+        entry = import_tflite(content, "net")
+        inputs = int8_inputs(entry.model, 0, 4)
+        wanted = interpret_layers(entry.model, entry.model.regions[0], inputs)[-1]
+        for sample, integers in zip(inputs, wanted, strict=True):
+            (found,) = run_file(content, (sample.astype(np.int16) + 128).astype(np.uint8))
+            assert np.array_equal(found.reshape(-1), integers.astype(np.int16).reshape(-1) + 128)
+
+
+def test_bytes_that_are_quantised_otherwise_are_refused() -> None:
+    foreign = image_of_bytes()
+    foreign.builder.tensors[foreign.entry].quantization.zeroPoint = [3]
+    with pytest.raises(UnsupportedOp, match=r"operator 0, QUANTIZE .*only uint8 that are int8"):
+        imported(foreign)
+    foreign = image_of_bytes()
+    last = of_bytes(foreign, foreign.at, zero_point=7)
+    foreign.builder.operator("QUANTIZE", 1, [foreign.at.index], last)
+    foreign.at = Value(last, foreign.at.shape, foreign.at.q)
+    with pytest.raises(UnsupportedOp, match=r"operator 3, QUANTIZE .*only uint8 that are int8"):
+        imported(foreign)
+
+
+def test_paddings_may_be_of_64_bits() -> None:
+    foreign = Foreign(np.random.default_rng(4))
+    foreign.begin((5, 6, 3))
+    foreign.pad()
+    amounts = foreign.builder.operators[-1].inputs[1]
+    tensor = foreign.builder.tensors[amounts]
+    tensor.type = foreign.schema.TensorType.INT64
+    buffer = foreign.builder.buffers[tensor.buffer]
+    wide = np.frombuffer(buffer.data.tobytes(), np.int32).astype(np.int64)
+    buffer.data = np.frombuffer(wide.tobytes(), np.uint8)
+    foreign.conv()
+    assert not disagreement(foreign.finish(), 0)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize(("axis", "shape"), [(1, (9, 1, 4)), (2, (1, 7, 4)), (-2, (1, 5, 3))])
+def test_means_over_one_axis_where_the_other_has_one_pixel(
+    axis: int, shape: tuple[int, ...], kept: bool
+) -> None:
+    for seed in range(10):
+        foreign = Foreign(np.random.default_rng(seed))
+        foreign.begin(shape)
+        axes = foreign.builder.constant("axes", np.array([axis], np.int32))
+        options = foreign.schema.ReducerOptionsT()
+        options.keepDims = kept
+        made = (1, 1, shape[-1]) if kept else (1, shape[-1])
+        scale = foreign.at.q.scale * foreign.rng.uniform(0.3, 1)
+        mean = foreign.value(made, foreign.quantization(scale))
+        foreign.builder.operator("MEAN", 2, [foreign.at.index, axes], mean.index, options)
+        foreign.at = mean
+        foreign.dense(3)
+        assert not disagreement(foreign.finish(), seed, samples=32)
+
+
+def test_means_over_one_axis_of_several_are_refused() -> None:
+    for axes in ([1], [2], [1, 3], [1, 1, 2], [1, 6]):
+        foreign = Foreign(np.random.default_rng(0))
+        foreign.begin((3, 4, 2))
+        foreign.mean()
+        constant = foreign.builder.operators[-1].inputs[1]
+        foreign.builder.tensors[constant].shape = [len(axes)]
+        buffer = foreign.builder.buffers[foreign.builder.tensors[constant].buffer]
+        buffer.data = np.frombuffer(np.array(axes, np.int32).tobytes(), np.uint8)
+        with pytest.raises(UnsupportedOp, match=r"operator 0, MEAN .*only height and width"):
+            imported(foreign)
+
+
 def test_operators_may_share_weights() -> None:
     foreign = two_dense()
     first, second = foreign.builder.operators
@@ -199,7 +299,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "float activations": (_tensor(None, type=0), "is float32; only int8 is supported"),
     "16-bit activations": (_tensor(None, type=7), "is int16; only int8 is supported"),
     "unsigned activations": (_tensor(None, type=3), "is uint8; only int8"),
-    "float weights": (_tensor(1, type=0), "weights are float32; only int8"),
+    "float weights": (_tensor(1, type=0, shape=[3, 3]), "weights are float32; only int8"),
     "computed weights": (_tensor(1, buffer=0), "weights are computed, not constant"),
     "asymmetric weights": (_tensor(1, zeroPoint=[3]), "weights have a zero point other than 0"),
     "scales along another axis": (

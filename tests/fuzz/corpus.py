@@ -1,11 +1,14 @@
 """Whole files for the fuzzer to damage."""
 
+import io
 import tempfile
 from pathlib import Path
 
-from foreign import autoencoder, random_file
+import numpy as np
+from foreign import autoencoder, random_file, random_floats
 from graphs import extreme_model, float_model, narrow_model, quantized_model
 
+from fuzz.files import SAMPLE
 from tesla_embed.ir.store import save_model
 from tesla_embed.nn.networks import build
 from tesla_embed.train.algorithms import make_algorithm
@@ -25,7 +28,12 @@ _RECIPES = (
 
 def make(count: int) -> dict[str, list[bytes]]:
     """Files of every kind, by suffix; each time the same."""
-    found = {".tflite": [random_file(seed) for seed in range(count)] + [autoencoder(0)]}
+    found = {
+        ".tflite": [random_file(seed) for seed in range(count)]
+        + [autoencoder(0)]
+        + [random_floats(seed) for seed in range(count // 3)],
+        ".npy": [_inputs(seed) for seed in range(count)],
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         stored = []
@@ -35,6 +43,18 @@ def make(count: int) -> dict[str, list[bytes]]:
             stored.append(path.read_bytes())
         trained = [_checkpoint(path, *_RECIPES[seed % len(_RECIPES)]) for seed in range(count)]
     return found | {".safetensors": stored, ".checkpoint": trained}
+
+
+def _inputs(seed: int) -> bytes:
+    """A batch of examples, of one of the types that `run` takes."""
+    rng = np.random.default_rng(seed)
+    kind = ("int8", "uint8", "float32", "float64", ">f4", "float16")[seed % 6]
+    shape = ((4, *SAMPLE), (2, *SAMPLE[::-1]), (3, SAMPLE[0] * SAMPLE[1]))[seed % 3]
+    values = rng.normal(0, 40, shape)
+    values = values if np.dtype(kind).kind == "f" else np.clip(values, 0, 127)
+    file = io.BytesIO()
+    np.save(file, np.asarray(values.astype(kind), order="CF"[seed % 2]))
+    return file.getvalue()
 
 
 def _checkpoint(path: Path, name: str, changes: tuple[str, ...]) -> bytes:

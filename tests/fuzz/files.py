@@ -2,15 +2,16 @@
 
     OPENBLAS_NUM_THREADS=1 python tests/fuzz/files.py --count 100000
 
-Three kinds: `.tflite` (what `import` reads), `.safetensors` with a model (`inspect`, `generate` and
-others) and `.checkpoint`, which is `.safetensors` with a trained network (`quantize`, `sort` and
-others). Each file is read in this process, under a limit on its memory (RLIMIT_AS) and on its time,
-and what is accepted is used: interpreted in every region and lowered to C, or exported from the
-checkpoint. A model's checksum is mended, or no damage would get past it; warnings are errors. What
-raises anything but a `TeslaEmbedError` of exit code 2, or takes more than the limits, is kept
-in `--keep` and named; the exit code is 1 then. The same `--seed` makes the same files. The whole
-files come from `--corpus`, or are made, which takes LiteRT and PyTorch. Each thread of OpenBLAS
-reserves memory of its own, so there should be one. `--json` keeps the counts.
+Four kinds: `.tflite` (what `import` reads, int8 or float32), `.safetensors` with a model
+(`inspect`, `generate` and others), `.checkpoint`, which is `.safetensors` with a trained network
+(`quantize`, `sort` and others), and `.npy` (the inputs of `run`). Each file is read in this
+process, under a limit on its memory (RLIMIT_AS) and on its time, and what is accepted is used:
+inspected, lowered to C and interpreted in every region, or exported from the checkpoint. A model's
+checksum is mended, or no damage would get past it; warnings are errors. What raises anything but a
+`TeslaEmbedError` of exit code 2, or takes more than the limits, is kept in `--keep` and named; the
+exit code is 1 then. The same `--seed` makes the same files. The whole files come from `--corpus`,
+or are made, which takes LiteRT and PyTorch. Each thread of OpenBLAS reserves memory of its own, so
+there should be one. `--json` keeps the counts.
 """
 
 import argparse
@@ -30,17 +31,20 @@ from unittest import mock
 
 import numpy as np
 
-from tesla_codegen.lower import lower
-from tesla_embed.errors import TeslaEmbedError
+from tesla_embed.errors import TeslaEmbedError, UnsupportedOp
 from tesla_embed.ir import store
-from tesla_embed.ir.graph import Model
+from tesla_embed.ir.graph import Graph, Model, Region
 from tesla_embed.ir.interpret import interpret
+from tesla_embed.ir.ops import Rescale
+from tesla_embed.ir.types import Quantization, Tensor, TensorType
 from tesla_embed.ir.verify import verify
 from tesla_embed.nn.export import to_model
 from tesla_embed.tflite.importer import import_tflite
 from tesla_embed.train.checkpoint import load_checkpoint
+from tesla_host.inspection import inspect_model
+from tesla_host.samples import read_inputs
 
-KINDS = (".tflite", ".safetensors", ".checkpoint")
+KINDS = (".tflite", ".safetensors", ".checkpoint", ".npy")
 MEMORY_BYTES = 2 << 30
 SECONDS = 10
 _RUNNABLE = 2**16
@@ -95,7 +99,10 @@ _NUMBERS = (0, 1, 4, 8, 127, 128, 255, 256, 1024, 65535, 65536, 2**24, 2**30, 2*
 def read(content: bytes, path: Path) -> Model:
     """Read a file of the kind that `path` is named for."""
     if path.suffix == ".tflite":
-        return import_tflite(content, "fuzzed").model
+        try:
+            return import_tflite(content, "fuzzed").model
+        except UnsupportedOp:
+            return import_tflite(content, "fuzzed", floats=True).model
     path.write_bytes(content)
     if path.suffix == ".checkpoint":
         return verify(to_model(load_checkpoint(path).network, "fuzzed", (10, 50, 100)))
@@ -104,13 +111,44 @@ def read(content: bytes, path: Path) -> Model:
 
 
 def run(model: Model) -> None:
-    """Two samples through every region of an accepted model, if that is quick; and its C."""
-    quantized = model.regions[0].types[0].quantization is not None
-    if quantized and max(tensor.type.size for tensor in model.graph.tensors) <= _RUNNABLE:
-        shape = model.graph.tensors[model.graph.input].type.shape
+    """Look at an accepted integer model, which lowers it; where that is quick, run two samples."""
+    graph = model.graph
+    if model.regions[0].types[graph.input].quantization is None:
+        return
+    inspect_model(model)
+    if max(tensor.type.size for tensor in graph.tensors) <= _RUNNABLE:
+        shape = graph.tensors[graph.input].type.shape
         for region in model.regions:
             interpret(model, region, np.zeros((2, *shape), np.int8))
-        lower(model)
+
+
+def use(content: bytes, path: Path) -> None:
+    """Read a damaged file and do with it what the command would."""
+    if path.suffix != ".npy":
+        run(read(content, path))
+        return
+    path.write_bytes(content)
+    interpret(RUNNING, RUNNING.regions[0], read_inputs(path, RUNNING))
+
+
+def _running() -> Model:
+    """What damaged inputs are given to."""
+    shape, q = SAMPLE, Quantization(scale=0.5, zero_point=3)
+    type_ = TensorType(shape=shape, channels=shape[-1], quantization=q)
+    plain = TensorType(shape=shape, channels=shape[-1])
+    graph = Graph(
+        tensors=(Tensor(name="x", type=plain), Tensor(name="y", type=plain)),
+        ops=(Rescale(name="y", inputs=(0,), output=1),),
+        input=0,
+        output=1,
+    )
+    region = Region(dp=100, types=(type_, type_), tables=(None,))
+    return verify(Model(name="running", graph=graph, regions=(region,)))
+
+
+SAMPLE = (3, 2)
+"""The shape of an example in the `.npy` files."""
+RUNNING = _running()
 
 
 @contextlib.contextmanager
@@ -196,8 +234,7 @@ def attempt(content: bytes, path: Path) -> str:
     """What happens when a file is read, and the model run if there is one."""
     try:
         with limited(), warnings.catch_warnings(action="error"):
-            model = read(content, path)
-            run(model)
+            use(content, path)
     except TeslaEmbedError as error:
         if error.exit_code != 2:
             return f"FAILED with exit code {error.exit_code}: {str(error)[:200]}"

@@ -12,13 +12,13 @@ from tesla_host.cli.options import ModelArgument, ToolchainOption
 
 OutOption = Annotated[Path, typer.Option(help="where the file goes")]
 DpOption = Annotated[
-    int | None, typer.Option("--dp", help="DP percentage; default: the largest region")
+    int | None, typer.Option("--dp", help="DP percentage of a region; default: the largest")
 ]
 
 
 def import_(
     network: Annotated[
-        Path, typer.Argument(help="int8 .tflite; or .pt2, .keras, SavedModel with --data")
+        Path, typer.Argument(help=".tflite; of float32, .pt2, .keras, SavedModel with --data")
     ],
     out: Annotated[Path, typer.Option(help="where the integer model goes")],
     name: Annotated[
@@ -103,7 +103,8 @@ def inspect(
 def run(
     model: ModelArgument,
     input_: Annotated[
-        Path, typer.Option("--input", help=".npy of a batch [N, ...], int8 or real numbers")
+        Path,
+        typer.Option("--input", help=".npy of a batch [N, ...], int8, uint8 or floats"),
     ],
     output: Annotated[Path, typer.Option(help=".npy for the outputs")],
     dp: DpOption = None,

@@ -19,7 +19,7 @@ ToolchainOption = Annotated[
     str | None,
     typer.Option("--toolchain", metavar="NAME", help="zig or gcc; default: the target's first"),
 ]
-ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize wrote")]
+ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize or import wrote")]
 OptimizeOption = Annotated[Optimize, typer.Option(help="spend flash on speed, save it, or neither")]
 ALL_REGIONS = "10,20,...,100"
 
