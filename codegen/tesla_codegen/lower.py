@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tesla_codegen.inplace import shared_buffers
 from tesla_codegen.layers import input_parts, kernel_name, layer_constants
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
 from tesla_codegen.regions import region_arrays, row_type, table_bytes
@@ -233,7 +234,7 @@ def _plan(model: Model, homes: list[int]) -> Plan:
         )
         for home in sorted(first.keys() - outside)
     ]
-    return plan(buffers)
+    return plan(buffers, shared=shared_buffers(model, homes, last, outside))
 
 
 def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
