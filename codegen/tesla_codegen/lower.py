@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tesla_codegen.arena_map import BufferRow, arena_map, region_peak
 from tesla_codegen.inplace import shared_buffers
 from tesla_codegen.layers import input_parts, kernel_name, layer_constants
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
@@ -85,7 +86,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionRow:
-    """What the generated documentation and the input/output helpers tell about a region."""
+    """What the generated documentation and the input/output helpers tell about a region.
+
+    `arena_peak` is the most bytes of the arena that it uses at a time.
+    """
 
     dp: int
     macs: int
@@ -94,6 +98,7 @@ class RegionRow:
     input_zero_point: int
     output_scale: str
     output_zero_point: int
+    arena_peak: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +118,7 @@ class Project:
     output_bytes: int
     alignment: int
     plan: Plan
+    buffers: tuple[BufferRow, ...]
     arena_bytes: int
     weights: tuple[CArray, ...]
     tables: tuple[CArray, ...]
@@ -165,13 +171,14 @@ def lower(model: Model) -> Project:
         output_bytes=output_type.bytes,
         alignment=ALIGNMENT,
         plan=memory,
+        buffers=arena_map(model, memory),
         arena_bytes=max(memory.arena_bytes, ALIGNMENT),
         weights=tuple(c_array(f"{op.name}_weights", packed(op.weights)) for op in weighted),
         tables=tables,
         layers=tuple(c for op in ops if (c := layer_constants(model, op)) is not None),
         region_arrays=arrays,
         region_of_percent=c_array("region_of_percent", _region_of_percent(model)),
-        regions=tuple(_region_row(model, region) for region in model.regions),
+        regions=tuple(_region_row(model, region, memory) for region in model.regions),
         steps=tuple(_step(model, i, address) for i in indices),
         kernels=tuple(sorted({kernel_name(model, op) for op in ops})),
     )
@@ -306,7 +313,7 @@ def _region_of_percent(model: Model) -> np.ndarray:
     return lookup
 
 
-def _region_row(model: Model, region: Region) -> RegionRow:
+def _region_row(model: Model, region: Region, memory: Plan) -> RegionRow:
     entry, exit_ = (quantization(region.types[i]) for i in _ends(model))
     total = sum(region_macs(model.graph, region))
     return RegionRow(
@@ -317,4 +324,5 @@ def _region_row(model: Model, region: Region) -> RegionRow:
         input_zero_point=entry.zero_point,
         output_scale=float_literal(exit_.scale),
         output_zero_point=exit_.zero_point,
+        arena_peak=region_peak(model, region, memory),
     )

@@ -55,8 +55,9 @@ def build_firmware(
 ) -> BuildResult:
     """Compile and link `project` with the application and the target's board.
 
-    The library's sources in `src/` are compiled with -O3, everything else with -Os (-O2 on the
-    host). `extra_flags` go to every compilation and to the link (for instance -Werror).
+    The library's sources in `src/` are compiled with -O3, everything else with -Os; on the host,
+    with -O3 for this very processor, and -O2. `extra_flags` go to every compilation and to the link
+    (for instance -Werror).
     """
     row = find_target(target) if isinstance(target, str) else target
     model = project / "firmware" / "app_model.c"
@@ -72,7 +73,8 @@ def build_firmware(
     common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *row.compile_flags)
     common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
-    units = [Unit(source=path, flags=("-O3", *common)) for path in library]
+    fast = ("-O3", *(() if row.linker_script else compiler.native))
+    units = [Unit(source=path, flags=(*fast, *common)) for path in library]
     units += [Unit(source=path, flags=(small, *common)) for path in (*sources, model)]
     include = [project / "include", *(static / name for name in ("include", "app", "board"))]
     elf = out / "firmware.elf"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tesla_codegen.arena_map import region_peak
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
 from tesla_embed.errors import ConfigError
@@ -19,10 +20,10 @@ from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.requantization import quantize_input
 from tesla_embed.ir.store import digest
 from tesla_host.batch import run_batch
+from tesla_host.inspection import arena_buffers
 from tesla_host.link.client import LinkClient
 from tesla_host.link.replies import Hello
 from tesla_host.results import (
-    ArenaBuffer,
     LayerCost,
     Memory,
     ModelInfo,
@@ -136,6 +137,7 @@ def _region(
         latency_us=_latency_us(client.hello(), ticks),
         switch_instructions=switch.get("instructions"),
         layers=_layers(client, model, costs),
+        arena_peak_bytes=region_peak(model, region, bench.project.plan),
     )
 
 
@@ -211,7 +213,6 @@ def _model_info(bench: Workbench) -> ModelInfo:
 
 
 def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
-    plan = bench.project.plan
     device = None if bench.is_host else bench.device  # a process's ELF says nothing of flash
     return Memory(
         flash_bytes=device.flash_bytes if device else None,
@@ -219,14 +220,7 @@ def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
         arena_bytes=bench.project.arena_bytes,
         stack_bytes=stack_bytes,
         region_table_bytes=bench.project.region_table_bytes,
-        buffers=[
-            ArenaBuffer(
-                name=buffer.name,
-                offset=offset,
-                bytes=buffer.size,
-                first=buffer.first,
-                last=buffer.last,
-            )
-            for buffer, offset in zip(plan.buffers, plan.offsets, strict=True)
-        ],
+        buffers=arena_buffers(bench.project),
+        arena_bound_bytes=bench.project.plan.bound_bytes,
+        steps=[op.name for op in bench.model.graph.ops],
     )

@@ -8,6 +8,7 @@ Objects are kept in the build folder under a hash of the compiler, the flags, th
 headers, so that building again compiles only what changed.
 """
 
+import dataclasses
 import hashlib
 import os
 import platform
@@ -32,12 +33,18 @@ _TIMEOUT_S = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiler:
-    """A C compiler that can also link: `command` begins every call."""
+    """A C compiler that can also link: `command` begins every call.
+
+    `native` are the flags that make code for this very processor, none where it does not know them;
+    `processor` then says what that is, so that objects are not reused on another one.
+    """
 
     name: str
     command: tuple[str, ...]
     version: str
     environment: tuple[tuple[str, str], ...] = ()
+    native: tuple[str, ...] = ()
+    processor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,9 @@ class Unit:
 @cache
 def find_compiler(kind: str) -> Compiler:
     """The compiler of a kind: "zig" or "host". Raises `ToolchainError` when it is missing."""
-    return {"zig": _find_zig, "host": _find_host}[kind]()
+    if kind == "host":
+        return _for_this_processor(_find_host())
+    return {"zig": _find_zig}[kind]()
 
 
 def _find_zig() -> Compiler:
@@ -85,6 +94,25 @@ def _find_host() -> Compiler:
     raise ToolchainError(
         "no C compiler for this machine: install gcc or clang, or pip install 'tesla-embed[zig]'"
     )
+
+
+def _for_this_processor(compiler: Compiler) -> Compiler:
+    """The same with the flags of its native code, if it accepts them.
+
+    What the compiler knows of the processor are the macros that it then defines.
+    """
+    environment = {**os.environ, **dict(compiler.environment)}
+    for flags in (("-march=native",), ("-mcpu=native",)):
+        command = [*compiler.command, *flags, "-dM", "-E", "-x", "c", os.devnull]
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        except OSError:
+            return compiler  # what is wrong with it shows when it is asked to compile
+        if done.returncode == 0 and b"#define" in done.stdout:
+            known = b"\n".join(sorted(done.stdout.splitlines()))
+            digest = hashlib.sha256(known).hexdigest()
+            return dataclasses.replace(compiler, native=flags, processor=digest)
+    return compiler
 
 
 def build_elf(

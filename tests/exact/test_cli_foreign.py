@@ -123,6 +123,10 @@ def test_inspect(tmp_path: Path, capsys: Capture) -> None:
         assert layer["output"]["shape"] == list(type_.shape)
         assert layer["output"]["scale"] == quantization(type_).scale
     assert found["weights_bytes"] == sum(weights["bytes"] for weights in found["weights"])
+    for buffer in found["arena"]:
+        assert buffer["offset"] + buffer["bytes"] <= found["arena_bytes"]
+    assert f"no placement takes less than {found['arena_bound_bytes']:,} B" in shown
+    assert f"{found['regions'][0]['arena_peak_bytes']:,} B of the arena in use" in shown
 
 
 def test_run_takes_int8_and_real_numbers(tmp_path: Path) -> None:

@@ -127,13 +127,38 @@ def print_inspection(found: Inspection, dp: int) -> None:
             f"{sizes[layer.name]:,}" if layer.name in sizes else "",
         )
     console().print(table)
+    _print_arena(found)
     for entry in found.regions:
-        print(f"{entry.dp:>3} % DP: {entry.macs:,} MACs, {entry.macs_fraction:.1%} of full")
+        print(
+            f"{entry.dp:>3} % DP: {entry.macs:,} MACs, {entry.macs_fraction:.1%} of full; "
+            f"{entry.arena_peak_bytes:,} B of the arena in use at most"
+        )
     print(
         f"input {_real(region.input)}; output {_real(region.output)}\n"
         f"weights {found.weights_bytes:,} B, region tables {found.region_table_bytes:,} B, "
         f"arena {found.arena_bytes:,} B; digest {found.digest[:16]}"
     )
+
+
+def _print_arena(found: Inspection) -> None:
+    """Where the buffers lie, and by which layers they are needed."""
+    if not found.arena:
+        return
+    title = f"arena, {found.arena_bytes:,} B; no placement takes less than "
+    table = Table(title=f"{title}{found.arena_bound_bytes:,} B", box=box.SIMPLE_HEAD)
+    for heading in ("buffer", "offset", "bytes", "from layer", "to layer", "written over"):
+        table.add_column(heading, justify="right" if heading in ("offset", "bytes") else "left")
+    names = [layer.name for layer in found.regions[0].layers]
+    for buffer in found.arena:
+        table.add_row(
+            buffer.name + (" (scratch)" if buffer.scratch else ""),
+            f"{buffer.offset:,}",
+            f"{buffer.bytes:,}",
+            names[buffer.first],
+            names[buffer.last],
+            buffer.over,
+        )
+    console().print(table)
 
 
 def _real(value: Value) -> str:

@@ -24,9 +24,10 @@ from tesla_host.report.canvas import (
     short_ticks,
 )
 from tesla_host.report.choice import Point, Unit
+from tesla_host.report.memory import step
 from tesla_host.report.numbers import grouped
 from tesla_host.report.svg import MUTED, PAPER, SERIES, TEXT, Drawing
-from tesla_host.results import ArenaBuffer
+from tesla_host.results import Memory
 
 WIDE_LABELS, NARROW_LABELS = 24, 14
 """More points than this, and only every second (third, …) is named."""
@@ -197,8 +198,9 @@ def stacked(dps: Sequence[int], bands: Sequence[Band], unit: Unit, size: Size) -
     return Drawing(figure=figure, tips=tips)
 
 
-def arena(buffers: Sequence[ArenaBuffer], arena_bytes: int, size: Size) -> Drawing:
+def arena(memory: Memory, size: Size) -> Drawing:
     """Each buffer as a rectangle: the steps it lives through, and the bytes it takes."""
+    buffers, arena_bytes = memory.buffers, memory.arena_bytes
     figure, axes = axes_of(size)
     end = max(buffer.last for buffer in buffers) + 1
     top = max(arena_bytes, *(buffer.offset + buffer.bytes for buffer in buffers), 1)
@@ -212,11 +214,12 @@ def arena(buffers: Sequence[ArenaBuffer], arena_bytes: int, size: Size) -> Drawi
             Rectangle(
                 (buffer.first, buffer.offset), steps, buffer.bytes,
                 fc=SERIES[index % 7], ec=TEXT, lw=0.8, alpha=0.45, gid=f"buffer{index}",
+                ls="--" if buffer.scratch else "-",
             )
         )  # fmt: skip
         tips[f"buffer{index}"] = [
             f"{buffer.name}: {grouped(buffer.bytes)} bytes at {grouped(buffer.offset)}, "
-            f"steps {buffer.first} to {buffer.last}"
+            f"steps {step(memory, buffer.first)} to {step(memory, buffer.last)}"
         ]
         letters = int(steps / end * box.width / (0.62 * FONT_PT)) - 1
         name = buffer.name if len(buffer.name) <= letters else f"{buffer.name[: letters - 1]}…"
