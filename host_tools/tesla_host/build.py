@@ -7,7 +7,7 @@ target (`CodegenError`); a previous `firmware.elf` survives every failure.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,6 +16,7 @@ from tesla_embed import __version__
 from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
 from tesla_host.elf import read_image
+from tesla_host.stack_bound import read_frames
 from tesla_host.targets import Target, find_target
 from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
 
@@ -36,7 +37,11 @@ _OVERFLOW = re.compile(r"region [`'](\w+)'[^\n]*?overflowed by (\d+) bytes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack."""
+    """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack.
+
+    `frames` are the bytes of stack that each of its functions takes for itself, by name; empty on
+    the host.
+    """
 
     elf: Path
     compiler: str
@@ -44,6 +49,7 @@ class BuildResult:
     ram_bytes: int
     stack_bytes: int
     sections: dict[str, int]
+    frames: dict[str, int] = field(default_factory=dict)
 
 
 def build_firmware(
@@ -79,13 +85,14 @@ def build_firmware(
     include = [project / "include", *(static / name for name in ("include", "app", "board"))]
     elf = out / "firmware.elf"
     try:
-        build_elf(
+        made = build_elf(
             compiler,
             units,
             [*_link_flags(row, compiler, static), *extra_flags],
             [path for path in include if path.is_dir()],
             out / "objects",
             elf,
+            frames=row.linker_script is not None,
         )
     except ToolchainError as error:
         raise _does_not_fit(row, str(error)) or error from error
@@ -97,6 +104,7 @@ def build_firmware(
         ram_bytes=image.ram_bytes,
         stack_bytes=image.stack_bytes,
         sections=image.sections,
+        frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
     )
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tesla_codegen.arena_map import region_peak
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
-from tesla_embed.errors import ConfigError
+from tesla_embed.errors import ConfigError, ToolchainError
 from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.requantization import quantize_input
@@ -33,6 +33,7 @@ from tesla_host.results import (
     TargetInfo,
     Tool,
 )
+from tesla_host.stack_bound import stack_bound
 from tesla_host.targets import find_target, is_connection
 from tesla_host.workbench import Observer, Workbench, ignore
 
@@ -223,4 +224,16 @@ def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
         buffers=arena_buffers(bench.project),
         arena_bound_bytes=bench.project.plan.bound_bytes,
         steps=[op.name for op in bench.model.graph.ops],
+        library_stack_bytes=_library_stack(bench),
     )
+
+
+def _library_stack(bench: Workbench) -> int | None:
+    """The most stack that a run takes; `None` where the machine code cannot be read."""
+    if bench.device is None or not bench.device.frames:
+        return None
+    try:
+        found = stack_bound(bench.device.elf, bench.device.frames, f"{bench.project.prefix}_run")
+    except ToolchainError:
+        return None
+    return found.bytes

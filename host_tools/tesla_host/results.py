@@ -67,7 +67,9 @@ class Memory(msgspec.Struct, kw_only=True):
     """Bytes. `flash_bytes` and `ram_bytes` are the whole firmware's, stack apart; `null` for a
     board that was connected and not built for, and for the host.
 
-    `ram_bytes` contains the arena; `stack_bytes` is the high-water mark that was measured.
+    `ram_bytes` contains the arena; `stack_bytes` is the high-water mark that was measured, of the
+    whole firmware; `library_stack_bytes` is what a run of the library takes at most, without the
+    callback, by the compiler's own account.
     `region_table_bytes` is the part of the flash that the operating regions cost. No arena can be
     smaller than `arena_bound_bytes`; `steps` names the layers by which buffers live.
     """
@@ -80,6 +82,7 @@ class Memory(msgspec.Struct, kw_only=True):
     buffers: list[ArenaBuffer] = []
     arena_bound_bytes: int | None = None
     steps: list[str] = []
+    library_stack_bytes: int | None = None
 
 
 class Spread(msgspec.Struct, kw_only=True):

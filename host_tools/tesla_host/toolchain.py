@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -122,10 +123,13 @@ def build_elf(
     include: Sequence[Path],
     objects: Path,
     elf: Path,
-) -> None:
+    *,
+    frames: bool = False,
+) -> list[Path]:
     """Compile `units` into the folder `objects` and link them to `elf` (written in one step).
 
-    Raises `ToolchainError` with the compiler's first errors.
+    Returns the objects. With `frames`, each made of C has a file `.su` beside it that tells the
+    stack of its functions. Raises `ToolchainError` with the compiler's first errors.
     """
     objects.mkdir(parents=True, exist_ok=True)
     flags = tuple(f"-I{folder}" for folder in include)
@@ -137,15 +141,43 @@ def build_elf(
         key = context.copy()
         key.update(repr(unit).encode() + unit.source.read_bytes())
         target = objects / f"{unit.source.stem}-{key.hexdigest()[:24]}.o"
-        if not target.exists():
-            with replacing(target) as temporary:
-                _call(compiler, ["-c", str(unit.source), *unit.flags, *flags, "-o", str(temporary)])
+        if not target.exists() or (frames and _told(unit) and not _su(target).exists()):
+            _compile(compiler, unit, flags, target, frames)
         return target
 
     with ThreadPoolExecutor(_JOBS) as pool:
         compiled = list(pool.map(compile_unit, units))
     with replacing(elf) as temporary:
         _call(compiler, [*map(str, compiled), *link_flags, "-o", str(temporary)])
+    return compiled
+
+
+def _compile(
+    compiler: Compiler, unit: Unit, flags: Sequence[str], target: Path, frames: bool
+) -> None:
+    """One object, and what its frames are; the object comes last, so that both are there."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+        made = Path(folder) / "unit.o"
+        wanted: tuple[str, ...] = ()
+        if frames and _told(unit):
+            # zig leaves the file of -fstack-usage among its temporary ones
+            named = ("-Xclang", "-stack-usage-file", "-Xclang", str(_su(made)))
+            wanted = named if compiler.name == "zig" else ("-fstack-usage",)
+        _call(compiler, ["-c", str(unit.source), *unit.flags, *flags, *wanted, "-o", str(made)])
+        if _su(made).exists():
+            _su(made).replace(_su(target))
+        elif wanted:
+            _su(target).touch()  # a source without functions
+        made.replace(target)
+
+
+def _told(unit: Unit) -> bool:
+    """Whether compilers know of frames: not of assembly's."""
+    return unit.source.suffix == ".c"
+
+
+def _su(target: Path) -> Path:
+    return target.with_suffix(".su")
 
 
 def _call(compiler: Compiler, arguments: Sequence[str]) -> None:

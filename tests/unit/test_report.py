@@ -156,6 +156,7 @@ def make_profile(
             region_table_bytes=5_042,
             buffers=buffers,
             arena_bound_bytes=1_016 if counted else None,
+            library_stack_bytes=417 if counted else None,
             steps=[f"step-{layer}" for layer in layers] if counted else [],
         ),
         regions=regions,
@@ -233,7 +234,13 @@ def test_every_number_of_the_profile_appears(tmp_path: Path) -> None:
     for b in m.buffers:
         expected += [b.name, *(f" {n:,} " for n in (b.offset, b.bytes, b.first, b.last))]
     expected += [f" {r.arena_peak_bytes:,} " for r in profile.regions]
-    expected += ["takes less than 1,016 bytes", "0 step-dense1", "buffer1 (scratch)", "what-died"]
+    expected += [
+        "the library takes at most 417 B",
+        "takes less than 1,016 bytes",
+        "0 step-dense1",
+        "buffer1 (scratch)",
+        "what-died",
+    ]
     info = profile.model
     expected += [info.name, info.digest, info.recipe, info.algorithm, info.profile, info.data]
     expected += [str(info.seed), "[784] → [10]", profile.data, "zig 0.15", "gcc 12", "9.8.7"]

@@ -75,13 +75,16 @@ def print_profile(profile: Profile) -> None:
     memory, first = profile.memory, profile.regions[0]
     mean = sum(region.accuracy for region in profile.regions) / len(profile.regions)
     clock = f" at {profile.target.clock_hz / 1e6:g} MHz" if profile.target.clock_hz else ""
+    library = ""
+    if memory.library_stack_bytes is not None:
+        library = f", of which the library takes {memory.library_stack_bytes:,} B at most"
     lines = (
         f"accuracy: mean {mean:.2%} over {first.samples:,} samples; {first.device_samples} of them "
         f"through the link{clock}",
         f"flash: {_bytes(memory.flash_bytes)} (weights {_bytes(profile.model.weights_bytes)}, "
         f"region tables {_bytes(memory.region_table_bytes)})",
         f"RAM: {_bytes(memory.ram_bytes)} (arena {_bytes(memory.arena_bytes)}) "
-        f"and {_bytes(memory.stack_bytes)} of stack",
+        f"and {_bytes(memory.stack_bytes)} of stack{library}",
     )
     print("\n".join(lines))
     if any(region.cycles_estimate for region in profile.regions):

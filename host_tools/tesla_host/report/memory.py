@@ -63,7 +63,7 @@ def memory_facts(profile: Profile) -> tuple[Fact, ...]:
         Fact(
             name="stack",
             value=in_bytes(memory.stack_bytes),
-            note="high-water mark" if memory.stack_bytes is not None else unknown,
+            note=_stack_note(memory, unknown),
         ),
         Fact(
             name="region tables",
@@ -71,6 +71,14 @@ def memory_facts(profile: Profile) -> tuple[Fact, ...]:
             note=f"{each}{NBSP}B per region{part}",
         ),
     )
+
+
+def _stack_note(memory: Memory, unknown: str) -> str:
+    """Whose stack was measured, and what the library alone takes."""
+    note = "high-water mark" if memory.stack_bytes is not None else unknown
+    if memory.library_stack_bytes is None:
+        return note
+    return f"{note}; a run of the library takes at most {in_bytes(memory.library_stack_bytes)}"
 
 
 def buffer_table(memory: Memory) -> Table:
