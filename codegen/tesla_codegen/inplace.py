@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tesla_codegen.layers import kernel_name
 from tesla_codegen.plan import Shared
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import AveragePool2D, Conv2D, DepthwiseConv2D, MaxPool2D, Op, Pad
@@ -81,12 +80,12 @@ _LEADS: dict[str, Callable[[Op, TensorType, TensorType], int]] = {
 of its input and output in a region."""
 
 
-def lead(model: Model, op: Op) -> int | None:
-    """How many bytes before each of its inputs the output must begin, in any region of `model`.
+def lead(model: Model, op: Op, kernel: str) -> int | None:
+    """How many bytes before each of its inputs the output of `kernel` must begin, in any region.
 
     `None` where the kernel's contract allows no sharing.
     """
-    known = _LEADS.get(kernel_name(model, op))
+    known = _LEADS.get(kernel)
     if known is None:
         return None
     types = [(region.types[op.input], region.types[op.output]) for region in model.regions]
@@ -94,20 +93,25 @@ def lead(model: Model, op: Op) -> int | None:
 
 
 def shared_buffers(
-    model: Model, homes: Sequence[int], last: dict[int, int], outside: set[int]
+    model: Model,
+    kernels: Sequence[str | None],
+    homes: Sequence[int],
+    last: dict[int, int],
+    outside: set[int],
 ) -> list[Shared]:
     """What the plan may place in place.
 
-    `homes` says for every tensor the one whose buffer it uses, `last` for each of these the last
-    step that needs it; those `outside` of the arena are the caller's.
+    `kernels` are those of the operations, `None` for what runs no code. `homes` says for every
+    tensor the one whose buffer it uses, `last` for each of these the last step that needs it; those
+    `outside` of the arena are the caller's.
     """
     graph, found = model.graph, []
-    for step, op in enumerate(graph.ops):
+    for step, (op, kernel) in enumerate(zip(graph.ops, kernels, strict=True)):
         output = homes[op.output]
         sources = {homes[i] for i in op.inputs if last[homes[i]] == step} - {output} - outside
-        if output in outside or not sources:
+        if kernel is None or output in outside or not sources:
             continue
-        needed = lead(model, op)
+        needed = lead(model, op, kernel)
         if needed is None or needed >= graph.tensors[output].type.bytes:
             continue
         names = (graph.tensors[source].name for source in sorted(sources))

@@ -241,7 +241,8 @@ def _plan(model: Model, homes: list[int]) -> Plan:
         )
         for home in sorted(first.keys() - outside)
     ]
-    return plan(buffers, shared=shared_buffers(model, homes, last, outside))
+    kernels = [None if isinstance(op, Reshape) else kernel_name(model, op) for op in graph.ops]
+    return plan(buffers, shared=shared_buffers(model, kernels, homes, last, outside))
 
 
 def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tesla_codegen.inplace import _first_taps, _padding, _pixelwise, lead
+from tesla_codegen.layers import kernel_name
 from tesla_codegen.lower import lower
 from tesla_embed.ir.ops import (
     Add,
@@ -135,9 +136,9 @@ def test_every_kernel_has_its_contract() -> None:
     model = every_operation()
     for op in model.graph.ops:
         if isinstance(op, Add | Rescale | Logistic | Softmax | Mean):
-            assert lead(model, op) == 0
+            assert lead(model, op, kernel_name(model, op)) == 0
         if isinstance(op, Concat | FullyConnected):
-            assert lead(model, op) is None
+            assert lead(model, op, kernel_name(model, op)) is None
 
 
 def test_the_lead_is_that_of_the_region_that_needs_most() -> None:
@@ -147,8 +148,10 @@ def test_the_lead_is_that_of_the_region_that_needs_most() -> None:
         for region in model.regions
     ]
     windowed = [op for op in model.graph.ops if isinstance(op, Windowed)]
-    found = [[lead(one, op) for one in alone] for op in windowed]
-    assert [lead(model, op) for op in windowed] == [max(v or 0 for v in row) for row in found]
+    kernels = [kernel_name(model, op) for op in windowed]
+    pairs = list(zip(windowed, kernels, strict=True))
+    found = [[lead(one, *pair) for one in alone] for pair in pairs]
+    assert [lead(model, *pair) for pair in pairs] == [max(v or 0 for v in row) for row in found]
     assert any(len(set(row)) > 1 for row in found)
 
 
