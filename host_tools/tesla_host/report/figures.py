@@ -27,7 +27,7 @@ from tesla_host.report.choice import Point, Unit
 from tesla_host.report.memory import step
 from tesla_host.report.numbers import grouped
 from tesla_host.report.svg import MUTED, PAPER, SERIES, TEXT, Drawing
-from tesla_host.results import Memory
+from tesla_host.results import ArenaBuffer, Memory
 
 WIDE_LABELS, NARROW_LABELS = 24, 14
 """More points than this, and only every second (third, …) is named."""
@@ -221,10 +221,11 @@ def arena(memory: Memory, size: Size) -> Drawing:
             f"{buffer.name}: {grouped(buffer.bytes)} bytes at {grouped(buffer.offset)}, "
             f"steps {step(memory, buffer.first)} to {step(memory, buffer.last)}"
         ]
-        letters = int(steps / end * box.width / (0.62 * FONT_PT)) - 1
+        left, right, share = _label_place(buffer, buffers)
+        letters = int((right - left) / end * box.width / (0.62 * FONT_PT)) - 1
         name = buffer.name if len(buffer.name) <= letters else f"{buffer.name[: letters - 1]}…"
         if letters >= 3 and buffer.bytes / (1.04 * top) * box.height > FONT_PT + 2:
-            middle = (buffer.first + steps / 2, buffer.offset + buffer.bytes / 2)
+            middle = ((left + right) / 2, buffer.offset + share * buffer.bytes)
             axes.text(*middle, name, ha="center", va="center_baseline", clip_on=True)
     axes.axhline(arena_bytes, color=MUTED, lw=1.2, ls="--")
     axes.grid(visible=False, axis="x")
@@ -233,3 +234,11 @@ def arena(memory: Memory, size: Size) -> Drawing:
     axes.set_ylabel("offset in bytes")
     short_ticks(axes, vertical=True)
     return Drawing(figure=figure, tips=tips)
+
+
+def _label_place(buffer: ArenaBuffer, buffers: Sequence[ArenaBuffer]) -> tuple[int, int, float]:
+    """The steps, first and one past the last, in which a buffer shares no bytes, and how far up its
+    name goes, 0 to 1: in the middle, but low where it shares bytes all its life."""
+    overwritten = any(buffer.name in other.over.split(", ") for other in buffers)
+    left, right = buffer.first + bool(buffer.over), buffer.last + 1 - overwritten
+    return (left, right, 0.5) if left < right else (buffer.first, buffer.last + 1, 0.2)
