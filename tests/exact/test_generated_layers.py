@@ -71,8 +71,9 @@ def mixed(ordinary: range, extreme: range) -> list[Model]:
 
 
 def test_gcc(tmp_path: Path) -> None:
+    """With the inner loops of microcontrollers; the other tests have those of vector units."""
     models = mixed(range(130), range(70))
-    native = Native(models, tmp_path, require(gcc), ["-O1"])
+    native = Native(models, tmp_path, require(gcc), ["-O1", "-U__SSE2__", "-U__ARM_NEON"])
     assert differences(native, models, samples=5) == []
 
 

@@ -113,8 +113,8 @@ void tesla_rescale_s8(const tesla_rescale_region_t *region, const int8_t *input,
  * output  [region->blocks][region->pitch], of which other calls write the rest */
 void tesla_concat_s8(const tesla_concat_region_t *region, const int8_t *input, int8_t *output);
 
-/* Zeros around an image. No scratch. Rows are copied in ascending order; the output may begin so far
- * below the input that no row reaches its own copy, or one that is still to be copied.
+/* Zeros around an image. No scratch. Rows are copied in ascending order; the output may begin so
+ * far below the input that no row reaches its own source, or one that is still to be copied.
  *
  * input   [layer->height][layer->width][region->channels]
  * output  [top + height + bottom][left + width + right][region->channels] */
