@@ -89,7 +89,7 @@ def test_the_library_is_compiled_for_this_processor(
     assert len(compiler.processor) == 64
     asked: dict[str, tuple[str, ...]] = {}
 
-    def stop(_: object, units: list[toolchain.Unit], *rest: object) -> None:
+    def stop(_: object, units: list[toolchain.Unit], *rest: object, frames: bool) -> None:
         asked.update({unit.source.name: unit.flags for unit in units})
         raise ToolchainError("far enough")
 
