@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tesla_codegen.arena_map import BufferRow, arena_map, region_peak
+from tesla_codegen.inplace import shared_buffers
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
@@ -131,7 +133,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionRow:
-    """What the generated documentation and the input/output helpers tell about a region."""
+    """What the generated documentation and the input/output helpers tell about a region.
+
+    `arena_peak` is the most bytes of the arena that it uses at a time.
+    """
 
     dp: int
     macs: int
@@ -140,6 +145,7 @@ class RegionRow:
     input_zero_point: int
     output_scale: str
     output_zero_point: int
+    arena_peak: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +165,7 @@ class Project:
     output_bytes: int
     alignment: int
     plan: Plan
+    buffers: tuple[BufferRow, ...]
     arena_bytes: int
     weights: tuple[CArray, ...]
     tables: tuple[CArray, ...]
@@ -213,13 +220,14 @@ def lower(
         output_bytes=output_type.bytes,
         alignment=ALIGNMENT,
         plan=memory,
+        buffers=arena_map(model, memory),
         arena_bytes=max(memory.arena_bytes, ALIGNMENT),
         weights=tuple(_weights(model, variants)),
         tables=tables,
         layers=tuple(variant.layer for variant in chosen if variant.layer is not None),
         region_arrays=arrays,
         region_of_percent=c_array("region_of_percent", _region_of_percent(model)),
-        regions=tuple(_region_row(model, region) for region in model.regions),
+        regions=tuple(_region_row(model, region, memory) for region in model.regions),
         steps=tuple(
             _step(model, index, variant, address, scratch)
             for index, variant in enumerate(variants)
@@ -307,7 +315,8 @@ def _plan(model: Model, homes: list[int], variants: Sequence[Variant | None]) ->
         for step, variant in enumerate(variants)
         if variant is not None and variant.scratch_bytes
     ]
-    return plan(buffers)
+    kernels = [None if variant is None else variant.kernel for variant in variants]
+    return plan(buffers, shared=shared_buffers(model, kernels, homes, last, outside))
 
 
 def _scratch_name(op: Op) -> str:
@@ -394,7 +403,7 @@ def _region_of_percent(model: Model) -> np.ndarray:
     return lookup
 
 
-def _region_row(model: Model, region: Region) -> RegionRow:
+def _region_row(model: Model, region: Region, memory: Plan) -> RegionRow:
     entry, exit_ = (quantization(region.types[i]) for i in _ends(model))
     total = sum(region_macs(model.graph, region))
     return RegionRow(
@@ -405,4 +414,5 @@ def _region_row(model: Model, region: Region) -> RegionRow:
         input_zero_point=entry.zero_point,
         output_scale=float_literal(exit_.scale),
         output_zero_point=exit_.zero_point,
+        arena_peak=region_peak(model, region, memory),
     )

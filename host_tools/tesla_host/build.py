@@ -7,7 +7,7 @@ target (`CodegenError`); a previous `firmware.elf` survives every failure.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,6 +17,7 @@ from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
 from tesla_host import board
 from tesla_host.elf import read_image
+from tesla_host.stack_bound import read_frames
 from tesla_host.targets import Target, find_target
 from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
 
@@ -37,7 +38,11 @@ _OVERFLOW = re.compile(r"region [`'](\w+)'[^\n]*?overflowed by (\d+) bytes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack."""
+    """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack.
+
+    `frames` are the bytes of stack that each of its functions takes for itself, by name; empty on
+    the host.
+    """
 
     elf: Path
     compiler: str
@@ -45,6 +50,7 @@ class BuildResult:
     ram_bytes: int
     stack_bytes: int
     sections: dict[str, int]
+    frames: dict[str, int] = field(default_factory=dict)
 
 
 def build_firmware(
@@ -57,9 +63,9 @@ def build_firmware(
 ) -> BuildResult:
     """Compile and link `project` with the application and the target's board.
 
-    The library's sources in `src/` are compiled with -O3, everything else with -Os (-O2 on the
-    host). `toolchain` is one of the target's, by default its first. `extra_flags` go to every
-    compilation and to the link (for instance -Werror).
+    The library's sources in `src/` are compiled with -O3, everything else with -Os; on the host,
+    with -O3 for this very processor, and -O2. `toolchain` is one of the target's, by default its
+    first. `extra_flags` go to every compilation and to the link (for instance -Werror).
     """
     row = find_target(target) if isinstance(target, str) else target
     kind = choose_toolchain(row, toolchain)
@@ -76,19 +82,21 @@ def build_firmware(
     common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *board.machine_flags(row, kind))
     common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
-    units = [Unit(source=path, flags=("-O3", *common)) for path in library]
+    fast = ("-O3", *(() if row.core else compiler.native))
+    units = [Unit(source=path, flags=(*fast, *common)) for path in library]
     units += [Unit(source=path, flags=(small, *common)) for path in (*sources, model)]
     include = [project / "include", *(static / name for name in ("include", "app", "board"))]
     include += [static / "target"]
     elf = out / "firmware.elf"
     try:
-        build_elf(
+        made = build_elf(
             compiler,
             units,
             [*_link_flags(row, kind, compiler, static), *extra_flags],
             [path for path in include if path.is_dir()],
             out / "objects",
             elf,
+            frames=row.core is not None,
         )
     except ToolchainError as error:
         raise _does_not_fit(row, str(error)) or error from error
@@ -100,6 +108,7 @@ def build_firmware(
         ram_bytes=image.ram_bytes,
         stack_bytes=image.stack_bytes,
         sections=image.sections,
+        frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
     )
 
 

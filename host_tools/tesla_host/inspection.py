@@ -6,12 +6,13 @@ never rename. Sizes are those of the generated C.
 
 import msgspec
 
-from tesla_codegen.lower import lower
+from tesla_codegen.lower import Project, lower
 from tesla_embed.ir.graph import Model, Region, macs_fraction, region_macs
 from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import TensorType
+from tesla_host.results import ArenaBuffer
 
 SCHEMA = "tesla-embed/inspect/1"
 
@@ -35,7 +36,8 @@ class Layer(msgspec.Struct, kw_only=True):
 
 
 class RegionContent(msgspec.Struct, kw_only=True):
-    """One operating region. `macs_fraction` is the share of all multiply-accumulates."""
+    """One operating region. `macs_fraction` is the share of all multiply-accumulates,
+    `arena_peak_bytes` the most of the arena that it uses at a time."""
 
     dp: int
     macs: int
@@ -43,6 +45,7 @@ class RegionContent(msgspec.Struct, kw_only=True):
     input: Value
     output: Value
     layers: list[Layer]
+    arena_peak_bytes: int
 
 
 class WeightBytes(msgspec.Struct, kw_only=True):
@@ -55,7 +58,7 @@ class WeightBytes(msgspec.Struct, kw_only=True):
 
 
 class Inspection(msgspec.Struct, kw_only=True):
-    """What `tesla-embed inspect` finds. Sizes in bytes."""
+    """What `tesla-embed inspect` finds. Sizes in bytes; no arena can be smaller than its bound."""
 
     schema: str = SCHEMA
     name: str
@@ -66,6 +69,8 @@ class Inspection(msgspec.Struct, kw_only=True):
     arena_bytes: int
     weights: list[WeightBytes]
     regions: list[RegionContent]
+    arena_bound_bytes: int
+    arena: list[ArenaBuffer]
 
 
 def inspect_model(model: Model) -> Inspection:
@@ -89,11 +94,33 @@ def inspect_model(model: Model) -> Inspection:
             )
             for op in weighted
         ],
-        regions=[_region(model, region) for region in model.regions],
+        regions=[
+            _region(model, region, row.arena_peak)
+            for region, row in zip(model.regions, project.regions, strict=True)
+        ],
+        arena_bound_bytes=project.plan.bound_bytes,
+        arena=arena_buffers(project),
     )
 
 
-def _region(model: Model, region: Region) -> RegionContent:
+def arena_buffers(project: Project) -> list[ArenaBuffer]:
+    """The buffers of a project's arena, in the order they come to life."""
+    lives = {buffer.name: buffer for buffer in project.plan.buffers}
+    return [
+        ArenaBuffer(
+            name=row.name,
+            offset=row.offset,
+            bytes=row.bytes,
+            first=lives[row.name].first,
+            last=lives[row.name].last,
+            scratch=row.scratch,
+            over=row.over,
+        )
+        for row in project.buffers
+    ]
+
+
+def _region(model: Model, region: Region, peak: int) -> RegionContent:
     graph = model.graph
     macs = region_macs(graph, region)
     return RegionContent(
@@ -112,6 +139,7 @@ def _region(model: Model, region: Region) -> RegionContent:
             )
             for op, cost in zip(graph.ops, macs, strict=True)
         ],
+        arena_peak_bytes=peak,
     )
 
 

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tesla_codegen.arena_map import region_peak
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
-from tesla_embed.errors import ConfigError
+from tesla_embed.errors import ConfigError, ToolchainError
 from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.requantization import quantize_input
 from tesla_embed.ir.store import digest
 from tesla_host.batch import run_batch
+from tesla_host.inspection import arena_buffers
 from tesla_host.link.client import LinkClient
 from tesla_host.link.replies import Hello
 from tesla_host.results import (
-    ArenaBuffer,
     LayerCost,
     Memory,
     ModelInfo,
@@ -32,6 +33,7 @@ from tesla_host.results import (
     TargetInfo,
     Tool,
 )
+from tesla_host.stack_bound import stack_bound
 from tesla_host.targets import find_target, is_connection
 from tesla_host.workbench import Observer, Workbench, ignore
 
@@ -136,6 +138,7 @@ def _region(
         latency_us=_latency_us(client.hello(), ticks),
         switch_instructions=switch.get("instructions"),
         layers=_layers(client, model, costs),
+        arena_peak_bytes=region_peak(model, region, bench.project.plan),
     )
 
 
@@ -211,7 +214,6 @@ def _model_info(bench: Workbench) -> ModelInfo:
 
 
 def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
-    plan = bench.project.plan
     device = None if bench.is_host else bench.device  # a process's ELF says nothing of flash
     return Memory(
         flash_bytes=device.flash_bytes if device else None,
@@ -219,14 +221,19 @@ def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
         arena_bytes=bench.project.arena_bytes,
         stack_bytes=stack_bytes,
         region_table_bytes=bench.project.region_table_bytes,
-        buffers=[
-            ArenaBuffer(
-                name=buffer.name,
-                offset=offset,
-                bytes=buffer.size,
-                first=buffer.first,
-                last=buffer.last,
-            )
-            for buffer, offset in zip(plan.buffers, plan.offsets, strict=True)
-        ],
+        buffers=arena_buffers(bench.project),
+        arena_bound_bytes=bench.project.plan.bound_bytes,
+        steps=[op.name for op in bench.model.graph.ops],
+        library_stack_bytes=_library_stack(bench),
     )
+
+
+def _library_stack(bench: Workbench) -> int | None:
+    """The most stack that a run takes; `None` where the machine code cannot be read."""
+    if bench.device is None or not bench.device.frames:
+        return None
+    try:
+        found = stack_bound(bench.device.elf, bench.device.frames, f"{bench.project.prefix}_run")
+    except ToolchainError:
+        return None
+    return found.bytes

@@ -48,21 +48,30 @@ class TargetInfo(msgspec.Struct, kw_only=True):
 
 
 class ArenaBuffer(msgspec.Struct, kw_only=True):
-    """One activation in the arena; alive from step `first` to step `last`, both included."""
+    """One buffer in the arena; alive from step `first` to step `last`, both included.
+
+    It holds an activation, or is `scratch` memory. `over` names the inputs that it overwrites while
+    it is made, if any.
+    """
 
     name: str
     offset: int
     bytes: int
     first: int
     last: int
+    scratch: bool = False
+    over: str = ""
 
 
 class Memory(msgspec.Struct, kw_only=True):
     """Bytes. `flash_bytes` and `ram_bytes` are the whole firmware's, stack apart; `null` for a
     board that was connected and not built for, and for the host.
 
-    `ram_bytes` contains the arena; `stack_bytes` is the high-water mark that was measured.
-    `region_table_bytes` is the part of the flash that the operating regions cost.
+    `ram_bytes` contains the arena; `stack_bytes` is the high-water mark that was measured, of the
+    whole firmware; `library_stack_bytes` is what a run of the library takes at most, without the
+    callback, by the compiler's own account.
+    `region_table_bytes` is the part of the flash that the operating regions cost. No arena can be
+    smaller than `arena_bound_bytes`; `steps` names the layers by which buffers live.
     """
 
     flash_bytes: int | None
@@ -71,6 +80,9 @@ class Memory(msgspec.Struct, kw_only=True):
     stack_bytes: int | None
     region_table_bytes: int
     buffers: list[ArenaBuffer] = []
+    arena_bound_bytes: int | None = None
+    steps: list[str] = []
+    library_stack_bytes: int | None = None
 
 
 class Spread(msgspec.Struct, kw_only=True):
@@ -98,7 +110,8 @@ class RegionResult(msgspec.Struct, kw_only=True):
     went through the link, and `agreement` is the share of those whose output was identical.
     `accuracy_float` is the float network's over the same samples, `null` on data that `quantize`
     did not see.
-    `switch_instructions` is what selecting this region cost.
+    `switch_instructions` is what selecting this region cost, `arena_peak_bytes` the most of the
+    arena that it uses at a time.
     """
 
     dp: int
@@ -116,6 +129,7 @@ class RegionResult(msgspec.Struct, kw_only=True):
     latency_us: float | None
     switch_instructions: int | None
     layers: list[LayerCost]
+    arena_peak_bytes: int | None = None
 
 
 class Profile(msgspec.Struct, kw_only=True):

@@ -9,6 +9,7 @@ Objects are kept in the build folder under a hash of the compiler, the flags, th
 headers, so that building again compiles only what changed.
 """
 
+import dataclasses
 import hashlib
 import os
 import platform
@@ -16,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,12 +36,18 @@ _GCC = "arm-none-eabi-gcc"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiler:
-    """A C compiler that can also link: `command` begins every call."""
+    """A C compiler that can also link: `command` begins every call.
+
+    `native` are the flags that make code for this very processor, none where it does not know them;
+    `processor` then says what that is, so that objects are not reused on another one.
+    """
 
     name: str
     command: tuple[str, ...]
     version: str
     environment: tuple[tuple[str, str], ...] = ()
+    native: tuple[str, ...] = ()
+    processor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +64,9 @@ def find_compiler(kind: str) -> Compiler:
 
     Raises `ToolchainError` when it is missing.
     """
-    return {"zig": _find_zig, "gcc": _find_gcc, "host": _find_host}[kind]()
+    if kind == "host":
+        return _for_this_processor(_find_host())
+    return {"zig": _find_zig, "gcc": _find_gcc}[kind]()
 
 
 def _find_zig() -> Compiler:
@@ -100,6 +110,25 @@ def _find_host() -> Compiler:
     )
 
 
+def _for_this_processor(compiler: Compiler) -> Compiler:
+    """The same with the flags of its native code, if it accepts them.
+
+    What the compiler knows of the processor are the macros that it then defines.
+    """
+    environment = {**os.environ, **dict(compiler.environment)}
+    for flags in (("-march=native",), ("-mcpu=native",)):
+        command = [*compiler.command, *flags, "-dM", "-E", "-x", "c", os.devnull]
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        except OSError:
+            return compiler  # what is wrong with it shows when it is asked to compile
+        if done.returncode == 0 and b"#define" in done.stdout:
+            known = b"\n".join(sorted(done.stdout.splitlines()))
+            digest = hashlib.sha256(known).hexdigest()
+            return dataclasses.replace(compiler, native=flags, processor=digest)
+    return compiler
+
+
 def build_elf(
     compiler: Compiler,
     units: Sequence[Unit],
@@ -107,10 +136,13 @@ def build_elf(
     include: Sequence[Path],
     objects: Path,
     elf: Path,
-) -> None:
+    *,
+    frames: bool = False,
+) -> list[Path]:
     """Compile `units` into the folder `objects` and link them to `elf` (written in one step).
 
-    Raises `ToolchainError` with the compiler's first errors.
+    Returns the objects. With `frames`, each made of C has a file `.su` beside it that tells the
+    stack of its functions. Raises `ToolchainError` with the compiler's first errors.
     """
     objects.mkdir(parents=True, exist_ok=True)
     flags = tuple(f"-I{folder}" for folder in include)
@@ -122,15 +154,43 @@ def build_elf(
         key = context.copy()
         key.update(repr(unit).encode() + unit.source.read_bytes())
         target = objects / f"{unit.source.stem}-{key.hexdigest()[:24]}.o"
-        if not target.exists():
-            with replacing(target) as temporary:
-                _call(compiler, ["-c", str(unit.source), *unit.flags, *flags, "-o", str(temporary)])
+        if not target.exists() or (frames and _told(unit) and not _su(target).exists()):
+            _compile(compiler, unit, flags, target, frames)
         return target
 
     with ThreadPoolExecutor(_JOBS) as pool:
         compiled = list(pool.map(compile_unit, units))
     with replacing(elf) as temporary:
         _call(compiler, [*map(str, compiled), *link_flags, "-o", str(temporary)])
+    return compiled
+
+
+def _compile(
+    compiler: Compiler, unit: Unit, flags: Sequence[str], target: Path, frames: bool
+) -> None:
+    """One object, and what its frames are; the object comes last, so that both are there."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
+        made = Path(folder) / "unit.o"
+        wanted: tuple[str, ...] = ()
+        if frames and _told(unit):
+            # zig leaves the file of -fstack-usage among its temporary ones
+            named = ("-Xclang", "-stack-usage-file", "-Xclang", str(_su(made)))
+            wanted = named if compiler.name == "zig" else ("-fstack-usage",)
+        _call(compiler, ["-c", str(unit.source), *unit.flags, *flags, *wanted, "-o", str(made)])
+        if _su(made).exists():
+            _su(made).replace(_su(target))
+        elif wanted:
+            _su(target).touch()  # a source without functions
+        made.replace(target)
+
+
+def _told(unit: Unit) -> bool:
+    """Whether compilers know of frames: not of assembly's."""
+    return unit.source.suffix == ".c"
+
+
+def _su(target: Path) -> Path:
+    return target.with_suffix(".su")
 
 
 def _call(compiler: Compiler, arguments: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import GraphError
-from tesla_embed.ir.graph import Model, Region, Table
+from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.ops import (
     Activation,
     Add,
@@ -37,8 +37,10 @@ from tesla_embed.ir.windows import filtered_apart, patches
 
 Float64 = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
-_BATCH = 128
-"""Samples computed at a time; bounds the memory of unfolded convolutions."""
+_LEAST, _MOST = 8, 128
+_BATCH_BYTES = 2**23
+"""Samples computed at a time, and about the memory that an unfolded convolution of them may take:
+what stays in the caches, and is not asked of the system anew, is faster."""
 
 
 def interpret_float(model: Model, region: Region, inputs: Floats) -> Float64:
@@ -53,13 +55,24 @@ def float_activations(
     """Per batch of inputs, the value of every tensor of the graph, in the tensors' order."""
     dense = specialize(model, region)
     graph, tables = dense.graph, dense.regions[0].tables
-    for start in range(0, len(inputs), _BATCH):
-        values = {graph.input: inputs[start : start + _BATCH].astype(np.float64)}
+    batch = min(max(_BATCH_BYTES // _unfolded_bytes(graph), _LEAST), _MOST)
+    for start in range(0, len(inputs), batch):
+        values = {graph.input: inputs[start : start + batch].astype(np.float64)}
         for op, table in zip(graph.ops, tables, strict=True):
             target = graph.tensors[op.output].type
             sources = [values[index] for index in op.inputs]
             values[op.output] = apply_float(op, table, target, sources)
         yield tuple(values[index] for index in range(len(graph.tensors)))
+
+
+def _unfolded_bytes(graph: Graph) -> int:
+    """What the largest operand of a matrix product takes for one sample."""
+    most = 1
+    for op in graph.ops:
+        source, target = (graph.tensors[i].type for i in (op.input, op.output))
+        taps = op.window.height * op.window.width if isinstance(op, Conv2D) else 1
+        most = max(most, 8 * target.positions * taps * source.channels)
+    return most
 
 
 def apply_float(

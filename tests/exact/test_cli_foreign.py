@@ -203,6 +203,10 @@ def test_inspect(make: Callable[[int], Model], tmp_path: Path, capsys: Capture) 
     weighted = [op.weights for op in model.graph.ops if isinstance(op, Weighted)]
     assert [weights["bits"] for weights in found["weights"]] == [w.bits for w in weighted]
     assert (4 in {w.bits for w in weighted}) == (make is narrow_model)
+    for buffer in found["arena"]:
+        assert buffer["offset"] + buffer["bytes"] <= found["arena_bytes"]
+    assert f"no placement takes less than {found['arena_bound_bytes']:,} B" in shown
+    assert f"{found['regions'][0]['arena_peak_bytes']:,} B of the arena in use" in shown
 
 
 def test_run_takes_int8_and_real_numbers(tmp_path: Path) -> None:

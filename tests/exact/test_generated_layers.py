@@ -21,6 +21,7 @@ from graphs import (
 
 from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import Model
+from tesla_host.toolchain import find_compiler
 
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -60,8 +61,9 @@ def mixed(ordinary: range, extreme: range) -> list[Model]:
 
 
 def test_gcc(tmp_path: Path) -> None:
+    """With the inner loops of microcontrollers; the other tests have those of vector units."""
     models = mixed(range(130), range(70))
-    native = Native(models, tmp_path, require(gcc), ["-O1"])
+    native = Native(models, tmp_path, require(gcc), ["-O1", "-U__SSE2__", "-U__ARM_NEON"])
     assert differences(native, models, samples=5) == []
 
 
@@ -70,6 +72,14 @@ def test_gcc_optimised(tmp_path: Path, level: str) -> None:
     models = mixed(range(200, 208), range(200, 208))
     native = Native(models, tmp_path, require(gcc), [level])
     assert differences(native, models, samples=20) == []
+
+
+def test_vectorised_for_this_processor(tmp_path: Path) -> None:
+    """As the host build is: where an output overlaps its input, loops cannot be widened freely."""
+    models = mixed(range(600, 612), range(600, 612))
+    native = require(lambda: find_compiler("host"))
+    program = Native(models, tmp_path, native.command, ["-O3", *native.native])
+    assert differences(program, models, samples=10) == []
 
 
 def test_clang(tmp_path: Path) -> None:

@@ -76,13 +76,16 @@ def print_profile(profile: Profile) -> None:
     memory, first = profile.memory, profile.regions[0]
     mean = sum(region.accuracy for region in profile.regions) / len(profile.regions)
     clock = f" at {profile.target.clock_hz / 1e6:g} MHz" if profile.target.clock_hz else ""
+    library = ""
+    if memory.library_stack_bytes is not None:
+        library = f", of which the library takes {memory.library_stack_bytes:,} B at most"
     lines = (
         f"accuracy: mean {mean:.2%} over {first.samples:,} samples; {first.device_samples} of them "
         f"through the link{clock}",
         f"flash: {_bytes(memory.flash_bytes)} (weights {_bytes(profile.model.weights_bytes)}, "
         f"region tables {_bytes(memory.region_table_bytes)})",
         f"RAM: {_bytes(memory.ram_bytes)} (arena {_bytes(memory.arena_bytes)}) "
-        f"and {_bytes(memory.stack_bytes)} of stack",
+        f"and {_bytes(memory.stack_bytes)} of stack{library}",
     )
     print("\n".join(lines))
     if any(region.cycles_estimate for region in profile.regions):
@@ -132,13 +135,38 @@ def print_inspection(found: Inspection, dp: int) -> None:
             *weights.get(layer.name, ("", "")),
         )
     console().print(table)
+    _print_arena(found)
     for entry in found.regions:
-        print(f"{entry.dp:>3} % DP: {entry.macs:,} MACs, {entry.macs_fraction:.1%} of full")
+        print(
+            f"{entry.dp:>3} % DP: {entry.macs:,} MACs, {entry.macs_fraction:.1%} of full; "
+            f"{entry.arena_peak_bytes:,} B of the arena in use at most"
+        )
     print(
         f"input {_real(region.input)}; output {_real(region.output)}\n"
         f"weights {found.weights_bytes:,} B, region tables {found.region_table_bytes:,} B, "
         f"arena {found.arena_bytes:,} B; digest {found.digest[:16]}"
     )
+
+
+def _print_arena(found: Inspection) -> None:
+    """Where the buffers lie, and by which layers they are needed."""
+    if not found.arena:
+        return
+    title = f"arena, {found.arena_bytes:,} B; no placement takes less than "
+    table = Table(title=f"{title}{found.arena_bound_bytes:,} B", box=box.SIMPLE_HEAD)
+    for heading in ("buffer", "offset", "bytes", "from layer", "to layer", "written over"):
+        table.add_column(heading, justify="right" if heading in ("offset", "bytes") else "left")
+    names = [layer.name for layer in found.regions[0].layers]
+    for buffer in found.arena:
+        table.add_row(
+            buffer.name + (" (scratch)" if buffer.scratch else ""),
+            f"{buffer.offset:,}",
+            f"{buffer.bytes:,}",
+            names[buffer.first],
+            names[buffer.last],
+            buffer.over,
+        )
+    console().print(table)
 
 
 def _real(value: Value) -> str:

@@ -1,5 +1,15 @@
 /* The integer kernels. All are exact, re-entrant and free of allocation; none checks its arguments:
- * the generated code that calls them has been verified before it was written. */
+ * the generated code that calls them has been verified before it was written.
+ *
+ * Working in place. Input and output must not overlap, unless the kernel's comment says
+ *   behind elements: outputs are written in ascending order, number i once the elements 0 .. i of
+ *                    every input are not needed any more. The output may begin where an input
+ *                    begins, or anywhere below.
+ *   behind pixels:   output pixels are written in ascending order, and while one is made, only its
+ *                    own window of the input is read. The output may begin so far below the input
+ *                    that no pixel that is still to be read has been overwritten.
+ * Kernels that read further ahead than they say may be called the same way. The distances are
+ * worked out in tesla_codegen/inplace.py, from the active channels of every region. */
 #ifndef TESLA_KERNELS_H
 #define TESLA_KERNELS_H
 
@@ -22,7 +32,8 @@ void tesla_fully_connected_s8(const tesla_fully_connected_t *layer,
                               const tesla_layer_region_t *region, const int8_t *input,
                               const int8_t *weights, int8_t *output);
 
-/* Cross-correlation with zero padding and a fused activation; no dilation. No scratch.
+/* Cross-correlation with zero padding and a fused activation; no dilation. No scratch. Behind
+ * pixels.
  *
  * input    [input height][input width][region->input_channels]
  * weights  [full outputs][window height][window width][layer->full_channels]
@@ -30,7 +41,8 @@ void tesla_fully_connected_s8(const tesla_fully_connected_t *layer,
 void tesla_conv2d_s8(const tesla_conv2d_t *layer, const tesla_layer_region_t *region,
                      const int8_t *input, const int8_t *weights, int8_t *output);
 
-/* Every channel filtered on its own, with zero padding and a fused activation. No scratch.
+/* Every channel filtered on its own, with zero padding and a fused activation. No scratch. Behind
+ * pixels.
  *
  * input    [input height][input width][region->input_channels]
  * weights  [full outputs][window height][window width]
@@ -170,36 +182,36 @@ void tesla_mean_helium(const tesla_mean_t *layer, const tesla_rescale_region_t *
 void tesla_add_helium(const tesla_add_region_t *region, const int8_t *first, const int8_t *second,
                       int8_t *output);
 
-/* The sum of two tensors with a fused activation. No scratch.
+/* The sum of two tensors with a fused activation. No scratch. Behind elements, of both.
  *
- * first, second, output  [region->size]; `output` may be one of the inputs */
+ * first, second, output  [region->size] */
 void tesla_add_s8(const tesla_add_region_t *region, const int8_t *first, const int8_t *second,
                   int8_t *output);
 
-/* The largest value in each window; taps outside the image never win. No scratch.
+/* The largest value in each window; taps outside the image never win. No scratch. Behind pixels.
  *
  * input   [input height][input width][channels]
  * output  [output height][output width][channels] */
 void tesla_max_pool2d_s8(const tesla_window_t *window, uint16_t channels, const int8_t *input,
                          int8_t *output);
 
-/* The mean of the taps inside the image, halves rounded away from zero. No scratch.
+/* The mean of the taps inside the image, halves rounded away from zero. No scratch. Behind pixels.
  *
  * input   [input height][input width][channels]
  * output  [output height][output width][channels] */
 void tesla_average_pool2d_s8(const tesla_window_t *window, uint16_t channels, const int8_t *input,
                              int8_t *output);
 
-/* The mean over all pixels in a quantisation of its own. No scratch.
+/* The mean over all pixels in a quantisation of its own. No scratch. Behind elements.
  *
  * input   [layer->pixels][region->size]
  * output  [region->size] */
 void tesla_mean_s8(const tesla_mean_t *layer, const tesla_rescale_region_t *region,
                    const int8_t *input, int8_t *output);
 
-/* The same values in another quantisation, clamped by an activation. No scratch.
+/* The same values in another quantisation, clamped by an activation. No scratch. Behind elements.
  *
- * input, output  [region->size]; they must not overlap */
+ * input, output  [region->size] */
 void tesla_rescale_s8(const tesla_rescale_region_t *region, const int8_t *input, int8_t *output);
 
 /* Writes one input of a concatenation to its places in the output. No scratch.
@@ -209,7 +221,8 @@ void tesla_rescale_s8(const tesla_rescale_region_t *region, const int8_t *input,
  *         the input */
 void tesla_concat_s8(const tesla_concat_region_t *region, const int8_t *input, int8_t *output);
 
-/* Zeros around an image. No scratch.
+/* Zeros around an image. No scratch. Rows are copied in ascending order; the output may begin so
+ * far below the input that no row reaches its own source, or one that is still to be copied.
  *
  * input   [layer->height][layer->width][region->channels]
  * output  [top + height + bottom][left + width + right][region->channels] */
@@ -217,14 +230,14 @@ void tesla_pad_s8(const tesla_pad_t *layer, const tesla_pad_region_t *region, co
                   int8_t *output);
 
 /* exp(x) / sum(exp(x)) over every row, in fixed point; outputs count in units of 1/256 from -128
- * on. No scratch: exponentials are computed twice.
+ * on. No scratch: exponentials are computed twice. Behind elements.
  *
  * input, output  [region->rows][region->length] */
 void tesla_softmax_s8(const tesla_softmax_region_t *region, const int8_t *input, int8_t *output);
 
-/* A function that is tabulated for all values. No scratch.
+/* A function that is tabulated for all values. No scratch. Behind elements.
  *
- * input, output  [region->size]; they may be the same */
+ * input, output  [region->size] */
 void tesla_lookup_s8(const tesla_lookup_region_t *region, const int8_t *input, int8_t *output);
 
 #ifdef __cplusplus
