@@ -100,11 +100,14 @@ def test_a_budget_interrupts_and_resumes_without_a_trace(
     fake_firmware: Build, require_tool: Callable[[Callable[[], Any]], Any]
 ) -> None:
     whole, pieces = (_open(fake_firmware, require_tool) for _ in range(2))
-    for machine in (whole, pieces):
-        LinkClient(machine).load_input(DATA)
     from tesla_host.link.frames import encode
 
-    request = encode(bytes([1, 9, 0, 4, 2, 0]))
+    hello = bytes([2, 8, 0, 1, 0, 1, 2, 3, 4])
+    load = bytes([2, 0, 0, 10]) + bytes(4) + DATA[:500]
+    for machine in (whole, pieces):
+        machine.write(encode(hello) + encode(load))
+        assert len(machine.read(1000)) > 100
+    request = encode(bytes([2, 9, 0, 4, 2, 0]))
     whole.write(request)
     pieces.write(request)
     expected = whole.read(1000)

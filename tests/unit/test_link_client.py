@@ -64,7 +64,7 @@ def test_any_faults_give_the_right_answer(to: list[str], back: list[str]) -> Non
     client = LinkClient(device, retries=70)
     data = bytes(i * 7 % 256 for i in range(INPUT))
     assert client.infer(data) == data[::-1][:OUTPUT]
-    assert device.executed.count(Command.RUN) == 1
+    assert device.executed.count(Command.INFER) == 1
 
 
 def test_silence_is_a_timeout_that_says_what_to_check() -> None:
@@ -89,8 +89,8 @@ def test_another_model_is_named() -> None:
 
 def test_another_protocol_version_is_named() -> None:
     device = FakeDevice()
-    device.version = 2
-    with pytest.raises(ProtocolError, match="protocol version 2, this program 1"):
+    device.version = 1
+    with pytest.raises(ProtocolError, match="protocol version 1, this program 2"):
         LinkClient(device).hello()
 
 
@@ -152,6 +152,9 @@ LIES = [
     (Command.STACK, bytes(9)),
     (Command.STACK, struct.pack("<II", 100, 101)),
     (Command.ECHO, b"other"),
+    (Command.INFER, b""),
+    (Command.INFER, bytes(255)),
+    (Command.INFER, bytes(257)),
 ]
 
 
@@ -206,7 +209,7 @@ def test_sequence_numbers_wrap() -> None:
     device = FakeDevice()
     client = LinkClient(device)
     client.hello()
-    client._sequence = 0xFFFE
+    device.last = client._session._sequence = 0xFFFE
     for _ in range(4):
         client.echo(b"same")
     assert device.executed.count(Command.ECHO) == 4
