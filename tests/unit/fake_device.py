@@ -17,7 +17,7 @@ def sound(frame: bytes) -> list[bytes]:
     return [frame]
 
 
-def faults(*plan: str) -> Fault:
+def faults(*plan: str, reset: Callable[[], None] = lambda: None) -> Fault:
     """Apply `plan` to the frames that pass, one after the other; later ones pass unharmed."""
     steps: Iterator[str] = iter(plan)
 
@@ -29,6 +29,8 @@ def faults(*plan: str) -> Fault:
                 return [frame[:4] + bytes([frame[4] ^ 0x40]) + frame[5:]]
             case "double":
                 return [frame, frame]
+            case "reset":
+                reset()
             case "noise":
                 return [b"\x93\x00boot: hello\r\n\x00\x05\xff", frame]
         return [frame]
