@@ -17,6 +17,9 @@
 #define REPEATED    2u /* flag: the frame comes twice */
 #define IN_SESSION  4u /* flag: HELLO of a session that is never another one */
 
+#define AT_THE_END 8u  /* flag: an offset just before the end of the input */
+#define TRUE_CRC   16u /* flag: INFER of the input as it is */
+
 static struct {
     uint8_t bytes[4 * TESLA_LINK_REPLY_MAX];
     size_t size;
@@ -117,26 +120,41 @@ static void request(tesla_link_receiver_t *receiver, tesla_commands_t *state, ui
     expect(reads == reads_before, "a repeated request is not executed");
 }
 
+/* What chance would hardly hit on; returns the payload's new size. */
+static uint16_t steer(uint8_t *payload, uint16_t size, uint8_t flags, uint16_t number) {
+    if ((flags & IN_SESSION) != 0) {
+        payload[3] = TESLA_COMMAND_HELLO;
+        payload[4] = 0;
+        tesla_link_put_u32(payload + 5, 1);
+        size = TESLA_LINK_REQUEST_HEADER + 5u;
+    } else if ((flags & TRUE_CRC) != 0) {
+        payload[3] = TESLA_COMMAND_INFER;
+        tesla_link_put_u32(payload + 4,
+                           tesla_link_crc32(tesla_app_input, tesla_app_model.input_bytes));
+        tesla_link_put_u32(payload + 8, tesla_app_model.input_bytes);
+        size = TESLA_LINK_REQUEST_HEADER + 8u;
+    } else if ((flags & AT_THE_END) != 0) {
+        uint8_t *offset = payload + (payload[3] == TESLA_COMMAND_INFER ? 8 : 4);
+        tesla_link_put_u32(offset, tesla_app_model.input_bytes - offset[0] % 32u);
+    }
+    if ((flags & NEXT_NUMBER) != 0) {
+        payload[0] = TESLA_LINK_VERSION;
+        tesla_link_put_u16(payload + 1, number);
+    }
+    return size;
+}
+
 static size_t take_request(tesla_link_receiver_t *receiver, tesla_commands_t *state,
                            const uint8_t *data, size_t size) {
     static uint8_t payload[3 * 255 + 32];
     const uint8_t flags = data[0];
     size_t count = data[1] * 3u;
     count = count < size - 2 ? count : size - 2;
-    memset(payload, 0, TESLA_LINK_REQUEST_HEADER + 5u);
+    memset(payload, 0, TESLA_LINK_REQUEST_HEADER + 8u);
     memcpy(payload, data + 2, count);
-    uint16_t length = (uint16_t)(count < TESLA_LINK_REQUEST_HEADER ? 4u : count);
-    if ((flags & IN_SESSION) != 0) {
-        payload[3] = TESLA_COMMAND_HELLO;
-        payload[4] = 0;
-        tesla_link_put_u32(payload + 5, 1);
-        length = TESLA_LINK_REQUEST_HEADER + 5u;
-    }
-    if ((flags & NEXT_NUMBER) != 0) {
-        payload[0] = TESLA_LINK_VERSION;
-        tesla_link_put_u16(payload + 1, (uint16_t)(state->last + 1u));
-    }
-    request(receiver, state, payload, length, (flags & REPEATED) != 0);
+    const uint16_t length = (uint16_t)(count < TESLA_LINK_REQUEST_HEADER ? 4u : count);
+    request(receiver, state, payload, steer(payload, length, flags, (uint16_t)(state->last + 1u)),
+            (flags & REPEATED) != 0);
     return 2 + count;
 }
 
