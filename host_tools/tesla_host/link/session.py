@@ -31,6 +31,8 @@ _BITS_PER_BYTE = 10
 """On a serial line: a start bit, eight of data, a stop bit."""
 _LONGEST_BACKOFF = 4
 _REOPEN_PAUSE_S = 0.1
+_ENDS_LINE = frozenset(b"\r\n\x03\x04")
+_QUIET = tuple(byte for byte in range(1, 256) if byte not in _ENDS_LINE)
 
 
 class Command(IntEnum):
@@ -118,7 +120,9 @@ class Session:
         self._pipe = pipe
         self._reopen = reopen
         self._decoder = FrameDecoder()
-        self._session = secrets.randbelow(0xFFFF_FFFF) + 1
+        self._session = int.from_bytes(
+            bytes(_QUIET[i % len(_QUIET)] for i in secrets.token_bytes(4))
+        )
         self._opened: int | None = None
         self._sequence = 0
         self._unsure = False
@@ -129,12 +133,15 @@ class Session:
 
     def hello(self, first: int = 0) -> HelloPage:
         """One page of HELLO. Raises `DeviceReset` if this session was open and is so no more."""
-        number = secrets.randbelow(0x1_0000)
-        if number == self._opened:  # must differ, to tell a session that was opened anew
-            number = (number + 1) & 0xFFFF
-        sequence = number.to_bytes(2, "little")
         body = bytes([first]) + self._session.to_bytes(4, "little")
-        frame = encode(bytes([PROTOCOL_VERSION]) + sequence + bytes([Command.HELLO]) + body)
+        while True:
+            sequence = secrets.token_bytes(2)
+            frame = encode(bytes([PROTOCOL_VERSION]) + sequence + bytes([Command.HELLO]) + body)
+            # Another number than before tells a session that was opened anew. And whoever else
+            # listens at a port where a board is looked for must not see the end of a line.
+            quiet = first > 0 or not _ENDS_LINE.intersection(frame)
+            if quiet and int.from_bytes(sequence, "little") != self._opened:
+                break
         wanted = sequence + bytes([Command.HELLO | _REPLY])
         page = replies.parse_hello(
             _body(Command.HELLO, self._exchange(Command.HELLO, frame, wanted))
