@@ -45,6 +45,7 @@ class FakeDevice:
         self.timeout: float | None = None
         self.to, self.back = to, back
         self.executed: list[int] = []
+        self.ran_at: int | None = None
         self.version = 2
         self.overrides: dict[int, bytes] = {}
         self.statuses: dict[int, int] = {}
@@ -122,7 +123,7 @@ class FakeDevice:
         self.input[offset : offset + len(body) - 4] = body[4:]
 
     def _run(self) -> None:
-        self.output = bytes(self.input[::-1][:OUTPUT])
+        self.output, self.ran_at = bytes(self.input[::-1][:OUTPUT]), self.dp
 
     def _execute(self, command: int, body: bytes) -> tuple[int, bytes]:
         ticks = struct.pack("<II", 1000, 1500)

@@ -71,7 +71,7 @@ def test_any_faults_give_the_right_answers(
     samples = [bytes(i * k % 256 for i in range(INPUT)) for k in (7, 11, 13)]
     for data, inference in zip(samples, client.infer_many(samples), strict=True):
         assert inference.output == data[::-1][:OUTPUT]
-        assert device.dp == 25
+        assert device.ran_at == 25
     if "reset" not in to + back:
         assert device.executed.count(Command.INFER) == 3 + client.events.reloads
 
