@@ -1,0 +1,52 @@
+"""A target that runs inside a Python process, in a process of its own: for several at once.
+
+    python -m tesla_host.isolated TARGET ELF
+
+In: bytes on standard input. Out: the firmware's on standard output. Ends when its input does.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tesla_embed.errors import TeslaEmbedError
+from tesla_host.link.pipes import Pipe, ProcessPipe
+
+_LONGEST_RUN_S = 3600.0
+_BLOCK = 65536
+
+
+def isolated_pipe(target: str, elf: Path) -> Pipe:
+    """A pipe to `elf` on `target`, which runs in a child process."""
+    return ProcessPipe([sys.executable, "-m", "tesla_host.isolated", target, str(elf.resolve())])
+
+
+def serve(pipe: Pipe, source: int, sink: int) -> None:
+    """Carry bytes between two file descriptors and a pipe, until `source` ends."""
+    pipe.timeout = _LONGEST_RUN_S
+    while data := os.read(source, _BLOCK):
+        pipe.write(data)
+        while answer := pipe.read(max(1, pipe.in_waiting)):
+            rest = memoryview(answer)
+            while rest:
+                rest = rest[os.write(sink, rest) :]
+
+
+def main() -> int:
+    """Run the target named on the command line."""
+    from tesla_host.targets import open_target
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this decides when it ends
+    try:
+        serve(open_target(sys.argv[1], Path(sys.argv[2])), 0, 1)
+    except TeslaEmbedError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
