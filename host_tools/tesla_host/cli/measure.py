@@ -42,8 +42,9 @@ def profile(
         Path | None, typer.Option(help="earlier --json; show what got worse", metavar="OLD.json")
     ] = None,
     fail_above: Annotated[
-        str, typer.Option(metavar="SHARE", help="how much worse is allowed: 2% or 0.02")
-    ] = "0%",
+        str | None,
+        typer.Option(metavar="SHARE", help="with --compare: exit 1 if worse by more, e.g. 2%"),
+    ] = None,
     build_dir: BuildOption = None,
 ) -> None:
     """Measure accuracy, cost and memory of every operating region on a target.

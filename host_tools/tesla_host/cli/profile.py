@@ -44,14 +44,14 @@ class Request:
     json: Path | None
     results: Path | None
     compare: Path | None
-    fail_above: str
+    fail_above: str | None
     build_dir: Path | None
 
 
 def run_profile(request: Request) -> bool:
     """Profile and print; True when an output was wrong, or something got worse than allowed."""
     _check(request)
-    allowed = parse_share(request.fail_above)
+    allowed = 0.0 if request.fail_above is None else parse_share(request.fail_above)
     old = None if request.compare is None else read_profile(request.compare)
     model = load_model(request.model)
     profile = _measure(request, model)
@@ -61,13 +61,15 @@ def run_profile(request: Request) -> bool:
         return wrong
     worse = regressions(old, profile, allowed)
     print_regressions(worse, allowed, missing_regions(old, profile))
-    return wrong or bool(worse)
+    return wrong or (bool(worse) and request.fail_above is not None)
 
 
 def _check(request: Request) -> None:
     """Refuse options that exclude each other before anything is built."""
     if request.json is not None:
         check_writable(request.json)
+    if request.fail_above is not None and request.compare is None:
+        raise ConfigError("--fail-above says how much worse than --compare OLD.json; give both")
     if request.ports and request.boards > 1:
         raise ConfigError("--boards counts boards of a target; with --port, name each board")
     if request.dask is not None and (len(request.ports) > 1 or request.boards > 1):
