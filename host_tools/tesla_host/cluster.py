@@ -148,8 +148,9 @@ def _connect(board: RemoteBoard, elf: bytes, name: str) -> LinkClient:
     if not _folder:
         _folder.append(tempfile.TemporaryDirectory(prefix="tesla-embed-"))
     path = Path(_folder[0].name) / name
-    path.write_bytes(elf)
-    path.chmod(0o700)
+    if not path.exists():  # it may be running
+        path.write_bytes(elf)
+        path.chmod(0o700)
     if board.target == "host":
         return open_link(board.target, path, expected)
     return LinkClient(isolated_pipe(board.target, path), expected)
