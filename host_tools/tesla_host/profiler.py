@@ -114,29 +114,17 @@ def profile_bench(
     Raises what the link raises, and `ConfigError` for a file of other measurements.
     """
     inputs = [x.tobytes() for x in samples.x[:device_samples]]
+    dps = [region.dp for region in regions]
     with contextlib.ExitStack() as stack:
         boards = crew or stack.enter_context(Fleet([Station(bench.target, bench.connect)]))
         hello = boards.hello
-        records: list[Record] = []
-        keep = records.append
+        store = None
         if results is not None:
             header = _header(bench, hello, inputs, runs)
             store = stack.enter_context(Measurements(results, header))
-            records, keep = store.records, store.append
-        jobs = plan_jobs(inputs, [region.dp for region in regions], runs, len(boards), records)
-        left = sum(len(job.indices) for job in jobs)
-        total = len(regions) * (len(inputs) + 1)
-
-        def deliver(record: Record) -> None:
-            nonlocal left
-            left -= 1
-            keep(record)
-            observer(f"{record.dp} % DP", 1 - left / total)
-
-        boards.run(jobs, deliver)
+        records = _measure(boards, store, inputs, dps, runs, observer)
     measured = [_region(bench, hello, region, samples, records) for region in regions]
-    chosen = {region.dp for region in regions}
-    probes = [r.stack_bytes for r in records if isinstance(r, Probe) and r.dp in chosen]
+    probes = [r.stack_bytes for r in records if isinstance(r, Probe) and r.dp in dps]
     return Profile(
         tool=Tool(
             version=__version__,
@@ -150,6 +138,31 @@ def profile_bench(
         regions=measured,
         runs=runs,
     )
+
+
+def _measure(
+    boards: Crew,
+    store: Measurements | None,
+    inputs: Sequence[bytes],
+    dps: Sequence[int],
+    runs: int,
+    observer: Observer,
+) -> list[Record]:
+    """What `store` holds already, and what is left to measure."""
+    records: list[Record] = [] if store is None else store.records
+    keep = records.append if store is None else store.append
+    jobs = plan_jobs(inputs, dps, runs, len(boards), records)
+    left = sum(len(job.indices) for job in jobs)
+    total = len(dps) * (len(inputs) + 1)
+
+    def deliver(record: Record) -> None:
+        nonlocal left
+        left -= 1
+        keep(record)
+        observer(f"{record.dp} % DP", 1 - left / total)
+
+    boards.run(jobs, deliver)
+    return records
 
 
 def _header(bench: Workbench, hello: Hello, inputs: Sequence[bytes], runs: int) -> Header:

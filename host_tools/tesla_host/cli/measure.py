@@ -15,36 +15,44 @@ BuildOption = Annotated[
 JsonOption = Annotated[Path | None, typer.Option("--json", help="also write the result here")]
 
 
+PortOption = Annotated[
+    list[str] | None, typer.Option(help="board that runs the model already, or auto; repeatable")
+]
+BoardsOption = Annotated[int, typer.Option(min=1, help="how many of the target share the work")]
+DaskOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="share it among a scheduler's workers")
+]
+ResultsOption = Annotated[
+    Path | None, typer.Option(help="file that grows by each measurement, and is continued")
+]
+CompareOption = Annotated[
+    Path | None, typer.Option(help="earlier --json; show what got worse", metavar="OLD.json")
+]
+FailOption = Annotated[
+    str | None,
+    typer.Option(metavar="SHARE", help="with --compare: exit 1 if worse by more, e.g. 2%"),
+]
+DeviceSamplesOption = Annotated[
+    int, typer.Option(min=1, help="how many of them also go through the link")
+]
+
+
 def profile(
     model: ModelArgument,
     data: DataOption,
     target: TargetOption = "emulator",
-    port: Annotated[
-        list[str] | None,
-        typer.Option(help="board that runs the model already, or auto; repeatable"),
-    ] = None,
-    boards: Annotated[int, typer.Option(min=1, help="how many of the target share the work")] = 1,
-    dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="share it among a scheduler's workers")
-    ] = None,
+    port: PortOption = None,
+    boards: BoardsOption = 1,
+    dask: DaskOption = None,
     baud: Annotated[int, typer.Option(min=300, help="of serial ports")] = 115_200,
     samples: Annotated[int | None, typer.Option(min=1, help="test samples; default: all")] = None,
-    device_samples: Annotated[
-        int, typer.Option(min=1, help="how many of them also go through the link")
-    ] = 20,
+    device_samples: DeviceSamplesOption = 20,
     runs: Annotated[int, typer.Option(min=1, help="how often each of those runs")] = 1,
     regions: Annotated[str | None, typer.Option(help="DP percentages; default: all")] = None,
     json_: JsonOption = None,
-    results: Annotated[
-        Path | None, typer.Option(help="file that grows by each measurement, and is continued")
-    ] = None,
-    compare: Annotated[
-        Path | None, typer.Option(help="earlier --json; show what got worse", metavar="OLD.json")
-    ] = None,
-    fail_above: Annotated[
-        str | None,
-        typer.Option(metavar="SHARE", help="with --compare: exit 1 if worse by more, e.g. 2%"),
-    ] = None,
+    results: ResultsOption = None,
+    compare: CompareOption = None,
+    fail_above: FailOption = None,
     build_dir: BuildOption = None,
 ) -> None:
     """Measure accuracy, cost and memory of every operating region on a target.
