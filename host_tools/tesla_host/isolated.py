@@ -11,15 +11,19 @@ import sys
 from pathlib import Path
 
 from tesla_embed.errors import TeslaEmbedError
+from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.pipes import Pipe, ProcessPipe
 
 _LONGEST_RUN_S = 3600.0
+_SLOW_RUN_S = 120.0
+"""Until a run has been measured: emulated milliseconds may be seconds of ours."""
 _BLOCK = 65536
 
 
-def isolated_pipe(target: str, elf: Path) -> Pipe:
-    """A pipe to `elf` on `target`, which runs in a child process."""
-    return ProcessPipe([sys.executable, "-m", "tesla_host.isolated", target, str(elf.resolve())])
+def isolated_link(target: str, elf: Path, expected: ExpectedModel | None = None) -> LinkClient:
+    """A client of `elf` on `target`, which runs in a child process."""
+    command = [sys.executable, "-m", "tesla_host.isolated", target, str(elf.resolve())]
+    return LinkClient(ProcessPipe(command), expected, run_timeout_s=_SLOW_RUN_S)
 
 
 def serve(pipe: Pipe, source: int, sink: int) -> None:

@@ -172,9 +172,9 @@ class LinkClient:
         entries: list[dict[str, int]] = []
         while len(entries) < count:
             runs = min(most, count - len(entries))
-            started = time.monotonic()
+            timer = self._timer()
             got = _expect(self._ticks(Command.RUN, runs.to_bytes(2, "little"), runs), runs, "RUN")
-            self._note_run(got, (time.monotonic() - started) / runs)
+            self._note_run(got, timer() / runs)
             entries += got
         return tuple(entries)
 
@@ -232,7 +232,7 @@ class LinkClient:
         body = crc + last.to_bytes(4, "little") + data[last:]
         for _ in range(_MOST_RELOADS):
             try:
-                started = time.monotonic()
+                timer = self._timer()
                 reply = self._request(Command.INFER, body, 1, ahead)
             except RequestRefused as error:
                 if error.status != ERROR_INPUT:
@@ -243,7 +243,7 @@ class LinkClient:
                 body = crc + bytes(4)
                 continue
             ticks, output = replies.parse_inference(reply, hello)
-            self._note_run((ticks,), time.monotonic() - started)
+            self._note_run((ticks,), timer())
             if epoch != self._epoch:
                 next_fed = 0
             return Inference(ticks, output + self.read_output(len(output))), next_fed
@@ -375,20 +375,23 @@ class LinkClient:
         known = self._run_s.get(self._state.dp)
         return self._session.patience.run_s if known is None else _RUN_MARGIN * known
 
+    def _timer(self) -> Callable[[], float]:
+        """Tells the seconds since now; 0 where some of them went into mending the line."""
+        started, before = time.monotonic(), replace(self.events)
+        return lambda: time.monotonic() - started if self.events == before else 0.0
+
     def _note_run(self, entries: tuple[dict[str, int], ...], wall_s: float) -> None:
         """Remember what was run, and how long the longest run in its region takes.
 
-        The device's own clock counts, where it has one: an emulator's seconds are not ours.
+        Of the device's own clock and ours the slower one counts: an emulator's may be either.
         """
         self._ran = self._state
-        clock = next((counter for counter in self.hello().counters if counter.hz), None)
-        longest = (
-            wall_s
-            if clock is None
-            else max((entry[clock.name] for entry in entries), default=0) / clock.hz
-        )
-        dp = self._state.dp
-        self._run_s[dp] = max(longest, self._run_s.get(dp, 0.0))
+        dp, longest = self._state.dp, wall_s
+        for counter in self.hello().counters:
+            if counter.hz:
+                longest = max(longest, *(entry[counter.name] / counter.hz for entry in entries))
+        if longest > 0:
+            self._run_s[dp] = max(longest, self._run_s.get(dp, 0.0))
 
 
 def _restless() -> DeviceError:
