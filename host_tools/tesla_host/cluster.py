@@ -20,7 +20,7 @@ from typing import Any
 
 from tesla_embed.errors import DeviceError, TeslaEmbedError, ToolchainError
 from tesla_host.fleet import Deliver
-from tesla_host.isolated import isolated_link
+from tesla_host.isolated import separate_link
 from tesla_host.jobs import Job, Record, measure
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.ports import is_connection
@@ -151,6 +151,4 @@ def _connect(board: RemoteBoard, elf: bytes, name: str) -> LinkClient:
     if not path.exists():  # it may be running
         path.write_bytes(elf)
         path.chmod(0o700)
-    if board.target == "host":
-        return open_link(board.target, path, expected)
-    return isolated_link(board.target, path, expected)
+    return separate_link(board.target, path, expected)

@@ -15,6 +15,7 @@ from tesla_embed.errors import DeviceError
 from tesla_host.jobs import Job, Record, measure
 from tesla_host.link.client import LinkClient
 from tesla_host.link.replies import Hello
+from tesla_host.link.session import Events
 
 _POLL_S = 0.1
 
@@ -46,6 +47,11 @@ class Fleet:
 
     def __len__(self) -> int:
         return len(self._clients)
+
+    @property
+    def events(self) -> Events:
+        """What went wrong on all lines together and was mended."""
+        return sum((client.events for _, client in self._clients), Events())
 
     def __enter__(self) -> "Fleet":
         return self

@@ -1,6 +1,6 @@
-"""A target that runs inside a Python process, in a process of its own: for several at once.
+"""The emulator, which runs inside a Python process, in a process of its own: for several at once.
 
-    python -m tesla_host.isolated TARGET ELF
+    python -m tesla_host.isolated ELF
 
 In: bytes on standard input. Out: the firmware's on standard output. Ends when its input does.
 """
@@ -13,6 +13,9 @@ from pathlib import Path
 from tesla_embed.errors import TeslaEmbedError
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.pipes import Pipe, ProcessPipe
+from tesla_host.targets import open_link, open_target
+
+EMULATOR = "emulator"
 
 _LONGEST_RUN_S = 3600.0
 _SLOW_RUN_S = 120.0
@@ -20,14 +23,19 @@ _SLOW_RUN_S = 120.0
 _BLOCK = 65536
 
 
-def isolated_link(target: str, elf: Path, expected: ExpectedModel | None = None) -> LinkClient:
-    """A client of `elf` on `target`, which runs in a child process."""
-    command = [sys.executable, "-m", "tesla_host.isolated", target, str(elf.resolve())]
+def separate_link(target: str, elf: Path, expected: ExpectedModel | None = None) -> LinkClient:
+    """A client of `elf` on a target of the catalogue, which runs in a process of its own."""
+    if target != EMULATOR:  # which every other target does anyway
+        return open_link(target, elf, expected)
+    command = [sys.executable, "-m", "tesla_host.isolated", str(elf.resolve())]
     return LinkClient(ProcessPipe(command), expected, run_timeout_s=_SLOW_RUN_S)
 
 
 def serve(pipe: Pipe, source: int, sink: int) -> None:
-    """Carry bytes between two file descriptors and a pipe, until `source` ends."""
+    """Carry bytes between two file descriptors and an emulator, until `source` ends.
+
+    An emulator stands still while nobody reads, and a read ends when the firmware waits for more.
+    """
     pipe.timeout = _LONGEST_RUN_S
     while data := os.read(source, _BLOCK):
         pipe.write(data)
@@ -38,12 +46,10 @@ def serve(pipe: Pipe, source: int, sink: int) -> None:
 
 
 def main() -> int:
-    """Run the target named on the command line."""
-    from tesla_host.targets import open_target
-
+    """Emulate the firmware named on the command line."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this decides when it ends
     try:
-        serve(open_target(sys.argv[1], Path(sys.argv[2])), 0, 1)
+        serve(open_target(EMULATOR, Path(sys.argv[1])), 0, 1)
     except TeslaEmbedError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

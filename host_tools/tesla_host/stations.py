@@ -9,7 +9,7 @@ from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import digest
 from tesla_host.fleet import Station
-from tesla_host.isolated import isolated_link
+from tesla_host.isolated import separate_link
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.ports import connection, is_connection, resolve
 from tesla_host.targets import open_link
@@ -31,7 +31,7 @@ def stations_of(
 ) -> list[Station]:
     """One station for each of the `targets`; without any, `boards` of the workbench's target.
 
-    Several boards of a target that is emulated here run in a process each.
+    Of several, each runs in a process of its own.
     """
     expected = expected_model(bench.model)
 
@@ -48,10 +48,9 @@ def stations_of(
     device = bench.device
 
     def alone() -> LinkClient:
-        return _greeted(isolated_link(bench.target, device.elf, expected))
+        return _greeted(separate_link(bench.target, device.elf, expected))
 
-    connect = through(bench.target) if bench.is_host else alone
-    return [Station(f"{bench.target} {number + 1}", connect) for number in range(boards)]
+    return [Station(f"{bench.target} {number + 1}", alone) for number in range(boards)]
 
 
 def _greeted(client: LinkClient) -> LinkClient:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from fake_device import INPUT, OUTPUT, FakeDevice
+from fake_device import INPUT, OUTPUT, FakeDevice, faults
 
 from tesla_embed.errors import DeviceError
 from tesla_host.fleet import Fleet, Station
@@ -75,6 +75,18 @@ def test_dying_boards_lose_nothing(seed: int) -> None:
     assert set(fleet.lost) <= set(devices)
     if any(device.left < 0 for device in devices.values()):  # type: ignore[attr-defined]
         assert fleet.lost
+
+
+def test_what_was_mended_is_told() -> None:
+    device = FakeDevice()
+    fleet = Fleet([Station("a", lambda: LinkClient(device, retries=3))])
+    assert str(fleet.events) == ""
+    device.to = faults("drop", "pass", "reset", reset=device.reset)
+    records: list[Record] = []
+    fleet.run(plan_jobs(INPUTS, DPS, 1, len(fleet), []), records.append)
+    check(records)
+    assert str(fleet.events) == "1 requests repeated, 1 resets"
+    assert str(fleet.events + fleet.events) == "2 requests repeated, 2 resets"
 
 
 def test_when_all_are_lost_what_was_measured_is_delivered() -> None:

@@ -101,13 +101,21 @@ def _measure(request: Request, model: Model) -> Profile:
                 results=results,
                 runs=request.runs,
             )
-        for name, why in crew.lost.items() if isinstance(crew, Fleet) else ():
-            print(f"lost {name}: {why}; others did its work", file=sys.stderr)
+    if isinstance(crew, Fleet):
+        _tell_trouble(crew)
     if request.json is not None:
         write_json(request.json, profile)
         if request.results is None and partial is not None:
             partial.unlink(missing_ok=True)
     return profile
+
+
+def _tell_trouble(fleet: Fleet) -> None:
+    """What a user should know of lines and boards though the result is right."""
+    for name, why in fleet.lost.items():
+        print(f"lost {name}: {why}; others did its work", file=sys.stderr)
+    if str(fleet.events):
+        print(f"mended on the line: {fleet.events}", file=sys.stderr)
 
 
 def _targets(request: Request, model: Model) -> list[str]:

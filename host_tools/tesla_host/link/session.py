@@ -101,12 +101,29 @@ class Patience:
 
 @dataclass(slots=True)
 class Events:
-    """What went wrong so far and was mended."""
+    """What went wrong so far and was mended: requests repeated, boards reset, ports opened again,
+    inputs loaded anew because a part that was fed had been lost."""
 
     repeats: int = 0
     resets: int = 0
     replugs: int = 0
     reloads: int = 0
+
+    def __add__(self, other: "Events") -> "Events":
+        return Events(
+            self.repeats + other.repeats,
+            self.resets + other.resets,
+            self.replugs + other.replugs,
+            self.reloads + other.reloads,
+        )
+
+    def __str__(self) -> str:
+        parts = zip(
+            (self.repeats, self.resets, self.replugs, self.reloads),
+            ("requests repeated", "resets", "ports opened again", "inputs loaded anew"),
+            strict=True,
+        )
+        return ", ".join(f"{count} {what}" for count, what in parts if count)
 
 
 class Session:
@@ -228,8 +245,8 @@ class Session:
             self.events.repeats += 1
             wait_s = min(2 * wait_s, _LONGEST_BACKOFF * timeout_s)
         raise LinkTimeout(
-            f"{command.name}: no answer in {self.patience.retries + 1} attempts of {timeout_s:g} s "
-            "and more; is the firmware loaded and running, and the baud rate right?"
+            f"{command.name}: no answer in {self.patience.retries + 1} attempts of {timeout_s:.3g} "
+            "s and more; is the firmware loaded and running, and the baud rate right?"
         )
 
     def _receive(self, wanted: bytes, timeout_s: float) -> bytes | None:
