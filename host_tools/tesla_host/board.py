@@ -43,7 +43,9 @@ def memory_map(target: Target) -> str:
 
 
 def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
-    """What makes a toolchain emit code for the target's CPU, compiling and linking."""
+    """What makes a toolchain emit code for the target, compiling and linking."""
+    receives = (f"-DTESLA_BOARD_RECEIVE_BYTES={target.receive_bytes}u",)
     if target.core is None:
-        return ()
-    return target.core.zig_flags if toolchain == "zig" else target.core.gcc_flags
+        return receives
+    flags = target.core.zig_flags if toolchain == "zig" else target.core.gcc_flags
+    return (*flags, *receives)

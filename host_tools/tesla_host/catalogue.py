@@ -52,8 +52,9 @@ class Target:
 
     `sources` are folders of the firmware's `boards/` that make up the board; `toolchains` the kinds
     that `toolchain.find_compiler` knows, the usual one first. `core`, `flash` and `ram` are None
-    where nothing is known or limited, as on this machine. `constants` are further numbers of the
-    row that its drivers need, by name.
+    where nothing is known or limited, as on this machine. `receive_bytes` is how much input the
+    board keeps while its CPU computes. `constants` are further numbers of the row that its drivers
+    need, by name.
 
     `status` says honestly what was tried: `emulated`, `compile-tested`, `hardware-verified`,
     or `native` for this machine itself.
@@ -69,6 +70,7 @@ class Target:
     flash: Memory | None = None
     ram: Memory | None = None
     stack_bytes: int = 0
+    receive_bytes: int = 0
     constants: tuple[tuple[str, int], ...] = ()
     qemu: Qemu | None = None
 
@@ -118,6 +120,7 @@ TARGETS = (
         flash=Memory(origin=0, bytes=1 << 20),
         ram=Memory(origin=0x2000_0000, bytes=256 << 10),
         stack_bytes=_STACK_BYTES,
+        receive_bytes=32 << 10,
         constants=(("DEVICES", 0x4000_0000),),
         status="emulated",
     ),
@@ -126,6 +129,7 @@ TARGETS = (
         description="the same firmware as a process of this machine: for bulk accuracy",
         sources=("host",),
         toolchains=("host",),
+        receive_bytes=32 << 10,
         status="native",
     ),
     Target(

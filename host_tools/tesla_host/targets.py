@@ -1,8 +1,9 @@
 """The way from a target's name to a running firmware.
 
 In: a target's name (`emulator`, `host`, `qemu:MACHINE`), or a connection (`serial:PORT`,
-`socket://HOST:PORT`). Out: its row of the catalogue, or a `Pipe`. Refuses an unknown name with a
-`ConfigError` that lists what exists.
+`socket://HOST:PORT`, `rfc2217://HOST:PORT`, or `auto`: the serial port where the model runs).
+Out: its row of the catalogue, or a `Pipe`. Refuses an unknown name with a `ConfigError` that lists
+what exists.
 """
 
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 from tesla_embed.errors import ConfigError
 from tesla_host.catalogue import TARGETS, Target
 from tesla_host.link.client import ExpectedModel, LinkClient
-from tesla_host.link.pipes import Pipe, ProcessPipe, SerialPipe
+from tesla_host.link.pipes import Pipe, ProcessPipe
+from tesla_host.link.ports import AUTO, Port, find_boards, is_connection
 
 __all__ = [
     "TARGETS",
@@ -30,7 +32,8 @@ def find_target(name: str) -> Target:
             return target
     known = ", ".join(target.name for target in TARGETS)
     raise ConfigError(
-        f"unknown target {name!r}; there are {known}, serial:PORT, socket://HOST:PORT"
+        f"unknown target {name!r}; there are {known}, serial:PORT, socket://HOST:PORT, "
+        "rfc2217://HOST:PORT, auto"
     )
 
 
@@ -40,11 +43,6 @@ def check_target(name: str) -> None:
         find_target(name)
 
 
-def is_connection(name: str) -> bool:
-    """Whether a target names a way to a firmware that runs already, not a row to build for."""
-    return name.startswith(("serial:", "socket://"))
-
-
 def open_target(name: str, elf: Path | None = None, *, baud: int = 115_200) -> Pipe:
     """Start `elf` on a target, or connect to a board where it runs already.
 
@@ -52,7 +50,7 @@ def open_target(name: str, elf: Path | None = None, *, baud: int = 115_200) -> P
     `ToolchainError` when the emulator is not installed.
     """
     if is_connection(name):
-        return SerialPipe(name.removeprefix("serial:"), baud)
+        return Port(name, baud).open()
     target = find_target(name)
     if elf is None:
         raise ConfigError(f"target {name} needs a firmware: give its ELF file")
@@ -68,7 +66,29 @@ def open_target(name: str, elf: Path | None = None, *, baud: int = 115_200) -> P
 
 
 def open_link(
-    name: str, elf: Path | None = None, expected: ExpectedModel | None = None
+    name: str,
+    elf: Path | None = None,
+    expected: ExpectedModel | None = None,
+    *,
+    baud: int = 115_200,
 ) -> LinkClient:
-    """As `open_target`, with the client that speaks to it."""
-    return LinkClient(open_target(name, elf), expected)
+    """As `open_target`, with the client that speaks to it; `auto` needs `expected`.
+
+    A connection that breaks is opened again.
+    """
+    if not is_connection(name):
+        return LinkClient(open_target(name, elf), expected)
+    if name == AUTO:
+        if expected is None:
+            raise ConfigError("target auto looks for the board of a model; name the port")
+        name = _the_one(find_boards(expected, baud), expected)
+    port = Port(name, baud)
+    return LinkClient(port.open(), expected, baud=baud, reopen=port.open)
+
+
+def _the_one(found: list[str], expected: ExpectedModel) -> str:
+    if len(found) > 1:
+        raise ConfigError(
+            f"{len(found)} boards run {expected.name}: {', '.join(found)}; name one of them"
+        )
+    return found[0]

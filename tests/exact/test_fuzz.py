@@ -4,6 +4,7 @@
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,21 @@ def test_a_whole_model_passes(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_model(path, quantized_model(0))
     assert call("inspect", path) == 0
+
+
+LINK_SCRIPT = SCRIPT.with_name("link.py")
+
+
+def test_the_link_under_arbitrary_input(tmp_path: Path) -> None:
+    """Seeded, with the compiler that is there; `tests/fuzz/link.py` says how to try many more."""
+
+    def find() -> object:
+        if not any(shutil.which(name) for name in ("clang", "gcc", "cc")):
+            raise ToolchainError("no C compiler with sanitizers; install gcc or clang")
+        return None
+
+    require(find)
+    command = [sys.executable, str(LINK_SCRIPT), "--engine", "loop", "--count", "20000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "20000 inputs" in done.stdout

@@ -3,9 +3,7 @@
 `-s` shows both for every network and compiler.
 """
 
-import dataclasses
 import importlib
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -22,10 +20,8 @@ from tesla_host.elf import read_image
 from tesla_host.link.client import LinkClient
 from tesla_host.stack_bound import StackBound, read_frames, stack_bound
 from tesla_host.targets import find_target
-from tesla_host.toolchain import Compiler, find_compiler
+from tesla_host.toolchain import find_compiler
 
-GNU = "arm-none-eabi-gcc"
-MACHINE = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft")
 MODELS = {
     "everything": every_operation,
     "random": lambda: quantized_model(7),
@@ -34,46 +30,36 @@ MODELS = {
 PATTERN = 0xA5
 
 
-def gnu() -> Compiler:
-    path = shutil.which(GNU)
-    if path is None:
-        raise ToolchainError(f"no {GNU}: apt install gcc-arm-none-eabi")
-    return Compiler(name=GNU, command=(path,), version=GNU)
-
-
-def firmware(model: Model, compiler: str, folder: Path, patch: pytest.MonkeyPatch) -> BuildResult:
-    """`model` in the emulated board's firmware."""
-    generate(model, folder / "project")
+def firmware(model: Model, compiler: str, folder: Path) -> BuildResult:
+    """`model` in the emulated board's firmware, with the kernels of its core."""
     row = find_target("emulator")
-    if compiler == "zig":
-        require(lambda: find_compiler("zig"))
-        return build_firmware(folder / "project", row, folder)
-    found = require(gnu)
-    patch.setattr("tesla_host.build.find_compiler", lambda _kind: found)
-    flags = (*MACHINE, "-DTESLA_CLOCK_HZ=168000000u")
-    own = dataclasses.replace(row, compile_flags=flags, link_flags=(*MACHINE, "-nostartfiles"))
-    return build_firmware(folder / "project", own, folder)
+    require(lambda: find_compiler(compiler))
+    generate(model, folder / "project", isa=row.isa)
+    return build_firmware(folder / "project", row, folder, toolchain=compiler)
 
 
 def touched(elf: Path, model: Model) -> int:
     """The most bytes of stack that a run of the library writes to, in all regions."""
     require(lambda: importlib.import_module("unicorn"))
-    from tesla_host.emulator.machine import RAM_BASE, Machine, arm_const, unicorn
+    from tesla_host.emulator.machine import Machine, arm_const, unicorn
 
     symbols = read_image(elf).symbols
     entry = symbols.starts[symbols.names.index(f"tesla_{model.name}_run")]
-    machine = Machine(elf)
+    row = find_target("emulator")
+    assert row.ram is not None
+    base = row.ram.origin
+    machine = Machine(elf, row)
     most, top, back = [0], [0], set[int]()
 
     def leave(cpu: object, address: int, size: int, data: object) -> None:
         if top[0]:
-            stack = bytes(machine.cpu.mem_read(RAM_BASE, top[0] - RAM_BASE))
+            stack = bytes(machine.cpu.mem_read(base, top[0] - base))
             most[0] = max(most[0], len(stack.lstrip(bytes([PATTERN]))))
             top[0] = 0
 
     def enter(cpu: object, address: int, size: int, data: object) -> None:
         top[0] = machine.cpu.reg_read(arm_const.UC_ARM_REG_SP)
-        machine.cpu.mem_write(RAM_BASE, bytes([PATTERN]) * (top[0] - RAM_BASE))
+        machine.cpu.mem_write(base, bytes([PATTERN]) * (top[0] - base))
         after = machine.cpu.reg_read(arm_const.UC_ARM_REG_LR) & ~1
         if after not in back:
             back.add(after)
@@ -90,11 +76,9 @@ def touched(elf: Path, model: Model) -> int:
 
 @pytest.mark.parametrize("compiler", ["zig", "gcc"])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_run_stays_within_the_bound(
-    tmp_path: Path, name: str, compiler: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_stays_within_the_bound(tmp_path: Path, name: str, compiler: str) -> None:
     model = MODELS[name]()
-    built = firmware(model, compiler, tmp_path, monkeypatch)
+    built = firmware(model, compiler, tmp_path)
     run = f"tesla_{model.name}_run"
     bound = stack_bound(built.elf, built.frames, run)
     measured = touched(built.elf, model)
@@ -158,7 +142,14 @@ def assembled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assembly")
     (folder / "code.s").write_text(ASSEMBLY)
     flags = ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-nostdlib")
-    command = [*require(gnu).command, *flags, "code.s", "-o", "code.elf", "-Wl,--entry=entry"]
+    command = [
+        *require(lambda: find_compiler("gcc")).command,
+        *flags,
+        "code.s",
+        "-o",
+        "code.elf",
+        "-Wl,--entry=entry",
+    ]
     subprocess.run(command, cwd=folder, check=True)
     return folder / "code.elf"
 

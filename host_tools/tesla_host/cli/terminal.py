@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.table import Table
 from tesla_embed.errors import ToolchainError
 from tesla_embed.tflite.builder import INSTALL
 from tesla_host.inspection import Inspection, Value
+from tesla_host.regression import Worse
 from tesla_host.results import Profile, Verification
 
 TIMING_NOTE = "an estimate: published Cortex-M4 timings, zero wait states"
@@ -90,6 +91,26 @@ def print_profile(profile: Profile) -> None:
     print("\n".join(lines))
     if any(region.cycles_estimate for region in profile.regions):
         print(f"* {TIMING_NOTE}")
+
+
+def print_regressions(worse: Sequence[Worse], allowed: float, missing: Sequence[int]) -> None:
+    """What got worse by more than the share `allowed`, and regions that are no longer there."""
+    if missing:
+        print(f"not measured this time: {', '.join(map(str, missing))} % DP")
+    if not worse:
+        print(f"nothing is worse by more than {allowed:.2%}")
+        return
+    table = Table(title=f"worse by more than {allowed:.2%}", box=box.SIMPLE_HEAD)
+    for heading in ("where", "what", "old", "new", "change"):
+        table.add_column(heading, justify="left" if heading in ("where", "what") else "right")
+    for entry in worse:
+        accuracy = entry.what.endswith("accuracy")
+        old, new = (
+            f"{value:.2%}" if accuracy else f"{value:,.6g}" for value in (entry.old, entry.new)
+        )
+        change = f"{-entry.change:+.2%}" if accuracy else f"{entry.change:+.2%}"
+        table.add_row(entry.where, entry.what.replace("_", " "), old, new, change)
+    console().print(table)
 
 
 def print_verification(verification: Verification) -> None:

@@ -145,7 +145,7 @@ class SerialPipe:
     def __init__(self, url: str, baud: int = 115_200, timeout: float | None = 1.0) -> None:
         self._url = url
         try:
-            self._port = serial.serial_for_url(url, baudrate=baud, timeout=timeout)
+            self._port = serial.serial_for_url(url, baudrate=baud, timeout=timeout, exclusive=True)
         except (OSError, ValueError, TypeError) as error:
             raise DeviceError(
                 f"cannot open {url}: {_reason(error)}; is the board plugged in, and the port free?"
