@@ -15,6 +15,7 @@ from pathlib import Path
 from tesla_embed import __version__
 from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
+from tesla_host.apps import LINK, App
 from tesla_host.elf import read_image
 from tesla_host.targets import Target, find_target
 from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
@@ -51,9 +52,10 @@ def build_firmware(
     target: str | Target,
     out: Path,
     *,
+    app: App = LINK,
     extra_flags: tuple[str, ...] = (),
 ) -> BuildResult:
-    """Compile and link `project` with the application and the target's board.
+    """Compile and link `project` with the application `app` and the target's board.
 
     The library's sources in `src/` are compiled with -O3, everything else with -Os (-O2 on the
     host). `extra_flags` go to every compilation and to the link (for instance -Werror).
@@ -67,14 +69,15 @@ def build_firmware(
         )
     compiler = find_compiler(row.compiler)
     static = out / "static"
-    sources = _copy_static(row, static)
+    sources = _copy_static(row, app, static)
     small = "-Os" if row.linker_script else "-O2"
     common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *row.compile_flags)
     common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
     units = [Unit(source=path, flags=("-O3", *common)) for path in library]
-    units += [Unit(source=path, flags=(small, *common)) for path in (*sources, model)]
-    include = [project / "include", *(static / name for name in ("include", "app", "board"))]
+    small_flags = (small, *common, *(f"-D{macro}" for macro in app.macros))
+    units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
+    include = [project / "include", *(static / name for name in ("include", "board", *app.folders))]
     elf = out / "firmware.elf"
     try:
         build_elf(
@@ -112,13 +115,14 @@ def _link_flags(target: Target, compiler: Compiler, static: Path) -> tuple[str, 
     )
 
 
-def _copy_static(target: Target, folder: Path) -> list[Path]:
+def _copy_static(target: Target, app: App, folder: Path) -> list[Path]:
     """Lay the package's application and board beside the objects; returns the sources."""
     package = files("tesla_firmware")
     copied: list[Path] = []
-    for name in ("include", "app", "board", f"boards/{target.board}"):
+    for name in ("include", *app.folders, "board", f"boards/{target.board}"):
         copied += _copy(package.joinpath(name), folder / name)
-    return sorted(path for path in copied if path.suffix in (".c", ".S"))
+    replaced = {folder / name for name in app.without}
+    return sorted(path for path in copied if path.suffix in (".c", ".S") and path not in replaced)
 
 
 def _copy(source: Traversable, target: Path) -> list[Path]:

@@ -4,6 +4,7 @@
 seed alone.
 """
 
+from graphs.benchmarks import BENCHMARK_INPUTS, benchmark_model
 from graphs.extremes import extreme_model
 from graphs.models import (
     RICH,
@@ -17,11 +18,13 @@ from graphs.narrow import narrow_model
 from graphs.native import STRICT, Int8, Native, Request, compile_c, first_difference
 
 __all__ = [
+    "BENCHMARK_INPUTS",
     "RICH",
     "STRICT",
     "Int8",
     "Native",
     "Request",
+    "benchmark_model",
     "compile_c",
     "every_operation",
     "extreme_model",

@@ -20,6 +20,7 @@ from tesla_host.cli.cam import cam
 from tesla_host.cli.compare import compare
 from tesla_host.cli.demo import demo
 from tesla_host.cli.diagnose import diagnose
+from tesla_host.cli.emulate import emulate
 from tesla_host.cli.foreign import export, import_, inspect, run
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 for verb in (
     demo, train, evaluate, compare, cam, sort, prune, quantize, diagnose, import_, inspect, run,
-    export, generate, build, profile, verify, report, targets, doctor,
+    export, generate, build, emulate, profile, verify, report, targets, doctor,
 ):  # fmt: skip
     app.command(verb.__name__.rstrip("_"))(verb)
 app.add_typer(bench, name="bench")

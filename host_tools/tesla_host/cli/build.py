@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from tesla_host.cli.measure import TargetOption
-from tesla_host.cli.options import ModelArgument
+from tesla_host.cli.options import AppOption, BenchmarkOption, ModelArgument
 
 
 def build(
     model: ModelArgument,
     out: Annotated[Path, typer.Option(help="folder for the C project and firmware.elf")],
     target: TargetOption = "emulator",
+    app: AppOption = "link",
+    benchmark: BenchmarkOption = None,
 ) -> None:
     """Generate the C project of a model and compile the firmware of a target.
 
@@ -21,6 +23,7 @@ def build(
     from tesla_codegen.project import generate
     from tesla_embed.errors import ConfigError
     from tesla_embed.ir.store import load_model
+    from tesla_host.apps import choose_app
     from tesla_host.build import build_firmware
     from tesla_host.cli.terminal import progress
     from tesla_host.targets import find_target, is_connection
@@ -28,10 +31,11 @@ def build(
     if is_connection(target):
         raise ConfigError(f"{target} is a connection to running firmware; build for a board's name")
     loaded, chosen = load_model(model), find_target(target)
+    application = choose_app(app, loaded, benchmark)
     with progress("building") as observer:
         generate(loaded, out / "project")
         observer(f"for {chosen.name}", 0.2)
-        result = build_firmware(out / "project", chosen, out)
+        result = build_firmware(out / "project", chosen, out, app=application)
     print(
         f"{result.elf}: flash {result.flash_bytes:,} B, RAM {result.ram_bytes:,} B, "
         f"{result.compiler}"

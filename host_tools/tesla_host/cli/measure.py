@@ -52,7 +52,7 @@ def profile(
     )
     dataset = load_data(data)
     tests = load_samples(loaded, dataset, samples)
-    with progress("profiling") as observer, _folder(build_dir) as folder:
+    with progress("profiling") as observer, build_folder(build_dir) as folder:
         observer("building", 0.0)
         bench = set_up(loaded, target, folder)
         result = profile_bench(bench, dataset, tests, device_samples, chosen, observer)
@@ -93,7 +93,7 @@ def verify(
     loaded = load_model(model)
     source = None if original is None else load_original(original, loaded)
     inputs = random_inputs(loaded, samples)
-    with progress("verifying") as observer, _folder(build_dir) as folder:
+    with progress("verifying") as observer, build_folder(build_dir) as folder:
         observer("building", 0.0)
         bench = set_up(loaded, target, folder)
         result = verify_bench(bench, inputs, device_samples, observer, source)
@@ -105,7 +105,7 @@ def verify(
 
 
 @contextlib.contextmanager
-def _folder(build_dir: Path | None) -> Iterator[Path]:
+def build_folder(build_dir: Path | None) -> Iterator[Path]:
     """The folder asked for, or a temporary one."""
     if build_dir is not None:
         yield build_dir

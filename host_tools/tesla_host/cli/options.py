@@ -15,6 +15,13 @@ DataOption = Annotated[
     str, typer.Option("--data", metavar="SPEC", help="data set: digits, idx:DIR or npz:DIR")
 ]
 ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize wrote")]
+AppOption = Annotated[str, typer.Option(help="what the firmware speaks: link or mlperf-tiny")]
+BenchmarkOption = Annotated[
+    str | None,
+    typer.Option(
+        help="of --app mlperf-tiny: kws01, ic01, vww01 or ad01; default: by the model's inputs"
+    ),
+]
 ALL_REGIONS = "10,20,...,100"
 
 _DP_FORMS = "write 10,25,100 or 10,20,...,100 or 10-100/10"
