@@ -17,7 +17,7 @@ class App:
     """One application: the folders of `tesla_firmware` with its sources.
 
     `without` are files of those folders, by name, that another one replaces; `macros` are defined
-    for the application's own sources. `greeting` ends what the firmware says by itself after a reset.
+    for the application's own sources. `greeting` ends what the firmware says after a reset.
     """
 
     name: str

@@ -3,7 +3,7 @@
 In: where to listen, `socket://HOST:PORT` (port 0 chooses a free one) or `pty`. Out: a `Line` that
 one client at a time may open, close and open again. Refuses another form with `ConfigError`, and an
 address that cannot be had with `DeviceError`. As on a wire, what is sent while nobody listens is
-lost, and a new client hears nothing that was meant for an earlier one.
+lost, and what a firmware says late reaches whoever listens then.
 """
 
 import contextlib
