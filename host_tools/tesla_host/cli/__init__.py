@@ -21,6 +21,7 @@ from tesla_host.cli.compare import compare
 from tesla_host.cli.demo import demo
 from tesla_host.cli.diagnose import diagnose
 from tesla_host.cli.emulate import emulate
+from tesla_host.cli.flash import flash
 from tesla_host.cli.foreign import export, import_, inspect, run
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 for verb in (
     demo, train, evaluate, compare, cam, sort, prune, quantize, diagnose, import_, inspect, run,
-    export, generate, build, emulate, profile, verify, report, targets, doctor,
+    export, generate, build, flash, emulate, profile, verify, report, targets, doctor,
 ):  # fmt: skip
     app.command(verb.__name__.rstrip("_"))(verb)
 app.add_typer(bench, name="bench")
