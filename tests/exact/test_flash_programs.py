@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -228,6 +229,54 @@ def test_openocd_without_a_board_fails_and_says_so(
     assert call("flash", elf, *arguments, "--no-verify") == 3
     message = capsys.readouterr().err
     assert "Open On-Chip Debugger" in message and "openocd failed with status 1" in message
+
+
+MARKER, MARKED_AT = 0x1234_5678, 0x2000_0100
+
+
+def marking_program() -> bytes:
+    """Vectors of a Cortex-M, and a program that writes MARKER into RAM, then rests."""
+    code = struct.pack("<4H2I", 0x4801, 0x4902, 0x6001, 0xE7FE, MARKED_AT, MARKER)
+    return struct.pack("<II", 0x2000_2000, BASE + 8 + 1) + code + os.urandom(70_000)
+
+
+def test_gdb_loads_and_starts_a_program_in_qemu(
+    tmp_path: Path, require_tool: Callable[..., object], capsys: Capture
+) -> None:
+    qemu = str(require_tool(require_program("qemu-system-arm")))
+    gdb = str(require_tool(require_program("gdb-multiarch")))
+    data = marking_program()
+    elf = write_elf(tmp_path / "fw.elf", BASE, data)
+    server = tmp_path / "gdb.socket"
+    command = [qemu, "-M", "netduinoplus2", "-S", "-display", "none", "-monitor", "none"]
+    command += ["-serial", "none", "-gdb", f"unix:{server},server=on,wait=off"]
+    with subprocess.Popen(command) as machine:
+        try:
+            while not server.exists():
+                time.sleep(0.05)
+            wishes = ("--programmer", "gdb", "--probe", server, "--no-verify")
+            assert call("flash", elf, "--board", "netduinoplus2", *wishes) == 0
+            dumped, words = tmp_path / "flash.bin", [gdb, "-nx", "-batch"]
+            for line in (
+                f"target remote {server}",
+                f"dump binary memory {dumped} {BASE} {BASE + len(data)}",
+                f"x/xw {MARKED_AT}",
+            ):
+                words += ["-ex", line]
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            assert dumped.read_bytes() == data
+            assert f"0x{MARKER:08x}" in done.stdout
+        finally:
+            machine.kill()
+
+
+def test_gdb_without_a_server_fails(
+    tmp_path: Path, elf: Path, require_tool: Callable[..., object], capsys: Capture
+) -> None:
+    require_tool(require_program("gdb-multiarch"))
+    wishes = ("--programmer", "gdb", "--probe", tmp_path / "nobody", "--no-verify")
+    assert call("flash", elf, "--board", "netduinoplus2", *wishes) == 3
+    assert "gdb-multiarch failed with status 1; does a gdb server" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("board", FLASH_BOARDS, ids=lambda board: board.name)

@@ -138,6 +138,7 @@ LINES = {
     "--serial-number S X",
     ("stm32vldiscovery", "stm32flash"): "stm32flash -b 9600 X -w B.bin -v -S 0x08000000 "
     "-g 0x08000000 P",
+    ("netduinoplus2", "gdb"): "gdb-multiarch -nx -batch X -x B.gdb E",
     ("microbit", "west"): "west flash --skip-rebuild X --hex-file B.hex",
     ("pico", "uf2"): "cp B.uf2 DRIVE",
     ("esp", "esptool"): "esptool --chip esp32c3 elf2image -o B.bin E\n"
@@ -160,7 +161,7 @@ def test_command_lines(
     base = str(tmp_path / "fw")
     assert shown.replace(base + ".elf", "E").replace(base, "B") == LINES[board, programmer]
     form = find_programmer(programmer).form
-    wanted = {"fw.elf", f"fw.{form}"} | ({"fw.jlink"} if programmer == "jlink" else set())
+    wanted = {"fw.elf", f"fw.{form}"} | ({f"fw.{programmer}"} & {"fw.jlink", "fw.gdb"})
     assert {path.name for path in tmp_path.iterdir()} == wanted
     if programmer == "jlink":
         script = (tmp_path / "fw.jlink").read_text()
@@ -200,6 +201,8 @@ def test_what_a_programmer_lacks_is_said(tmp_path: Path, monkeypatch: pytest.Mon
         make_plan(elf, NUCLEO, Wishes(programmer="stm32flash"))
     with pytest.raises(ToolchainError, match="openocd is not on PATH: apt install openocd"):
         make_plan(elf, NUCLEO, Wishes(programmer="openocd"))
+    with pytest.raises(ConfigError, match="gdb needs --probe, a gdb server"):
+        make_plan(elf, NUCLEO, Wishes(programmer="gdb"), dry=True)
     with pytest.raises(ConfigError, match="west uses no debug probe"):
         make_plan(elf, NUCLEO, Wishes(programmer="west", probe="1"), dry=True)
 

@@ -43,7 +43,10 @@ def build(
 
 
 def targets() -> None:
-    """List where firmware can run, and how far each target has been tried."""
+    """List where firmware can run, and how far each target has been tried.
+
+    Example: tesla-embed targets
+    """
     from rich.table import Table
 
     from tesla_host.cli.terminal import console
@@ -59,7 +62,10 @@ def targets() -> None:
 
 
 def doctor() -> None:
-    """Tell what is installed, what is missing, and the command that mends it."""
+    """Tell what is installed, what is missing, and the command that mends it.
+
+    Example: tesla-embed doctor
+    """
     from tesla_host.doctor import examine
 
     findings = examine()

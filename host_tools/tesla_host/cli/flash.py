@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tesla_host.cli.completion import complete_board, complete_programmer
 from tesla_host.cli.options import AppOption, BenchmarkOption
 
 if TYPE_CHECKING:
@@ -18,9 +19,18 @@ _ELF_MAGIC = b"\x7fELF"
 Source = Annotated[Path, typer.Argument(metavar="MODEL|ELF", help="a model, or what build made")]
 Port = Annotated[str | None, typer.Option(help="the board's serial port: /dev/ttyACM0, COM3 ...")]
 ProgrammerName = Annotated[
-    str | None, typer.Option(help="openocd, pyocd, jlink, ...; default: what is installed")
+    str | None,
+    typer.Option(
+        help="openocd, pyocd, jlink, ...; default: what is installed",
+        autocompletion=complete_programmer,
+    ),
 ]
-Probe = Annotated[str | None, typer.Option(help="serial number of the debug probe, of several")]
+Board = Annotated[
+    str, typer.Option(help="its name; an unknown one lists them", autocompletion=complete_board)
+]
+Probe = Annotated[
+    str | None, typer.Option(help="serial number of one of several debug probes; of gdb, HOST:PORT")
+]
 Drive = Annotated[
     Path | None, typer.Option(help="where the board's UF2 drive is mounted; default: look")
 ]
@@ -36,7 +46,7 @@ Folder = Annotated[
 
 def flash(
     source: Source,
-    board: Annotated[str, typer.Option(help="its name; an unknown one lists them")],
+    board: Board,
     port: Port = None,
     programmer: ProgrammerName = None,
     probe: Probe = None,

@@ -10,16 +10,21 @@ from typing import Annotated
 import typer
 
 from tesla_embed.errors import ConfigError
+from tesla_host.cli.completion import complete_app, complete_benchmark
 
 DataOption = Annotated[
     str, typer.Option("--data", metavar="SPEC", help="data set: digits, idx:DIR or npz:DIR")
 ]
 ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize wrote")]
-AppOption = Annotated[str, typer.Option(help="what the firmware speaks: link or mlperf-tiny")]
+AppOption = Annotated[
+    str,
+    typer.Option(help="what the firmware speaks: link or mlperf-tiny", autocompletion=complete_app),
+]
 BenchmarkOption = Annotated[
     str | None,
     typer.Option(
-        help="of --app mlperf-tiny: kws01, ic01, vww01 or ad01; default: by the model's inputs"
+        help="of --app mlperf-tiny: kws01, ic01, vww01 or ad01; default: by the model's inputs",
+        autocompletion=complete_benchmark,
     ),
 ]
 ALL_REGIONS = "10,20,...,100"

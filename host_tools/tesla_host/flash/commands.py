@@ -52,6 +52,8 @@ def make_plan(elf: Path, board: FlashBoard, wishes: Wishes, *, dry: bool = False
     programmer = choose_programmer(board, wishes)
     if programmer.needs_port and wishes.port is None:
         raise ConfigError(f"{programmer.name} needs --port, the serial port of the {board.name}")
+    if programmer.needs_probe and wishes.probe is None:
+        raise ConfigError(f"{programmer.name} needs --probe, a gdb server: HOST:PORT")
     image = elf
     if programmer.form is not Form.ELF:
         image = _beside(elf, programmer.form)
@@ -132,6 +134,7 @@ def _values(
         "baud": str(wishes.baud),
         "drive": str(drive),
         "extra": wishes.extra,
+        "serial": wishes.probe or "",
         "openocd": board.openocd,
         "pyocd": board.pyocd,
         "jlink": board.jlink,

@@ -27,7 +27,8 @@ class Programmer:
     """One program. `executables` are its names on PATH, the first one found is taken; none where it
     is part of this package.
 
-    `probe` selects one of several debug probes by its serial number; `script` is the text of a file
+    `probe` selects one of several debug probes by its serial number, or names a gdb server;
+    `script` is the text of a file
     that the command line names; `advice` is what to look at when it fails; one that is not
     `automatic` is used only where it is asked for. A program that runs longer than `timeout_s`
     seconds is ended.
@@ -42,6 +43,7 @@ class Programmer:
     probe: tuple[str, ...] = ()
     script: str = ""
     needs_port: bool = False
+    needs_probe: bool = False
     automatic: bool = True
     advice: str = "is the board plugged in?"
     timeout_s: float = 180.0
@@ -161,6 +163,22 @@ PROGRAMMERS = (
         ),
         needs_port=True,
         advice="hold the boot button while the board resets",
+    ),
+    Programmer(
+        name="gdb",
+        executables=("gdb-multiarch", "arm-none-eabi-gdb"),
+        install="apt install gdb-multiarch",
+        supports=lambda board: board.esp is None,
+        form=Form.ELF,
+        commands=(("{tool}", "-nx", "-batch", "{extra}", "-x", "{script}", "{file}"),),
+        probe=("{serial}",),
+        # Not every server resets: begin as the core does, with the first two words of flash.
+        script="target extended-remote {serial}\nload\ncompare-sections\n"
+        "set $sp = *(unsigned int *){base}\nset $xpsr = 0x01000000\n"
+        "set $pc = *(unsigned int *)({base} + 4) & ~1\ndetach\n",
+        needs_probe=True,
+        automatic=False,  # it needs to be told where a gdb server is
+        advice="does a gdb server listen there?",
     ),
     Programmer(
         name="west",
