@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,13 @@ from graphs import BENCHMARK_INPUTS, benchmark_model
 from tesla_codegen.project import generate
 from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model
-from tesla_host.apps import LINK, choose_app
+from tesla_host.apps import LINK, MLPERF_TINY, choose_app
 from tesla_host.build import build_firmware
 from tesla_host.link.pipes import Pipe
 from tesla_host.targets import find_target, open_target
 from tesla_host.toolchain import find_compiler
 
+FAKE_MODEL = Path(__file__).parent / "fake_model"
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 Build = Callable[[str, str], Path]
 
@@ -259,13 +261,29 @@ def test_what_does_not_fit_is_refused(
         choose_app(app, models[model], benchmark)
 
 
+def test_a_model_of_another_size_is_never_run(
+    target: str, tmp_path: Path, require_tool: Callable[..., object]
+) -> None:
+    require_tool(lambda: find_compiler(find_target(target).compiler))
+    app = replace(MLPERF_TINY, macros=("TESLA_MLPERF_BENCHMARK=TESLA_MLPERF_AD01",))
+    flags = ("-Werror", *(SANITIZE if target == "host" else ()))
+    elf = build_firmware(FAKE_MODEL, target, tmp_path, app=app, extra_flags=flags).elf
+    pipe = open_target(target, elf)
+    try:
+        refused = "e-[TESLA_ERROR_STATE]\r\n"
+        assert without_laps(listen(pipe)) == BOOT.replace("m-init", f"{refused}m-init")
+        assert ask(pipe, b"infer%") == f"{refused}{READY}"
+        assert ask(pipe, b"results%") == f"e-[No results: infer first]\r\n{READY}"
+    finally:
+        pipe.close()
+
+
 def test_a_failing_model_is_said_to_fail(
     target: str, tmp_path: Path, require_tool: Callable[..., object]
 ) -> None:
     require_tool(lambda: find_compiler(find_target(target).compiler))
-    project = Path(__file__).parent / "fake_model"
     app = choose_app("mlperf-tiny", benchmark_model("kws01"))
-    elf = build_firmware(project, target, tmp_path, app=app, extra_flags=("-Werror",)).elf
+    elf = build_firmware(FAKE_MODEL, target, tmp_path, app=app, extra_flags=("-Werror",)).elf
     pipe = open_target(target, elf)
     try:
         listen(pipe)

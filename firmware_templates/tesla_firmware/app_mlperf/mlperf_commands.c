@@ -62,7 +62,7 @@ static void results(tesla_mlperf_t *state, char *rest) {
 }
 
 static tesla_status_t run(tesla_mlperf_t *state, uint32_t count) {
-    tesla_status_t status = state->ready;
+    tesla_status_t status = TESLA_OK;
     for (; count > 0 && status == TESLA_OK; count--) {
         status = tesla_app_model.run(tesla_app_input, tesla_app_output);
         state->computed = status == TESLA_OK;
@@ -103,6 +103,8 @@ static void infer(tesla_mlperf_t *state, char *rest) {
         tesla_mlperf_put_error("infer takes the number of runs, at least 1, and of warm-ups");
     } else if (state->loaded != state->expected) {
         tesla_mlperf_put_error("The input is not complete");
+    } else if (state->ready != TESLA_OK) {
+        tesla_mlperf_put_error(tesla_status_name(state->ready));
     } else {
         infer_for(state, count, warmup);
     }
