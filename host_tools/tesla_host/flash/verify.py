@@ -53,6 +53,7 @@ def verify_board(identity: Identity, port: str | None, patience_s: float = _PATI
     """Ask on `port`, or on every USB serial port, until the firmware answers or patience ends."""
     deadline = time.monotonic() + patience_s
     other: WrongFirmware | None = None
+    reason = "no answer"
     asked: Sequence[str] = ()
     while True:
         asked = [port] if port is not None else _usb_ports()
@@ -61,8 +62,8 @@ def verify_board(identity: Identity, port: str | None, patience_s: float = _PATI
                 _ask(identity, name)
             except WrongFirmware as error:
                 other = error
-            except DeviceError:
-                continue
+            except DeviceError as error:
+                reason = str(error)
             else:
                 return name
         if time.monotonic() >= deadline:
@@ -70,10 +71,9 @@ def verify_board(identity: Identity, port: str | None, patience_s: float = _PATI
         time.sleep(0.2)
     if other is not None:
         raise other
-    where = " or ".join(asked) if asked else "a USB serial port, for there is none"
-    raise DeviceError(
-        f"written, but the firmware did not answer on {where}; give --port, or --no-verify"
-    )
+    if not asked:
+        raise DeviceError("written, but there is no USB serial port to ask; give --port")
+    raise DeviceError(f"written, but nothing answered on {' or '.join(asked)}: {reason}")
 
 
 def _ask(identity: Identity, port: str) -> None:
