@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tesla_host.cli.measure import BuildOption, TargetOption
-from tesla_host.cli.options import AppOption, BenchmarkOption, ModelArgument
+from tesla_host.cli.options import AppOption, BenchmarkOption, ModelArgument, build_folder
 
 
 def emulate(
@@ -32,7 +32,6 @@ def emulate(
     from tesla_embed.ir.store import load_model
     from tesla_host.apps import choose_app
     from tesla_host.build import build_firmware
-    from tesla_host.cli.measure import build_folder
     from tesla_host.cli.terminal import progress
     from tesla_host.serving.bridge import await_boot, serve, stop_on_signals
     from tesla_host.serving.lines import open_line

@@ -1,15 +1,12 @@
 """Verbs that measure a model: `profile` and `verify`."""
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tesla_host.cli.completion import complete_target
-from tesla_host.cli.options import DataOption, ModelArgument, parse_dp_list
+from tesla_host.cli.options import DataOption, ModelArgument, build_folder, parse_dp_list
 
 TargetOption = Annotated[
     str,
@@ -108,13 +105,3 @@ def verify(
     print_verification(result)
     if not result.bit_exact:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def build_folder(build_dir: Path | None) -> Iterator[Path]:
-    """The folder asked for, or a temporary one."""
-    if build_dir is not None:
-        yield build_dir
-        return
-    with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
-        yield Path(name)

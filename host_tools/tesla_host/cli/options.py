@@ -3,7 +3,10 @@
 In: what the user typed. Out: checked values. Refuses, with `ConfigError`, what cannot be meant.
 """
 
+import contextlib
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -74,3 +77,13 @@ def _steps(text: str, first: int, last: int, step: int) -> range:
             f"steps of {step} do not lead from {first} to {last} in DP list {text!r}; {_DP_FORMS}"
         )
     return range(first, last + 1, step)
+
+
+@contextlib.contextmanager
+def build_folder(chosen: Path | None) -> Iterator[Path]:
+    """The folder asked for, or a temporary one."""
+    if chosen is not None:
+        yield chosen
+        return
+    with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
+        yield Path(name)
