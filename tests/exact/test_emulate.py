@@ -56,7 +56,9 @@ class Server:
 
     def children(self) -> list[int]:
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(number) for number in path.read_text().split()] if path.exists() else []
+        if not path.exists():
+            pytest.skip("this system does not list the children of a process")
+        return [int(number) for number in path.read_text().split()]
 
     def end(self, number: int) -> tuple[int, str]:
         """Send a signal; exit code and messages."""
