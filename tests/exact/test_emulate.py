@@ -148,6 +148,18 @@ def test_a_client_that_does_not_read_stops_nothing(serve: Serve, listen: str) ->
     assert server.end(signal.SIGINT)[0] == 130
 
 
+def test_a_second_client_waits_its_turn(serve: Serve) -> None:
+    server = serve("host", TCP, "mlperf-tiny")
+    with server.open() as first, server.open() as second:
+        second.write(b"profile%")
+        assert ask(first, b"name%").startswith("m-name-dut-[")
+        second.timeout = 0.3
+        assert second.read(1) == b""
+        first.close()
+        second.timeout = 20
+        assert second.read_until(b"m-ready\r\n").startswith(b"m-profile-[")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 @pytest.mark.parametrize("target", ["host", "emulator"])
 def test_it_ends_cleanly_while_the_firmware_computes(
