@@ -16,6 +16,7 @@ from tesla_embed import __version__
 from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
 from tesla_host import board
+from tesla_host.apps import LINK, App
 from tesla_host.elf import read_image
 from tesla_host.stack_bound import read_frames
 from tesla_host.targets import Target, find_target
@@ -59,9 +60,10 @@ def build_firmware(
     out: Path,
     *,
     toolchain: str | None = None,
+    app: App = LINK,
     extra_flags: tuple[str, ...] = (),
 ) -> BuildResult:
-    """Compile and link `project` with the application and the target's board.
+    """Compile and link `project` with the application `app` and the target's board.
 
     The library's sources in `src/` are compiled with -O3, everything else with -Os; on the host,
     with -O3 for this very processor, and -O2. `toolchain` is one of the target's, by default its
@@ -77,15 +79,16 @@ def build_firmware(
         )
     compiler = find_compiler(kind)
     static = out / "static"
-    sources = _copy_static(row, static)
+    sources = _copy_static(row, app, static)
     small = "-Os" if row.core else "-O2"
     common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *board.machine_flags(row, kind))
     common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
     fast = ("-O3", *(() if row.core else compiler.native))
     units = [Unit(source=path, flags=(*fast, *common)) for path in library]
-    units += [Unit(source=path, flags=(small, *common)) for path in (*sources, model)]
-    include = [project / "include", *(static / name for name in ("include", "app", "board"))]
+    small_flags = (small, *common, *(f"-D{macro}" for macro in app.macros))
+    units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
+    include = [project / "include", *(static / name for name in ("include", "board", *app.folders))]
     include += [static / "target"]
     elf = out / "firmware.elf"
     try:
@@ -139,21 +142,22 @@ def _link_flags(
     )
 
 
-def _copy_static(target: Target, folder: Path) -> list[Path]:
+def _copy_static(target: Target, app: App, folder: Path) -> list[Path]:
     """Lay the package's application and board beside the objects; returns the sources.
 
     What follows from the target's row goes into the folder `target`.
     """
     package = files("tesla_firmware")
     copied: list[Path] = []
-    for name in ("include", "app", "board", *(f"boards/{part}" for part in target.sources)):
+    for name in ("include", *app.folders, "board", *(f"boards/{part}" for part in target.sources)):
         copied += _copy(package.joinpath(name), folder / name)
     _write(folder / "target" / board.HEADER, board.header(target).encode())
     for path in copied:
         if path.name == board.SECTIONS:
             script = board.memory_map(target).encode() + path.read_bytes()
             _write(folder / "target" / board.LINKER_SCRIPT, script)
-    return sorted(path for path in copied if path.suffix in (".c", ".S"))
+    replaced = {folder / name for name in app.without}
+    return sorted(path for path in copied if path.suffix in (".c", ".S") and path not in replaced)
 
 
 def _copy(source: Traversable, target: Path) -> list[Path]:

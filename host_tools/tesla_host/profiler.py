@@ -338,11 +338,15 @@ def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
 
 
 def _library_stack(bench: Workbench) -> int | None:
-    """The most stack that a run takes; `None` where the machine code cannot be read."""
+    """The most stack that a run takes; `None` where the machine code does not tell.
+
+    It does not of kernels that are called through pointers; the callback is the user's.
+    """
     if bench.device is None or not bench.device.frames:
         return None
+    run = f"{bench.project.prefix}_run"
     try:
-        found = stack_bound(bench.device.elf, bench.device.frames, f"{bench.project.prefix}_run")
+        found = stack_bound(bench.device.elf, bench.device.frames, run)
     except ToolchainError:
         return None
-    return found.bytes
+    return found.bytes if set(found.through_pointers) <= {run, "done"} else None

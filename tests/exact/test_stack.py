@@ -31,10 +31,10 @@ PATTERN = 0xA5
 
 
 def firmware(model: Model, compiler: str, folder: Path) -> BuildResult:
-    """`model` in the emulated board's firmware, with the kernels of its core."""
+    """`model` in the emulated board's firmware, with kernels that call nothing through pointers."""
     row = find_target("emulator")
     require(lambda: find_compiler(compiler))
-    generate(model, folder / "project", isa=row.isa)
+    generate(model, folder / "project")
     return build_firmware(folder / "project", row, folder, toolchain=compiler)
 
 
@@ -142,14 +142,8 @@ def assembled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assembly")
     (folder / "code.s").write_text(ASSEMBLY)
     flags = ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-nostdlib")
-    command = [
-        *require(lambda: find_compiler("gcc")).command,
-        *flags,
-        "code.s",
-        "-o",
-        "code.elf",
-        "-Wl,--entry=entry",
-    ]
+    compiler = require(lambda: find_compiler("gcc"))
+    command = [*compiler.command, *flags, "code.s", "-o", "code.elf", "-Wl,--entry=entry"]
     subprocess.run(command, cwd=folder, check=True)
     return folder / "code.elf"
 

@@ -4,6 +4,7 @@
 seed alone.
 """
 
+from graphs.benchmarks import BENCHMARK_INPUTS, benchmark_model
 from graphs.compare import expected_layers
 from graphs.driver import STRICT, Int8, Request, compile_c, first_difference
 from graphs.emulated import Cross, Emulated, zig_m4
@@ -23,6 +24,7 @@ from graphs.vectored import Vectored
 from graphs.wide import wide_model
 
 __all__ = [
+    "BENCHMARK_INPUTS",
     "RICH",
     "STRICT",
     "Cross",
@@ -31,6 +33,7 @@ __all__ = [
     "Native",
     "Request",
     "Vectored",
+    "benchmark_model",
     "compile_c",
     "every_operation",
     "expected_layers",

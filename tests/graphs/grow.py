@@ -178,8 +178,8 @@ class Builder:
     def reshape(self, shape: tuple[int, ...]) -> None:
         self.add(Reshape(**self.ends("reshape")), shape, self.cells[self.at])
 
-    def fully_connected(self, scalable: bool) -> None:
-        cell = Cell(self.below(12), scalable)
+    def fully_connected(self, scalable: bool, size: int | None = None) -> None:
+        cell = Cell(size or self.below(12), scalable)
         op = FullyConnected(
             **self.ends("fc"),
             weights=self.weights((cell.size, self.last.size)),

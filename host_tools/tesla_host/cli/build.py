@@ -7,7 +7,13 @@ import typer
 
 from tesla_codegen.kernels.variant import Optimize
 from tesla_host.cli.measure import TargetOption
-from tesla_host.cli.options import ModelArgument, OptimizeOption, ToolchainOption
+from tesla_host.cli.options import (
+    AppOption,
+    BenchmarkOption,
+    ModelArgument,
+    OptimizeOption,
+    ToolchainOption,
+)
 
 
 def build(
@@ -16,6 +22,8 @@ def build(
     target: TargetOption = "emulator",
     toolchain: ToolchainOption = None,
     optimize: OptimizeOption = Optimize.BALANCED,
+    app: AppOption = "link",
+    benchmark: BenchmarkOption = None,
 ) -> None:
     """Generate the C project of a model and compile the firmware of a target.
 
@@ -24,6 +32,7 @@ def build(
     from tesla_codegen.project import generate
     from tesla_embed.errors import ConfigError
     from tesla_embed.ir.store import load_model
+    from tesla_host.apps import choose_app
     from tesla_host.build import build_firmware, choose_toolchain
     from tesla_host.cli.terminal import progress
     from tesla_host.targets import find_target, is_connection
@@ -32,10 +41,11 @@ def build(
         raise ConfigError(f"{target} is a connection to running firmware; build for a board's name")
     loaded, chosen = load_model(model), find_target(target)
     choose_toolchain(chosen, toolchain)
+    application = choose_app(app, loaded, benchmark)
     with progress("building") as observer:
         generate(loaded, out / "project", isa=chosen.isa, optimize=optimize)
         observer(f"for {chosen.name}", 0.2)
-        result = build_firmware(out / "project", chosen, out, toolchain=toolchain)
+        result = build_firmware(out / "project", chosen, out, toolchain=toolchain, app=application)
     print(
         f"{result.elf}: flash {result.flash_bytes:,} B, RAM {result.ram_bytes:,} B, "
         f"{result.compiler}"
@@ -43,7 +53,10 @@ def build(
 
 
 def targets() -> None:
-    """List where firmware can run, and how far each target has been tried."""
+    """List where firmware can run, and how far each target has been tried.
+
+    Example: tesla-embed targets
+    """
     from rich.table import Table
 
     from tesla_host.cli.terminal import console
@@ -62,6 +75,8 @@ def doctor() -> None:
     """Tell what is installed, what is missing, and the command that mends it.
 
     Ends with code 3 when something is missing that the usual way needs.
+
+    Example: tesla-embed doctor
     """
     from tesla_host.doctor import examine
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tesla_codegen.kernels.variant import Optimize
+from tesla_host.cli.completion import complete_target
 from tesla_host.cli.options import (
     DataOption,
     ModelArgument,
@@ -14,7 +15,12 @@ from tesla_host.cli.options import (
     build_folder,
 )
 
-TargetOption = Annotated[str, typer.Option(help="where it runs; `tesla-embed targets` lists them")]
+TargetOption = Annotated[
+    str,
+    typer.Option(
+        help="where it runs; `tesla-embed targets` lists them", autocompletion=complete_target
+    ),
+]
 BuildOption = Annotated[
     Path | None,
     typer.Option("--build-dir", help="keep what is built in this folder, and reuse it"),

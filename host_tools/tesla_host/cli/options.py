@@ -14,6 +14,7 @@ import typer
 
 from tesla_codegen.kernels.variant import Optimize
 from tesla_embed.errors import ConfigError
+from tesla_host.cli.completion import complete_app, complete_benchmark
 
 DataOption = Annotated[
     str, typer.Option("--data", metavar="SPEC", help="data set: digits, idx:DIR or npz:DIR")
@@ -24,6 +25,17 @@ ToolchainOption = Annotated[
 ]
 ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize or import wrote")]
 OptimizeOption = Annotated[Optimize, typer.Option(help="spend flash on speed, save it, or neither")]
+AppOption = Annotated[
+    str,
+    typer.Option(help="what the firmware speaks: link or mlperf-tiny", autocompletion=complete_app),
+]
+BenchmarkOption = Annotated[
+    str | None,
+    typer.Option(
+        help="of --app mlperf-tiny: kws01, ic01, vww01 or ad01; default: by the model's inputs",
+        autocompletion=complete_benchmark,
+    ),
+]
 ALL_REGIONS = "10,20,...,100"
 
 _DP_FORMS = "write 10,25,100 or 10,20,...,100 or 10-100/10"
