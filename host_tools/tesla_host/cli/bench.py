@@ -85,6 +85,10 @@ def kernels(
         Isa | None, typer.Option(help="whose kernels; else those of the target's core")
     ] = None,
     optimize: OptimizeOption = Optimize.BALANCED,
+    dense: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="only this DP percentage, without channels beyond it"),
+    ] = None,
     json_: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
     ] = None,
@@ -106,7 +110,9 @@ def kernels(
         for number, case in enumerate(cases):
             observer(case.name, number / len(cases))
             with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
-                rows += measure_case(case, target, Path(name), isa=isa, optimize=optimize)
+                rows += measure_case(
+                    case, target, Path(name), isa=isa, optimize=optimize, dense=dense
+                )
     if json_ is not None:
         atomic.write_text(json_, json.dumps(as_json(rows), indent=2) + "\n")
     _print_rows(rows)
