@@ -110,6 +110,8 @@ RESERVED = frozenset(
         "status",
         "string",
         "taps",
+        "target",
+        "uart",
         "widen",
         "window",
     }
