@@ -38,7 +38,7 @@ def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
         case FullyConnected():
             return fully_connected(model, index)
         case Conv2D():
-            return convolution(model, index)
+            return convolution(model, index, optimize)
         case DepthwiseConv2D():
             return depthwise(model, index)
         case MaxPool2D():

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
 from tesla_codegen.kernels.pairing import BLOCK, paired
 from tesla_codegen.kernels.portable import layer_constants
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.variant import Optimize, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Conv2D, Window
 
@@ -20,8 +20,11 @@ _COLUMNS_BYTES = 16
 """Scratch of a quad of inputs: int16, for two pixels."""
 
 
-def convolution(model: Model, index: int) -> Variant | None:
-    """A variant of a convolution, or `None` where it would not be exact."""
+def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
+    """A variant of a convolution, or `None` where it would not be exact.
+
+    To save flash, 3 by 3 taps get no kernel of their own.
+    """
     op = model.graph.ops[index]
     if not isinstance(op, Conv2D) or not qualifies(model, index, pairs=True):
         return None
@@ -31,7 +34,8 @@ def convolution(model: Model, index: int) -> Variant | None:
         return _flat(model, op)
     quads = -(-source.channels // BLOCK)
     width = model.graph.tensors[op.output].type.shape[1]
-    if _lined(op.window) and width >= _LEAST_WIDTH and _line_bytes(quads, width) <= _LINES_BYTES:
+    lined = _lined(op.window) and optimize is not Optimize.SIZE
+    if lined and width >= _LEAST_WIDTH and _line_bytes(quads, width) <= _LINES_BYTES:
         return _by_lines(model, op, _line_bytes(quads, width))
     taps = op.window.height * op.window.width
     return Variant(

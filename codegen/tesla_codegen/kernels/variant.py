@@ -31,7 +31,12 @@ class Isa(enum.StrEnum):
 
 
 class Optimize(enum.StrEnum):
-    """What to spend flash on: `SPEED` may use several times as much for a layer, `SIZE` none."""
+    """What flash may be spent on.
+
+    `BALANCED` takes the fastest kernels that read weights of one byte each, `SIZE` as few different
+    kernels as possible. `SPEED` also permits layouts of several bytes a weight; no kernel has one
+    yet, so that it equals `BALANCED`.
+    """
 
     SPEED = "speed"
     BALANCED = "balanced"

@@ -54,6 +54,17 @@ static void gather(const image_t *image, int8_t *to, uint32_t y, uint32_t x) {
     const bool across = left >= 0 && left + window->width <= window->input_width;
     uint32_t line = y * window->stride_height - window->pad_top; /* wraps around above the image */
     const uint32_t pitch = window->input_width * image->channels;
+    const uint32_t apart = pitch * window->dilation_height;
+    const uint32_t last = line + ((uint32_t)window->height - 1u) * window->dilation_height;
+    if (across && line < window->input_height && last < window->input_height) {
+        const int8_t *row = &image->input[line * pitch + (uint32_t)left * image->channels];
+        for (uint32_t tap = window->height; tap != 0u; --tap) {
+            copy_row(to, row, image->length);
+            to += image->length;
+            row += apart;
+        }
+        return;
+    }
     for (uint32_t tap = window->height; tap != 0u; --tap) {
         const bool inside = line < window->input_height;
         const int8_t *row = inside ? &image->input[line * pitch] : NULL;

@@ -49,36 +49,41 @@ void tesla_pair_dsp(const tesla_pair_t *pair) {
 }
 #endif
 
-void tesla_pair_channels(const tesla_pair_t *pair, uint32_t channels,
-                         void (*blocks)(const tesla_pair_t *pair)) {
+/* The block of the last `rest` channels, of which others are not active: outputs and constants of
+ * its own. */
+static TESLA_NOINLINE void last_block(const tesla_pair_t *pair, uint32_t rest,
+                                      void (*blocks)(const tesla_pair_t *pair)) {
+    const uint32_t before = pair->blocks;
     tesla_pair_t part = *pair;
-    part.blocks = channels / 4u;
-    if (part.blocks != 0u) {
-        blocks(&part);
-    }
-    const uint32_t rest = channels % 4u;
-    if (rest == 0u) {
-        return;
-    }
-    /* The last block has channels that are not active: outputs and constants of their own. */
     const tesla_channel_t none = {0, 0, 0, 1};
     tesla_channel_t last[4] = {none, none, none, none};
     int8_t outputs[8];
     for (uint32_t i = 0; i < rest; ++i) {
-        last[i] = pair->channels[part.blocks * 4u + i];
+        last[i] = pair->channels[before * 4u + i];
     }
-    part.weights = &pair->weights[part.blocks * pair->pitch];
+    part.weights = &pair->weights[before * pair->pitch];
     part.channels = last;
     part.first = outputs;
     part.second = &outputs[4];
     part.blocks = 1;
     blocks(&part);
     for (uint32_t i = 0; i < rest; ++i) {
-        pair->first[channels - rest + i] = outputs[i];
-        pair->second[channels - rest + i] = outputs[4u + i];
+        pair->first[before * 4u + i] = outputs[i];
+        pair->second[before * 4u + i] = outputs[4u + i];
     }
 }
 
+void tesla_pair_channels(tesla_pair_t *pair, uint32_t channels,
+                         void (*blocks)(const tesla_pair_t *pair)) {
+    const uint32_t rest = channels % 4u;
+    pair->blocks = channels / 4u;
+    if (pair->blocks != 0u) {
+        blocks(pair);
+    }
+    if (rest != 0u) {
+        last_block(pair, rest, blocks);
+    }
+}
 void tesla_clamp_outputs(const tesla_packed_region_t *region, int8_t *output, uint32_t count) {
     const int8_t low = region->activation_min;
     const int8_t high = region->activation_max;

@@ -37,9 +37,9 @@ void tesla_pair_dsp(const tesla_pair_t *pair);
  * bytes for each quad of channels. */
 void tesla_pair3x3_dsp(const tesla_pair_t *pair);
 
-/* Computes any number of output channels, from 1 on, with one of these functions; `pair->blocks`
- * does not matter. */
-void tesla_pair_channels(const tesla_pair_t *pair, uint32_t channels,
+/* Computes any number of output channels, from 1 on, with one of these functions; sets
+ * `pair->blocks`. */
+void tesla_pair_channels(tesla_pair_t *pair, uint32_t channels,
                          void (*blocks)(const tesla_pair_t *pair));
 
 /* Clamps `count` finished outputs; does nothing where int8 is no wider than the clamp. */
