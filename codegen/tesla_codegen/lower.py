@@ -112,6 +112,8 @@ RESERVED = frozenset(
         "status",
         "string",
         "taps",
+        "target",
+        "uart",
         "widen",
         "window",
     }

@@ -85,7 +85,7 @@ def test_plain_c(tmp_path: Path, first: int) -> None:
 
 
 def test_zig(tmp_path: Path) -> None:
-    models = mixed(200, 24)
+    models = mixed(500, 24)
     native = Vectored(models, tmp_path, require(zig_m55), ["-O3"], Isa.HELIUM)
     assert differences(native, models, samples=3) == []
 

@@ -22,6 +22,7 @@ from tesla_codegen.kernels.variant import Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Conv2D, Window
+from tesla_embed.ir.types import TensorType
 
 _MOST_ROWS = 16
 """TESLA_HELIUM_ROWS: the highest window of the dense kernel."""
@@ -40,12 +41,11 @@ def convolution(model: Model, index: int) -> Variant | None:
         kernel, helper = "tesla_conv2d_dense_helium", "tesla_helium_patches"
         packed = pairs(weights.reshape(len(weights), -1))
         scratch = _window_scratch(op.window, source.channels, target.shape[1], 1)
-    elif _three_by_three(op.window):
+    elif _three_by_three(op.window) and 5 * _fours(target) <= 6 * target.shape[1]:
         kernel, helper = "tesla_conv2d_3x3_helium", "tesla_helium_rows"
         ahead = np.zeros(LANES, np.int8)  # the kernel loads one vector more than it uses
         packed = np.concatenate([pairs(_blocked(weights)), ahead])
-        width = -(-target.shape[1] // 4) * 4 + 2
-        scratch = 3 * width * planes * LANES
+        scratch = 3 * (_fours(target) + 2) * planes * LANES
     elif _dense(op.window) and op.window.height * op.window.width > 1:
         kernel, helper = "tesla_conv2d_planes_helium", "tesla_helium_patches"
         packed = pairs(_blocked(weights))
@@ -91,6 +91,11 @@ def _blocked(weights: Int8) -> Int8:
     out, taps = len(wide), wide.shape[1] * wide.shape[2]
     blocks = wide.reshape(out, taps, -1, LANES).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(blocks).reshape(out, -1).astype(np.int8)
+
+
+def _fours(target: TensorType) -> int:
+    """Columns of an image that are computed four at a time."""
+    return -(-target.shape[1] // 4) * 4
 
 
 def _dense(window: Window) -> bool:

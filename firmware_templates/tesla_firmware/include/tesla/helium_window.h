@@ -102,7 +102,7 @@ static inline void tesla_helium_patch(int8_t *const *rows, uint32_t height, uint
 #endif
 }
 
-/* Patches of four neighbouring windows at a time. `scratch`: the patches, then the rows, each with
+/* Four patches at a time. `scratch`: the patches, then the rows, each with
  * 16 bytes more. */
 static inline void tesla_helium_convolve(const tesla_helium_image_t *image,
                                          const tesla_helium_region_t *region,
@@ -126,6 +126,9 @@ static inline void tesla_helium_convolve(const tesla_helium_image_t *image,
     }
     int8_t *const ring = scratch + 4u * patch_bytes + TESLA_HELIUM_LANES;
     int8_t *rows[TESLA_HELIUM_ROWS];
+    const uint32_t channels = region->output_channels;
+    int8_t *const end = scratch + 4u * patch_bytes;
+    int8_t *target = scratch; /* of the next patch; four may belong to two rows */
     uint32_t filled = 0;
     for (uint32_t y = 0; y < window->output_height; ++y) {
         const uint32_t top = y * window->stride_height;
@@ -137,23 +140,24 @@ static inline void tesla_helium_convolve(const tesla_helium_image_t *image,
         for (uint32_t i = 0; i < height; ++i) {
             rows[i] = ring + (top + i) % height * slot;
         }
-        for (uint32_t x = 0; x < window->output_width; x += 4u) {
-            const uint32_t left = window->output_width - x;
-            const uint32_t count = left < 4u ? left : 4u;
-            int8_t *target = scratch;
-            uint32_t at = x * step;
-            for (uint32_t i = 0; i < count; ++i) {
-                for (uint32_t plane = 0; plane < image->planes; ++plane) {
-                    int8_t *const part = target + plane * part_bytes;
-                    tesla_helium_patch(rows, height, at + plane * plane_bytes, tap_bytes, part);
-                }
-                target += patch_bytes;
-                at += step;
+        uint32_t at = 0;
+        for (uint32_t x = window->output_width; x != 0u; --x) {
+            for (uint32_t plane = 0; plane < image->planes; ++plane) {
+                tesla_helium_patch(rows, height, at + plane * plane_bytes, tap_bytes,
+                                   target + plane * part_bytes);
             }
-            tesla_helium_run(tesla_helium_patches, &job, region->output_channels, count, pair_bytes,
-                             output);
-            output += count * region->output_channels;
+            target += patch_bytes;
+            at += step;
+            if (target == end) {
+                tesla_helium_run(tesla_helium_patches, &job, channels, 4, pair_bytes, output);
+                output += 4u * channels;
+                target = scratch;
+            }
         }
+    }
+    if (target != scratch) {
+        const uint32_t count = (uint32_t)(target - scratch) / patch_bytes;
+        tesla_helium_run(tesla_helium_patches, &job, channels, count, pair_bytes, output);
     }
 }
 
