@@ -16,6 +16,7 @@ there should be one. `--json` keeps the counts.
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import resource
 import signal
@@ -49,6 +50,16 @@ MEMORY_BYTES = 2 << 30
 SECONDS = 10
 _RUNNABLE = 2**16
 """Elements of an activation up to which an accepted model is also run."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slowest:
+    """The file that took longest, by the clock and of this process alone."""
+
+    number: int = -1
+    suffix: str = ""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 class TooSlow(Exception):
@@ -195,16 +206,18 @@ def main() -> int:
     files = seeds(options.corpus)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     outcomes: Counter[str] = Counter()
-    slowest, failures, suffixes = 0.0, 0, sorted(files)
+    slowest, failures, suffixes = Slowest(), 0, sorted(files)
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.first, options.first + options.count):
             rng = np.random.default_rng([options.seed, number])
             suffix = suffixes[number % len(suffixes)]
             origin = files[suffix][int(rng.integers(0, len(files[suffix])))]
             content = mutate(origin, files[suffix], rng)
-            started = time.monotonic()
+            started, busy = time.monotonic(), time.process_time()
             outcome = attempt(content, Path(folder) / f"fuzzed{suffix}")
-            slowest = max(slowest, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            if seconds > slowest.seconds:
+                slowest = Slowest(number, suffix, seconds, time.process_time() - busy)
             outcomes[f"{suffix} {outcome}"] += 1
             if outcome.startswith("FAILED"):
                 failures += 1
@@ -214,7 +227,7 @@ def main() -> int:
                 print(f"{kept}: {outcome}")
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:>8}  {outcome}")
-    print(f"{options.count} files, {failures} failures, slowest {slowest:.2f} s")
+    print(f"{options.count} files, {failures} failures, slowest {slowest.seconds:.2f} s")
     if options.json is not None:
         summary = {
             "schema": "tesla-embed/fuzzing/1",
@@ -223,7 +236,7 @@ def main() -> int:
             "files": options.count,
             "failures": failures,
             "limits": {"seconds": SECONDS, "address_space_bytes": MEMORY_BYTES},
-            "slowest_seconds": round(slowest, 2),
+            "slowest": dataclasses.asdict(slowest),
             "outcomes": dict(sorted(outcomes.items())),
         }
         options.json.write_text(json.dumps(summary, indent=2) + "\n")
