@@ -9,7 +9,7 @@ from graphs import quantized_model
 from tesla_codegen.kernels.channels import channel_table, layer_requantization
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.dsp_conv import channels_first
-from tesla_codegen.kernels.pairing import paired, paired_exactly
+from tesla_codegen.kernels.pairing import halves_fit, paired, paired_exactly
 from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_embed.ir.fixedpoint import Int64, requantize, requantize_once
 from tesla_embed.ir.graph import Graph, Model, Region, Table
@@ -37,6 +37,14 @@ def test_packing_can_be_undone() -> None:
 def test_extremes_fit_a_halfword() -> None:
     corners = np.array([[-127, 127, -127, 127], [-127, -127, 127, 127]] * 2, np.int8)
     np.testing.assert_array_equal(unpacked(paired(corners), 4), corners)
+
+
+def test_odd_channels_of_minus_128_do_not() -> None:
+    """Files that others made may have them; with a negative even channel the halfword wraps."""
+    rows = np.array([[-128, -1], [-127, 0], [5, -128], [0, 127]], np.int8)
+    assert halves_fit(rows)
+    np.testing.assert_array_equal(unpacked(paired(np.pad(rows, [(0, 0), (0, 2)])), 4)[:, :2], rows)
+    assert not halves_fit(rows[::-1])
 
 
 def test_multiples_of_four_take_exactly_their_bytes_and_others_are_filled_up() -> None:

@@ -1,7 +1,9 @@
 """What kernels on packed weights share: the row of a region, and whether an operation qualifies."""
 
+import numpy as np
+
 from tesla_codegen.kernels.channels import channel_table, dense_sum_range, layer_requantization
-from tesla_codegen.kernels.pairing import paired_exactly
+from tesla_codegen.kernels.pairing import halves_fit, paired_exactly
 from tesla_codegen.kernels.variant import Row
 from tesla_codegen.tables import TablePool
 from tesla_embed.errors import CodegenError
@@ -39,6 +41,8 @@ def qualifies(model: Model, index: int, *, pairs: bool) -> bool:
     """
     op = model.graph.ops[index]
     if not isinstance(op, Weighted) or op.weights.bits != 8 or _several_parts(model, op):
+        return False
+    if pairs and not halves_fit(op.weights.data.astype(np.int8)):
         return False
     for region in model.regions:
         dense = specialize(model, region)

@@ -22,7 +22,7 @@ _ODD_SUM = 2**23
 
 
 def paired(rows: Int8) -> Int8:
-    """Pack weights `[out, in]`, both filled up with zeros to multiples of 4, none of them -128.
+    """Pack weights `[out, in]`, both filled up with zeros to multiples of 4, which `halves_fit`.
 
     A block of 4 channels takes 16 bytes for each 4 inputs, one quad after the other. Word 0 of a
     quad holds its inputs 0 and 2 of the channels 0 and 1, word 1 the same inputs of the channels 2
@@ -40,6 +40,11 @@ def paired(rows: Int8) -> Int8:
 def filled(rows: Int8) -> Int8:
     """`[out, in]` with zeros up to multiples of 4."""
     return np.pad(rows, [(0, -size % BLOCK) for size in rows.shape])
+
+
+def halves_fit(weights: Int8) -> bool:
+    """Whether every 256 B + A of weights `[out, ...]` is an int16, whatever A is."""
+    return not bool((weights[1::2] == -128).any())
 
 
 def paired_exactly(low: Int64, high: Int64) -> bool:
