@@ -3,10 +3,15 @@
  * Whoever includes this defines TESLA_PLANE_PITCH, the bytes from one line to the next as a string,
  * TESLA_PLANE_ELEMENTS, half of that as a number, and the names of both functions of tesla/plane.h:
  * TESLA_PLANE and TESLA_PLANE_STRIDE2. Lines a constant number of bytes apart need one pointer. */
+#ifndef TESLA_PLANE_CODE_H
+#define TESLA_PLANE_CODE_H
+
 #include "tesla/dsp.h"
 #include "tesla/plane.h"
 
-#if TESLA_DSP
+#if !defined(TESLA_PLANE)
+/* Nothing to make code for. */
+#elif TESLA_DSP
 /* The stack: 0 end of a line's inputs, 4 bias, 8 multiplier, 12 rounding, 16 shift, 20 step, 24
  * plane, 28 output, 32 lines, 36 length, 40 line.
  *
@@ -152,3 +157,5 @@ void TESLA_PLANE_STRIDE2(const tesla_plane_t *plane) {
     strided(plane, 2);
 }
 #endif
+
+#endif /* TESLA_PLANE_CODE_H */
