@@ -83,6 +83,7 @@ def test_the_shell_completes(run: Run, shell: str, words: str, offered: set[str]
     listed = words if shell == "fish" else words + ('""' if words.endswith(" ") else "")
     count = len(words.split(" "))
     said = run(shell, TYPE[shell].format(words=listed, last=count - 1, count=count))
+    said = said.replace("\\\\:", ":")  # zsh's own way to write a colon in a list
     assert offered
     assert all(name in said for name in offered), said
     if words.endswith("em"):

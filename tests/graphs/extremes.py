@@ -21,8 +21,8 @@ def extreme_model(seed: int, name: str = "net", portable: bool = False) -> Model
     """A quantised model at the edges of what `verify` accepts.
 
     Mantissas next to 2^30 and 2^31, shifts from -31 to the left, factors that vanish, zero points
-    at the ends, weights of ±127 and -128, biases as large as the accumulator allows; each region with
-    tables of its own.
+    at the ends, weights of ±127 and -128, biases as large as the accumulator allows; tables of
+    every region its own.
     """
     rng = np.random.default_rng([seed, 1])
     model = quantized_model(seed, name, portable)

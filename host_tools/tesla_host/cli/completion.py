@@ -40,7 +40,8 @@ def complete_target(incomplete: str) -> list[str]:
     """Names of targets, and the beginnings of connections."""
     from tesla_host.targets import TARGETS
 
-    return _matching((*(target.name for target in TARGETS), "serial:", "socket://"), incomplete)
+    connections = ("serial:", "socket://", "rfc2217://", "auto")
+    return _matching((*(target.name for target in TARGETS), *connections), incomplete)
 
 
 def complete_board(incomplete: str) -> list[str]:
