@@ -100,10 +100,10 @@ def stack_bound(elf: Path, frames: Mapping[str, int], function: str) -> StackBou
 
 
 def _frame(function: _Function, frames: Mapping[str, int]) -> int:
-    told = frames.get(_plain(function.name), function.pushed)
-    if told is None:
+    told = frames.get(_plain(function.name))
+    if told is None and function.pushed is None:
         raise ToolchainError(f"{function.name} moves the stack pointer by a register: no bound")
-    return told
+    return max(told or 0, function.pushed or 0)  # of a naked function compilers tell 0
 
 
 def _plain(name: str) -> str:

@@ -128,9 +128,13 @@ class Simulation(nn.Module):
         return result.reshape(len(x), *plan.types[op.output].shape)
 
     def _weight(self, index: int) -> Tensor:
-        """Rounded weights in units of their scale, all of them."""
-        limit = cast(Weighted, self.model.graph.ops[index]).weights.largest
-        weight = self.weights[str(index)].clamp(-limit, limit)
+        """Rounded weights in units of their scale, all of them.
+
+        They stay symmetric, except that a model may have had an int8 weight of -128.
+        """
+        fixed = cast(Weighted, self.model.graph.ops[index]).weights
+        least = min(-fixed.largest, int(fixed.data.min()))
+        weight = self.weights[str(index)].clamp(least, fixed.largest)
         return straight(weight, weight.detach().round())
 
     def _bias(self, index: int, plan: "_Plan") -> Tensor:
