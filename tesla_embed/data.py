@@ -108,6 +108,11 @@ def load_data(spec: str) -> DataSet:
     return _checked(name, reader(path, "train"), reader(path, "test"))
 
 
+def spread(available: int, wanted: int) -> npt.NDArray[np.int64]:
+    """Indices of `wanted` examples, evenly spread over all that are available."""
+    return np.linspace(0, available - 1, min(available, wanted)).astype(np.int64)
+
+
 def split_validation(train: Split, share: float, seed: int) -> tuple[Split, Split]:
     """Split off about `share` of every class for validation; the same seed, the same split.
 

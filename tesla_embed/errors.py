@@ -25,7 +25,14 @@ class QuantizationError(TeslaEmbedError):
 
 
 class GraphError(TeslaEmbedError):
-    """A graph or a model file breaks a rule of the intermediate representation."""
+    """A graph or a model file breaks a rule of the intermediate representation.
+
+    `where` is the place that the message begins with, where a rule of the verifier is broken.
+    """
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
 
 
 class CodegenError(TeslaEmbedError):

@@ -9,6 +9,7 @@ import pytest
 
 from tesla_embed.errors import ToolchainError
 from tesla_host.build import BuildResult, build_firmware
+from tesla_host.link.qemu import find_qemu
 from tesla_host.targets import find_target
 from tesla_host.toolchain import find_compiler
 
@@ -36,6 +37,14 @@ def require_tool() -> Callable[[Callable[[], T]], T]:
     return require
 
 
+def tools_of(target: str, toolchain: str | None = None) -> None:
+    """What building for a target and running there needs; raises `ToolchainError` without it."""
+    row = find_target(target)
+    find_compiler(toolchain or row.compiler)
+    if row.qemu is not None:
+        find_qemu()
+
+
 @pytest.fixture(scope="session")
 def fake_firmware(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], BuildResult]:
     """Builds the fake model for a target, with warnings as errors; once per test session."""
@@ -43,8 +52,8 @@ def fake_firmware(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], B
 
     def build(target: str) -> BuildResult:
         if target not in built:
-            require(lambda: find_compiler(find_target(target).compiler))
-            out = tmp_path_factory.mktemp(target)
+            require(lambda: tools_of(target))
+            out = tmp_path_factory.mktemp(target.replace(":", "-"))
             built[target] = build_firmware(FAKE_MODEL, target, out, extra_flags=("-Werror",))
         return built[target]
 

@@ -45,7 +45,7 @@ class Residual(nn.Module):
         x = F.relu(x + self.norm1(self.conv1(x)))
         x = torch.add(self.norm2(self.conv2(x)), self.shortcut(x))
         x = F.avg_pool2d(F.relu(self.after(x)), 2)
-        result: Tensor = self.fc(self.drop(x.view(x.size(0), -1)))
+        result: Tensor = self.fc(self.drop(x.reshape(x.size(0), -1)))
         return result
 
 

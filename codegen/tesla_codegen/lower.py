@@ -4,27 +4,22 @@ Everything that could go wrong or needs arithmetic happens here: buffers get add
 become kernel calls, regions become rows of constants. Templates only put the pieces in place.
 """
 
-from dataclasses import dataclass
-from typing import assert_never
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tesla_codegen.arena_map import BufferRow, arena_map, region_peak
+from tesla_codegen.inplace import shared_buffers
+from tesla_codegen.kernels.choice import choose
+from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
 from tesla_codegen.regions import region_arrays, table_bytes
 from tesla_codegen.tables import CArray, Initializer, c_array
 from tesla_embed import __version__
 from tesla_embed.errors import CodegenError
-from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
-from tesla_embed.ir.ops import (
-    AveragePool2D,
-    Conv2D,
-    FullyConnected,
-    MaxPool2D,
-    Op,
-    Reshape,
-    Weighted,
-    Window,
-)
+from tesla_embed.ir.graph import Model, Region, macs_fraction, region_macs
+from tesla_embed.ir.ops import Concat, Op, Reshape, Weighted
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import TensorType
@@ -32,28 +27,94 @@ from tesla_embed.ir.verify import verify
 
 RESERVED = frozenset(
     {
+        "add_region",
+        "add_scaled",
         "app",
         "app_io",
         "app_model",
         "board",
         "callback",
+        "channel",
         "command",
         "commands",
+        "compiler",
+        "concat_region",
         "conv2d",
+        "depthwise",
+        "depthwise_conv2d",
+        "depthwise_patch",
+        "depthwise_plane",
         "dot",
+        "dot_nibbles",
+        "dsp",
         "exchange",
         "fully_connected",
         "hello",
+        "helium",
+        "helium_block",
+        "helium_blocks",
+        "helium_convolve",
+        "helium_copy",
+        "helium_dense",
+        "helium_depthwise",
+        "helium_depthwise_3x3",
+        "helium_dots",
+        "helium_fill",
+        "helium_fill_planes",
+        "helium_fill_row",
+        "helium_finish",
+        "helium_image",
+        "helium_job",
+        "helium_kernel",
+        "helium_lanes",
+        "helium_lanes_row",
+        "helium_output",
+        "helium_padding",
+        "helium_patch",
+        "helium_patches",
+        "helium_pixels",
+        "helium_place",
+        "helium_region",
+        "helium_row",
+        "helium_set",
+        "helium_view",
+        "helium_rows",
+        "helium_run",
+        "helium_window",
         "kernels",
         "layer_callback",
         "layer_region",
         "layers",
         "link",
+        "lookup_region",
+        "mean",
         "measure",
+        "nibbles",
+        "packed",
+        "packed_region",
+        "pair",
+        "pair_channels",
+        "pair_code",
+        "pair_output",
+        "pair_outputs",
+        "pair_word",
+        "pad",
+        "pad_region",
+        "part",
+        "parts",
+        "patch",
+        "plane",
+        "plane_code",
         "requantize",
+        "rescale",
+        "rescale_region",
+        "softmax_region",
         "status",
         "string",
         "taps",
+        "target",
+        "uart",
+        "widen",
         "window",
     }
 )
@@ -62,20 +123,22 @@ RESERVED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One kernel call. `op` is the index of its operation in the graph."""
+    """The kernel calls of one operation; `op` is its index in the graph."""
 
     op: int
     name: str
     comment: str
-    kernel: str
-    arguments: tuple[str, ...]
+    calls: tuple[str, ...]
     output: str
     output_bytes: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionRow:
-    """What the generated documentation and the input/output helpers tell about a region."""
+    """What the generated documentation and the input/output helpers tell about a region.
+
+    `arena_peak` is the most bytes of the arena that it uses at a time.
+    """
 
     dp: int
     macs: int
@@ -84,6 +147,7 @@ class RegionRow:
     input_zero_point: int
     output_scale: str
     output_zero_point: int
+    arena_peak: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +167,7 @@ class Project:
     output_bytes: int
     alignment: int
     plan: Plan
+    buffers: tuple[BufferRow, ...]
     arena_bytes: int
     weights: tuple[CArray, ...]
     tables: tuple[CArray, ...]
@@ -125,20 +190,22 @@ class Project:
         return sum(array.bytes for array in arrays) + table_bytes(self.region_arrays)
 
 
-def lower(model: Model) -> Project:
+def lower(
+    model: Model, *, isa: Isa = Isa.PORTABLE, optimize: Optimize = Optimize.BALANCED
+) -> Project:
     """Lower a quantised model; the kernels check nothing, so it is verified here once more.
 
     Raises `GraphError` if it breaks a rule, `CodegenError` if a name is taken.
     """
     _check_names(model)
     verify(model)
+    variants = choose(model, isa, optimize)
     homes = _buffer_homes(model)
-    memory = _plan(model, homes)
+    memory = _plan(model, homes, variants)
     address = _addresses(model, homes, memory)
-    indices = computing_ops(model.graph)
-    arrays, tables = region_arrays(model)
-    weighted = [op for op in model.graph.ops if isinstance(op, Weighted)]
-    ops = [model.graph.ops[i] for i in indices]
+    scratch = _scratch_addresses(model, memory)
+    arrays, tables = region_arrays(model, variants)
+    chosen = [variant for variant in variants if variant is not None]
     input_type, output_type = (model.regions[-1].types[i] for i in _ends(model))
     identity = digest(model)
     return Project(
@@ -155,16 +222,35 @@ def lower(model: Model) -> Project:
         output_bytes=output_type.bytes,
         alignment=ALIGNMENT,
         plan=memory,
+        buffers=arena_map(model, memory),
         arena_bytes=max(memory.arena_bytes, ALIGNMENT),
-        weights=tuple(c_array(f"{op.name}_weights", op.weights.data) for op in weighted),
+        weights=tuple(_weights(model, variants)),
         tables=tables,
-        layers=tuple(_layer(model, op) for op in ops),
+        layers=tuple(variant.layer for variant in chosen if variant.layer is not None),
         region_arrays=arrays,
         region_of_percent=c_array("region_of_percent", _region_of_percent(model)),
-        regions=tuple(_region_row(model, region) for region in model.regions),
-        steps=tuple(_step(model, i, address) for i in indices),
-        kernels=tuple(sorted({_kernel(op) for op in ops})),
+        regions=tuple(_region_row(model, region, memory) for region in model.regions),
+        steps=tuple(
+            _step(model, index, variant, address, scratch)
+            for index, variant in enumerate(variants)
+            if variant is not None
+        ),
+        kernels=_files(chosen),
     )
+
+
+def _weights(model: Model, variants: Sequence[Variant | None]) -> Iterator[CArray]:
+    for op, variant in zip(model.graph.ops, variants, strict=True):
+        if variant is not None and variant.weights is not None:
+            array = c_array(f"{op.name}_weights", variant.weights)
+            yield replace(array, attribute=" TESLA_ALIGNED") if variant.aligned else array
+
+
+def _files(variants: Sequence[Variant]) -> tuple[str, ...]:
+    """Stems of the sources that variants need; a linker that reads in order meets callers first."""
+    kernels = {variant.kernel for variant in variants}
+    helpers = {helper for variant in variants for helper in variant.helpers} - kernels
+    return (*sorted(kernels), *sorted(helpers))
 
 
 def _check_names(model: Model) -> None:
@@ -205,15 +291,16 @@ def _buffer_homes(model: Model) -> list[int]:
     return homes
 
 
-def _plan(model: Model, homes: list[int]) -> Plan:
-    """Buffers of everything between input and output, at full width."""
+def _plan(model: Model, homes: list[int], variants: Sequence[Variant | None]) -> Plan:
+    """Buffers of everything between input and output, at full width, and of scratch memory."""
     graph = model.graph
     outside = {homes[graph.input], homes[graph.output]}
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     for step, op in enumerate(graph.ops):
         first.setdefault(homes[op.output], step)
-        last[homes[op.input]] = last[homes[op.output]] = step
+        for tensor in (*op.inputs, op.output):
+            last[homes[tensor]] = step
     buffers = [
         Lifetime(
             name=graph.tensors[home].name,
@@ -223,7 +310,20 @@ def _plan(model: Model, homes: list[int]) -> Plan:
         )
         for home in sorted(first.keys() - outside)
     ]
-    return plan(buffers)
+    buffers += [
+        Lifetime(
+            name=_scratch_name(graph.ops[step]), size=variant.scratch_bytes, first=step, last=step
+        )
+        for step, variant in enumerate(variants)
+        if variant is not None and variant.scratch_bytes
+    ]
+    kernels = [None if variant is None else variant.kernel for variant in variants]
+    return plan(buffers, shared=shared_buffers(model, kernels, homes, last, outside))
+
+
+def _scratch_name(op: Op) -> str:
+    """What the plan calls the scratch memory of an operation; no tensor's name has a space."""
+    return f"{op.name} scratch"
 
 
 def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
@@ -242,79 +342,59 @@ def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
     return [address(home) for home in homes]
 
 
-def _kernel(op: Op) -> str:
-    match op:
-        case FullyConnected():
-            return "tesla_fully_connected_s8"
-        case Conv2D():
-            return "tesla_conv2d_s8"
-        case MaxPool2D():
-            return "tesla_max_pool2d_s8"
-        case AveragePool2D():
-            return "tesla_average_pool2d_s8"
-        case Reshape():
-            raise CodegenError(f"{op.name}: reshaping has no kernel")
-        case _:
-            assert_never(op)
+def _scratch_addresses(model: Model, memory: Plan) -> dict[str, str]:
+    """By the name of an operation, the C expression of its scratch memory, if it has any."""
+    offsets = dict(zip((b.name for b in memory.buffers), memory.offsets, strict=True))
+    names = {op.name: _scratch_name(op) for op in model.graph.ops}
+    return {op: f"&arena[{offsets[name]}]" for op, name in names.items() if name in offsets}
 
 
-def _step(model: Model, index: int, address: list[str]) -> Step:
+def _step(
+    model: Model, index: int, variant: Variant, address: list[str], scratch: dict[str, str]
+) -> Step:
+    """The kernel calls of an operation."""
     op = model.graph.ops[index]
-    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
-    if isinstance(op, Weighted):
-        channels = f"{op.name}_regions[region].output_channels"
-        arguments = [f"&{op.name}_layer", f"&{op.name}_regions[region]", address[op.input]]
-        arguments += [f"{op.name}_weights", address[op.output]]
-    else:
-        channels = f"{op.name}_channels[region]"
-        arguments = [f"&{op.name}_layer", channels, address[op.input], address[op.output]]
+    sources = [model.graph.tensors[i].type for i in op.inputs]
+    target = model.graph.tensors[op.output].type
     macs = region_macs(model.graph, model.regions[-1])[index]
     cost = f", {macs:,} MACs" if isinstance(op, Weighted) else ""
+    shapes = " + ".join(_shape(source) for source in sources)
+    row = _row(op, variant, 0, 1 if not isinstance(op, Concat) else len(op.inputs))
     return Step(
         op=index,
         name=op.name,
-        comment=f"{op.name}: {_shape(source)} -> {_shape(target)}{cost} at full width",
-        kernel=_kernel(op),
-        arguments=tuple(arguments),
+        comment=f"{op.name}: {shapes} -> {_shape(target)}{cost} at full width",
+        calls=tuple(_calls(op, variant, address, scratch)),
         output=address[op.output],
-        output_bytes=f"{target.positions}u * {channels}",
+        output_bytes=variant.row.size.format(row=row, positions=target.positions),
     )
 
 
-def _layer(model: Model, op: Op) -> Initializer:
-    """The part of a kernel's parameters that no region changes."""
-    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
-    name = f"{op.name}_layer"
-    match op:
-        case FullyConnected():
-            groups = (f".groups = {source.positions}", f".group_channels = {source.channels}")
-            return Initializer(c_type="tesla_fully_connected_t", name=name, fields=groups)
-        case Conv2D():
-            window = (f".window{field}" for field in _window(op.window, source, target))
-            conv = (*window, f".full_channels = {source.channels}")
-            return Initializer(c_type="tesla_conv2d_t", name=name, fields=conv)
-        case MaxPool2D() | AveragePool2D():
-            pool = _window(op.window, source, target)
-            return Initializer(c_type="tesla_window_t", name=name, fields=pool)
-        case Reshape():
-            raise CodegenError(f"{op.name}: reshaping has no parameters")
-        case _:
-            assert_never(op)
+def _calls(op: Op, variant: Variant, address: list[str], scratch: dict[str, str]) -> Iterator[str]:
+    """One call; of a concatenation one per input."""
+    inputs, output = [address[i] for i in op.inputs], address[op.output]
+    if isinstance(op, Concat):
+        for number, source in enumerate(inputs):
+            row = _row(op, variant, number, len(inputs))
+            yield f"{variant.kernel}(&{row}, {source}, {output})"
+        return
+    row = _row(op, variant, 0, 1)
+    arguments = [f"&{variant.layer.name}"] if variant.layer else []
+    arguments += [row if variant.row.by_value else f"&{row}"]
+    if variant.parts:
+        count = len(variant.parts[0])
+        arguments += [f"&{op.name}_parts[region * {count}u]", str(count)]
+    arguments += inputs
+    arguments += [f"{op.name}_weights"] if variant.weights is not None else []
+    arguments += [scratch[op.name]] if variant.scratch_bytes else []
+    yield f"{variant.kernel}({', '.join((*arguments, output))})"
 
 
-def _window(window: Window, source: TensorType, target: TensorType) -> tuple[str, ...]:
-    return (
-        f".input_height = {source.shape[0]}",
-        f".input_width = {source.shape[1]}",
-        f".output_height = {target.shape[0]}",
-        f".output_width = {target.shape[1]}",
-        f".height = {window.height}",
-        f".width = {window.width}",
-        f".stride_height = {window.stride_height}",
-        f".stride_width = {window.stride_width}",
-        f".pad_top = {window.pad_top}",
-        f".pad_left = {window.pad_left}",
-    )
+def _row(op: Op, variant: Variant, number: int, of: int) -> str:
+    """The C expression of one of the rows that a region has."""
+    place = "region" if of == 1 else f"region * {of}u"
+    place += f" + {number}u" if number else ""
+    return f"{op.name}_{variant.row.array}[{place}]"
 
 
 def _region_of_percent(model: Model) -> np.ndarray:
@@ -325,7 +405,7 @@ def _region_of_percent(model: Model) -> np.ndarray:
     return lookup
 
 
-def _region_row(model: Model, region: Region) -> RegionRow:
+def _region_row(model: Model, region: Region, memory: Plan) -> RegionRow:
     entry, exit_ = (quantization(region.types[i]) for i in _ends(model))
     total = sum(region_macs(model.graph, region))
     return RegionRow(
@@ -336,4 +416,5 @@ def _region_row(model: Model, region: Region) -> RegionRow:
         input_zero_point=entry.zero_point,
         output_scale=float_literal(exit_.scale),
         output_zero_point=exit_.zero_point,
+        arena_peak=region_peak(model, region, memory),
     )

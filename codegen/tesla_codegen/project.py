@@ -1,11 +1,13 @@
 """Write the C project of a model: rendered files beside the static sources they need."""
 
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import Project, lower
 from tesla_embed.atomic import replacing_folder
 from tesla_embed.errors import CodegenError
@@ -15,13 +17,21 @@ MARKER = ".tesla-embed"
 """A file that lists what was generated: only that may be replaced."""
 
 
-def generate(model: Model, folder: Path) -> Project:
+def generate(
+    model: Model,
+    folder: Path,
+    *,
+    isa: Isa = Isa.PORTABLE,
+    optimize: Optimize = Optimize.BALANCED,
+) -> Project:
     """Write the library of `model` into `folder`, replacing an earlier generated one.
+
+    Kernels are those of an instruction set; see `kernels.variant` for both choices.
 
     The folder holds `include/`, `src/`, `firmware/`, `CMakeLists.txt` and `README.md`. Raises
     `CodegenError` if it exists and was not generated, `ConfigError` if it cannot be written.
     """
-    project = lower(model)
+    project = lower(model, isa=isa, optimize=optimize)
     if folder.exists() and not folder.is_dir():
         raise CodegenError(f"{folder} is a file; choose an empty or a new --out")
     foreign = _foreign_file(folder)
@@ -51,15 +61,7 @@ def render(project: Project) -> dict[str, str]:
         "CMakeLists.txt": "CMakeLists.txt.j2",
         "README.md": "README.md.j2",
     }
-    environment = Environment(
-        loader=PackageLoader("tesla_codegen"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-        line_statement_prefix="//%",
-    )
+    environment = _environment()
     texts = {
         name: environment.get_template(template).render(p=project)
         for name, template in rendered.items()
@@ -71,6 +73,20 @@ def render(project: Project) -> dict[str, str]:
         texts[f"include/tesla/{header.name}"] = header.read_text()
     texts[MARKER] = "".join(f"{name}\n" for name in sorted(texts))
     return texts
+
+
+@cache
+def _environment() -> Environment:
+    """Made once: compiling the templates costs more than rendering a small model."""
+    return Environment(
+        loader=PackageLoader("tesla_codegen"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+        line_statement_prefix="//%",
+    )
 
 
 def _foreign_file(folder: Path) -> Path | None:

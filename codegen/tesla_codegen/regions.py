@@ -1,64 +1,57 @@
 """What operating regions add to a C project: one row of constants per operation and region."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from tesla_codegen.kernels.variant import Variant
 from tesla_codegen.tables import CArray, Initializer, TablePool
-from tesla_embed.errors import CodegenError
-from tesla_embed.ir.graph import Model, Region
-from tesla_embed.ir.ops import Op, Reshape, Weighted
-from tesla_embed.ir.requantization import requantization
+from tesla_embed.ir.graph import Model
+from tesla_embed.ir.ops import Op
+from tesla_embed.ir.specialize import specialize
 
-_STRUCT_BYTES = {"tesla_layer_region_t": 24, "uint16_t": 2}
-"""Bytes of one row where pointers have 32 bits."""
+_PART_BYTES = 4
 
 
 def table_bytes(arrays: Sequence[Initializer]) -> int:
     """Flash of the rows themselves, without the tables that they point to."""
-    return sum(len(array.fields) * _STRUCT_BYTES[array.c_type] for array in arrays)
+    return sum(len(array.fields) * array.item_bytes for array in arrays)
 
 
-def region_arrays(model: Model) -> tuple[tuple[Initializer, ...], tuple[CArray, ...]]:
-    """Per operation an array with one row per region, and the tables that the rows point to."""
+def region_arrays(
+    model: Model, variants: Sequence[Variant | None]
+) -> tuple[tuple[Initializer, ...], tuple[CArray, ...]]:
+    """Per operation an array of rows, region after region, and the tables that they point to.
+
+    `variants` has one entry for each operation of the graph, `None` where no code runs. A region
+    has one row, and of a concatenation one for each input.
+    """
     pool = TablePool()
-    rows: list[tuple[Op, list[tuple[str, ...]]]] = []
-    for index, op in enumerate(model.graph.ops):
-        if isinstance(op, Weighted):
-            rows.append((op, [_region_fields(region, index, op, pool) for region in model.regions]))
-        elif not isinstance(op, Reshape):
-            channels = [str(region.types[op.output].channels) for region in model.regions]
-            rows.append((op, [(count,) for count in channels]))
+    dense = [specialize(model, region) for region in model.regions]
+    rows = [
+        (op, variant, [row for cut in dense for row in variant.rows(cut, index, pool)])
+        for index, (op, variant) in enumerate(zip(model.graph.ops, variants, strict=True))
+        if variant is not None
+    ]
     tables, where = pool.resolve()
     arrays = tuple(
         Initializer(
-            c_type="tesla_layer_region_t" if isinstance(op, Weighted) else "uint16_t",
-            name=f"{op.name}_{'regions' if isinstance(op, Weighted) else 'channels'}",
-            fields=tuple(_row_text(row, where) for row in region_rows),
+            c_type=variant.row.c_type,
+            name=f"{op.name}_{variant.row.array}",
+            fields=tuple(_row_text(row, where) for row in found),
+            item_bytes=variant.row.bytes,
         )
-        for op, region_rows in rows
+        for op, variant, found in rows
     )
-    return arrays, tuple(tables)
+    parts = tuple(array for op, variant, _ in rows for array in _parts(op, variant))
+    return (*arrays, *parts), tuple(tables)
 
 
-def _region_fields(region: Region, index: int, op: Weighted, pool: TablePool) -> tuple[str, ...]:
-    """The fields of `tesla_layer_region_t`, in order; tables by the names asked of the pool."""
-    table = region.tables[index]
-    if table is None:
-        raise CodegenError(f"{op.name}: has no table at {region.dp} % DP")
-    source, target = region.types[op.input], region.types[op.output]
-    q = requantization(op, table, source, target)
-    names = [f"{op.name}_{kind}_{region.dp}" for kind in ("bias", "multiplier", "shift")]
-    pool.add(names[0], q.bias)
-    pool.add(names[1], q.factors.multiplier)
-    pool.add(names[2], q.factors.shift)
-    numbers = (
-        source.channels,
-        target.channels,
-        q.input_offset,
-        q.output_offset,
-        q.activation_min,
-        q.activation_max,
-    )
-    return (*map(str, numbers), *names)
+def _parts(op: Op, variant: Variant) -> Iterator[Initializer]:
+    """The parts of what an operation reads, region after region."""
+    if variant.parts:
+        fields = tuple(f"{{{part.active}, {part.full}}}" for row in variant.parts for part in row)
+        yield Initializer(
+            c_type="tesla_part_t", name=f"{op.name}_parts", fields=fields, item_bytes=_PART_BYTES
+        )
 
 
 def _row_text(row: tuple[str, ...], where: dict[str, str]) -> str:

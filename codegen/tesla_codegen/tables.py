@@ -10,31 +10,43 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from tesla_embed.ir.types import Weights
+
 _PER_LINE = {"int8": 20, "int32": 8}
+CHANNEL = "tesla_channel_t"
+"""The C type of a row of an int32 table `[N, 4]`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CArray:
-    """A constant C array, ready to print: element type, name, length, and lines of initialisers."""
+    """A constant C array, ready to print: element type, name, length, and lines of initialisers.
+
+    `attribute` stands behind the length, with a space before it.
+    """
 
     c_type: str
     name: str
     length: int
     lines: tuple[str, ...]
+    attribute: str = ""
 
     @property
     def bytes(self) -> int:
         """Bytes in flash."""
-        return self.length * {"int8_t": 1, "int32_t": 4}[self.c_type]
+        return self.length * {"int8_t": 1, "int32_t": 4, CHANNEL: 16}[self.c_type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Initializer:
-    """A constant C object of type `c_type`; `fields` are `.name = value` texts, one per row."""
+    """A constant C object of type `c_type`; `fields` are `.name = value` texts, one per row.
+
+    `item_bytes` is the size of a row where pointers have 32 bits, 0 for what is no array of rows.
+    """
 
     c_type: str
     name: str
     fields: tuple[str, ...]
+    item_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -52,7 +64,8 @@ class TablePool:
         kept: dict[bytes, list[tuple[str, npt.NDArray[np.generic]]]] = {}
         where: dict[str, str] = {}
         for name, values in sorted(self._wanted, key=lambda entry: -len(entry[1])):
-            alike = kept.setdefault(values.dtype.str.encode() + values[:1].tobytes(), [])
+            kind = f"{values.dtype.str}{values.ndim}".encode()
+            alike = kept.setdefault(kind + values[:1].tobytes(), [])
             home = next((other for other, longer in alike if _starts_with(longer, values)), None)
             if home is None:
                 alike.append((name, values))
@@ -63,11 +76,29 @@ class TablePool:
 
 
 def c_array(name: str, values: npt.NDArray[np.generic]) -> CArray:
-    """A flat C array of an int8 or int32 NumPy array."""
+    """A C array of a NumPy array: int8 or int32 and flat, or int32 `[N, 4]` of `CHANNEL`s."""
+    if values.ndim == 2:
+        rows = tuple(f"{{{', '.join(map(_literal, row))}}}," for row in values.tolist())
+        return CArray(c_type=CHANNEL, name=name, length=len(values), lines=rows)
     flat = values.reshape(-1)
     return CArray(
         c_type=f"{flat.dtype.name}_t", name=name, length=len(flat), lines=tuple(_lines(flat))
     )
+
+
+def packed(weights: Weights) -> npt.NDArray[np.generic]:
+    """Integer weights as they lie in flash, flat.
+
+    Of 4 bits, output channels 2 p and 2 p + 1 share the bytes of row p, the even one in the lower
+    half: leading input channels and leading output channels are then leading bytes and rows.
+    """
+    rows = weights.data.reshape(len(weights.data), -1)
+    if weights.bits == 8:
+        return rows.reshape(-1)
+    nothing = np.zeros((len(rows) % 2, rows.shape[1]), np.int8)
+    pairs = np.concatenate([rows, nothing]).astype(np.int64).reshape(-1, 2, rows.shape[1])
+    joined = (pairs[:, 0] & 15) | (pairs[:, 1] << 4)
+    return (joined & 255).astype(np.uint8).view(np.int8).reshape(-1)
 
 
 def _starts_with(longer: npt.NDArray[np.generic], values: npt.NDArray[np.generic]) -> bool:

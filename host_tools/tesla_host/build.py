@@ -7,7 +7,7 @@ target (`CodegenError`); a previous `firmware.elf` survives every failure.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,7 +15,10 @@ from pathlib import Path
 from tesla_embed import __version__
 from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
+from tesla_host import board
+from tesla_host.apps import LINK, App
 from tesla_host.elf import read_image
+from tesla_host.stack_bound import read_frames
 from tesla_host.targets import Target, find_target
 from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
 
@@ -36,7 +39,11 @@ _OVERFLOW = re.compile(r"region [`'](\w+)'[^\n]*?overflowed by (\d+) bytes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack."""
+    """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack.
+
+    `frames` are the bytes of stack that each of its functions takes for itself, by name; empty on
+    the host.
+    """
 
     elf: Path
     compiler: str
@@ -44,6 +51,7 @@ class BuildResult:
     ram_bytes: int
     stack_bytes: int
     sections: dict[str, int]
+    frames: dict[str, int] = field(default_factory=dict)
 
 
 def build_firmware(
@@ -51,39 +59,47 @@ def build_firmware(
     target: str | Target,
     out: Path,
     *,
+    toolchain: str | None = None,
+    app: App = LINK,
     extra_flags: tuple[str, ...] = (),
 ) -> BuildResult:
-    """Compile and link `project` with the application and the target's board.
+    """Compile and link `project` with the application `app` and the target's board.
 
-    The library's sources in `src/` are compiled with -O3, everything else with -Os (-O2 on the
-    host). `extra_flags` go to every compilation and to the link (for instance -Werror).
+    The library's sources in `src/` are compiled with -O3, everything else with -Os; on the host,
+    with -O3 for this very processor, and -O2. `toolchain` is one of the target's, by default its
+    first. `extra_flags` go to every compilation and to the link (for instance -Werror).
     """
     row = find_target(target) if isinstance(target, str) else target
+    kind = choose_toolchain(row, toolchain)
     model = project / "firmware" / "app_model.c"
     library = sorted(path for path in (project / "src").rglob("*") if path.suffix in (".c", ".S"))
     if not model.is_file() or not library:
         raise ConfigError(
             f"{project} is no generated project: firmware/app_model.c or src/ is missing"
         )
-    compiler = find_compiler(row.compiler)
+    compiler = find_compiler(kind)
     static = out / "static"
-    sources = _copy_static(row, static)
-    small = "-Os" if row.linker_script else "-O2"
-    common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *row.compile_flags)
+    sources = _copy_static(row, app, static)
+    small = "-Os" if row.core else "-O2"
+    common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *board.machine_flags(row, kind))
     common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
-    units = [Unit(source=path, flags=("-O3", *common)) for path in library]
-    units += [Unit(source=path, flags=(small, *common)) for path in (*sources, model)]
-    include = [project / "include", *(static / name for name in ("include", "app", "board"))]
+    fast = ("-O3", *(() if row.core else compiler.native))
+    units = [Unit(source=path, flags=(*fast, *common)) for path in library]
+    small_flags = (small, *common, *(f"-D{macro}" for macro in app.macros))
+    units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
+    include = [project / "include", *(static / name for name in ("include", "board", *app.folders))]
+    include += [static / "target"]
     elf = out / "firmware.elf"
     try:
-        build_elf(
+        made = build_elf(
             compiler,
             units,
-            [*_link_flags(row, compiler, static), *extra_flags],
+            [*_link_flags(row, kind, compiler, static), *extra_flags],
             [path for path in include if path.is_dir()],
             out / "objects",
             elf,
+            frames=row.core is not None,
         )
     except ToolchainError as error:
         raise _does_not_fit(row, str(error)) or error from error
@@ -95,39 +111,66 @@ def build_firmware(
         ram_bytes=image.ram_bytes,
         stack_bytes=image.stack_bytes,
         sections=image.sections,
+        frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
     )
 
 
-def _link_flags(target: Target, compiler: Compiler, static: Path) -> tuple[str, ...]:
-    if target.linker_script is None:
+def choose_toolchain(target: Target, wanted: str | None) -> str:
+    """`wanted`, or the target's usual toolchain. Raises `ConfigError` for one it does not have."""
+    if wanted is None:
+        return target.compiler
+    if wanted not in target.toolchains:
+        raise ConfigError(
+            f"{target.name} is not built with {wanted!r}; use {' or '.join(target.toolchains)}"
+        )
+    return wanted
+
+
+def _link_flags(
+    target: Target, toolchain: str, compiler: Compiler, static: Path
+) -> tuple[str, ...]:
+    if target.core is None:
         return ("-g1",) if compiler.name == "zig" else ()
-    script = static / "boards" / target.board / target.linker_script
     return (
-        *target.link_flags,
+        *board.machine_flags(target, toolchain),
+        *(("-nostartfiles",) if toolchain == "gcc" else ()),
         "-g1",
         "-Os",
         "-Wl,--gc-sections",
-        f"-Wl,-T,{script}",
+        f"-Wl,-T,{static / 'target' / board.LINKER_SCRIPT}",
         "-Wl,--entry=Reset_Handler",
     )
 
 
-def _copy_static(target: Target, folder: Path) -> list[Path]:
-    """Lay the package's application and board beside the objects; returns the sources."""
+def _copy_static(target: Target, app: App, folder: Path) -> list[Path]:
+    """Lay the package's application and board beside the objects; returns the sources.
+
+    What follows from the target's row goes into the folder `target`.
+    """
     package = files("tesla_firmware")
     copied: list[Path] = []
-    for name in ("include", "app", "board", f"boards/{target.board}"):
+    for name in ("include", *app.folders, "board", *(f"boards/{part}" for part in target.sources)):
         copied += _copy(package.joinpath(name), folder / name)
-    return sorted(path for path in copied if path.suffix in (".c", ".S"))
+    _write(folder / "target" / board.HEADER, board.header(target).encode())
+    for path in copied:
+        if path.name == board.SECTIONS:
+            script = board.memory_map(target).encode() + path.read_bytes()
+            _write(folder / "target" / board.LINKER_SCRIPT, script)
+    replaced = {folder / name for name in app.without}
+    return sorted(path for path in copied if path.suffix in (".c", ".S") and path not in replaced)
 
 
 def _copy(source: Traversable, target: Path) -> list[Path]:
     """Copy a file or folder of the package; returns the files, changed or not."""
     if source.is_dir():
         return [path for entry in source.iterdir() for path in _copy(entry, target / entry.name)]
-    if not target.is_file() or target.read_bytes() != source.read_bytes():
-        write_bytes(target, source.read_bytes())
+    _write(target, source.read_bytes())
     return [target]
+
+
+def _write(target: Path, content: bytes) -> None:
+    if not target.is_file() or target.read_bytes() != content:
+        write_bytes(target, content)
 
 
 def _does_not_fit(target: Target, message: str) -> CodegenError | None:

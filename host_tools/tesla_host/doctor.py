@@ -4,19 +4,23 @@ import importlib.metadata
 import importlib.util
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tesla_embed.errors import ToolchainError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that some command needs. `version` is `None` where it is missing."""
+    """One thing that some command needs. `version` is `None` where it is missing.
+
+    What is `optional` serves targets that nobody has to use.
+    """
 
     name: str
     purpose: str
     version: str | None
     mend: str
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ _PACKAGES = (
 
 def examine() -> list[Finding]:
     """Look at everything; never raises for what is missing."""
-    return [_python(), *_packages(), _host_compiler()]
+    return [_python(), *_packages(), _host_compiler(), _arm_gcc(), _qemu()]
 
 
 def _python() -> Finding:
@@ -64,6 +68,19 @@ def _host_compiler() -> Finding:
     from tesla_host.toolchain import find_compiler
 
     return _tool("C compiler", "the host target", lambda: find_compiler("host").version)
+
+
+def _arm_gcc() -> Finding:
+    from tesla_host.toolchain import find_compiler
+
+    found = _tool("Arm GNU toolchain", "--toolchain gcc", lambda: find_compiler("gcc").version)
+    return replace(found, optional=True)
+
+
+def _qemu() -> Finding:
+    from tesla_host.link.qemu import qemu_version
+
+    return replace(_tool("QEMU", "targets qemu:...", qemu_version), optional=True)
 
 
 def _tool(name: str, purpose: str, version: Callable[[], str]) -> Finding:

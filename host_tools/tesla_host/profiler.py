@@ -1,28 +1,38 @@
 """Measure a model on a target: accuracy, cost and memory of every operating region.
 
 Accuracy over all samples comes from the host build; a part of the samples also goes through the
-link, where the target counts, and must come back bit for bit the same.
+link, where the target counts, and must come back bit for bit the same. The result is made from the
+records of `jobs` alone: how often they were interrupted, or on how many boards, does not matter.
 """
 
+import contextlib
+import hashlib
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from tesla_codegen.arena_map import region_peak
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
-from tesla_embed.errors import ConfigError
+from tesla_embed.errors import ConfigError, ToolchainError
 from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.requantization import quantize_input
 from tesla_embed.ir.store import digest
 from tesla_host.batch import run_batch
-from tesla_host.link.client import LinkClient
+from tesla_host.elf import read_image
+from tesla_host.fleet import Deliver, Fleet, Station
+from tesla_host.inspection import arena_buffers
+from tesla_host.jobs import Job, Probe, Record, Sample, Ticks, plan_jobs
 from tesla_host.link.replies import Hello
+from tesla_host.measurements import Header, Measurements, fingerprint
 from tesla_host.results import (
-    ArenaBuffer,
+    Latency,
     LayerCost,
     Memory,
     ModelInfo,
@@ -32,11 +42,25 @@ from tesla_host.results import (
     TargetInfo,
     Tool,
 )
+from tesla_host.stack_bound import stack_bound
 from tesla_host.targets import find_target, is_connection
 from tesla_host.workbench import Observer, Workbench, ignore
 
 Int8 = npt.NDArray[np.int8]
-Ticks = dict[str, int]
+
+
+class Crew(Protocol):
+    """Boards that do jobs: a `Fleet`, or a cluster; all of one kind, which `hello` describes."""
+
+    @property
+    def hello(self) -> Hello:
+        """What each of them says."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def run(self, jobs: Sequence[Job], deliver: Deliver) -> None:
+        """Have all jobs done, and their records delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +104,29 @@ def profile_bench(
     device_samples: int,
     regions: Sequence[Region],
     observer: Observer = ignore,
+    *,
+    crew: Crew | None = None,
+    results: Path | None = None,
+    runs: int = 1,
 ) -> Profile:
-    """Profile the given regions; `device_samples` of the samples go through the link."""
-    results: list[RegionResult] = []
-    with bench.connect() as client:
-        for number, region in enumerate(regions):
-            observer(f"{region.dp} % DP", number / len(regions))
-            results.append(_region(bench, client, region, samples, device_samples))
-        stack, hello = client.stack(), client.hello()
+    """Profile the given regions; `device_samples` of the samples go through the link, `runs` times.
+
+    `crew` are the boards that share the work, by default the one that `bench` connects to. With
+    `results`, every measurement goes to that file at once, and what it holds is not measured again.
+    Raises what the link raises, and `ConfigError` for a file of other measurements.
+    """
+    inputs = [x.tobytes() for x in samples.x[:device_samples]]
+    dps = [region.dp for region in regions]
+    with contextlib.ExitStack() as stack:
+        boards = crew or stack.enter_context(Fleet([Station(bench.target, bench.connect)]))
+        hello = boards.hello
+        store = None
+        if results is not None:
+            header = _header(bench, hello, inputs, runs)
+            store = stack.enter_context(Measurements(results, header))
+        records = _measure(boards, store, inputs, dps, runs, observer)
+    measured = [_region(bench, hello, region, samples, records) for region in regions]
+    probes = [r.stack_bytes for r in records if isinstance(r, Probe) and r.dp in dps]
     return Profile(
         tool=Tool(
             version=__version__,
@@ -97,29 +136,78 @@ def profile_bench(
         model=_model_info(bench),
         target=_target_info(bench, hello),
         data=data.name,
-        memory=_memory(bench, stack.used or None),
-        regions=results,
+        memory=_memory(bench, max(probes) or None),
+        regions=measured,
+        runs=runs,
+    )
+
+
+def _measure(
+    boards: Crew,
+    store: Measurements | None,
+    inputs: Sequence[bytes],
+    dps: Sequence[int],
+    runs: int,
+    observer: Observer,
+) -> list[Record]:
+    """What `store` holds already, and what is left to measure."""
+    records: list[Record] = [] if store is None else store.records
+    keep = records.append if store is None else store.append
+    jobs = plan_jobs(inputs, dps, runs, len(boards), records)
+    left = sum(len(job.indices) for job in jobs)
+    total = len(dps) * (len(inputs) + 1)
+
+    def deliver(record: Record) -> None:
+        nonlocal left
+        left -= 1
+        keep(record)
+        observer(f"{record.dp} % DP", 1 - left / total)
+
+    boards.run(jobs, deliver)
+    return records
+
+
+def _header(bench: Workbench, hello: Hello, inputs: Sequence[bytes], runs: int) -> Header:
+    """What binds a file of measurements to this model, firmware, board and samples."""
+    firmware = hello.firmware_version
+    if bench.device is not None:
+        loaded = hashlib.sha256()
+        for segment in read_image(bench.device.elf).segments:
+            loaded.update(segment.address.to_bytes(8, "little") + segment.data)
+        firmware = loaded.hexdigest()
+    return Header(
+        model=hello.model,
+        digest=hello.digest.hex(),
+        target="a board" if is_connection(bench.target) else bench.target,
+        firmware=firmware,
+        board=hello.board,
+        cpu=hello.cpu,
+        counters=[(counter.name, counter.hz) for counter in hello.counters],
+        inputs=fingerprint(inputs),
+        samples=len(inputs),
+        runs=runs,
     )
 
 
 def _region(
-    bench: Workbench, client: LinkClient, region: Region, samples: Samples, device_samples: int
+    bench: Workbench, hello: Hello, region: Region, samples: Samples, records: Sequence[Record]
 ) -> RegionResult:
+    """One region's result, from its records alone: in whatever order and by whom they were made."""
     model = bench.model
     outputs = run_batch(bench.host.elf, model, region, samples.x)
-    sent = samples.x[:device_samples]
-    switch = client.set_dp(region.dp)
-    ticks: list[Ticks] = []
-    same = 0
-    truth = interpret(model, region, sent)
-    for x, expected, host in zip(sent, truth, outputs, strict=False):
-        client.load_input(x.tobytes())
-        ticks += client.run()
-        got = client.read_output()
-        same += got == expected.tobytes() == host.tobytes()
+    (probe,) = (r for r in records if isinstance(r, Probe) and r.dp == region.dp)
+    runs = {r.index: r for r in records if isinstance(r, Sample) and r.dp == region.dp}
+    sent = [runs[index] for index in range(len(runs))]
+    truth = interpret(model, region, samples.x[: len(sent)])
+    same = sum(
+        got.output == expected.tobytes() == host.tobytes()
+        for got, expected, host in zip(sent, truth, outputs, strict=False)
+    )
+    answers = np.frombuffer(b"".join(r.output for r in sent), np.int8).reshape(len(sent), -1)
+    ticks = [entry for record in sent for entry in record.ticks]
     costs = region_macs(model.graph, region)
-    cycles = _median(ticks, "cycles")
     reference = _float_accuracy(model, region, samples)
+    latency = _latency(hello, ticks)
     return RegionResult(
         dp=region.dp,
         macs=sum(costs),
@@ -132,10 +220,16 @@ def _region(
         agreement=same / len(sent),
         bit_exact=same == len(sent),
         instructions=_spread(ticks, "instructions"),
-        cycles_estimate=cycles,
-        latency_us=_latency_us(client.hello(), ticks),
-        switch_instructions=switch.get("instructions"),
-        layers=_layers(client, model, costs),
+        cycles_estimate=_median(ticks, "cycles"),
+        latency_us=latency.median if latency else None,
+        switch_instructions=probe.switch.get("instructions"),
+        layers=_layers(model, costs, probe.layers, hello),
+        device_accuracy=float((_classes(answers) == samples.y[: len(sent)]).mean()),
+        latency=latency,
+        switch_us=_microseconds(hello, probe.switch),
+        first_instructions=probe.first.get("instructions"),
+        first_us=_microseconds(hello, probe.first),
+        arena_peak_bytes=region_peak(model, region, bench.project.plan),
     )
 
 
@@ -144,8 +238,10 @@ def _classes(outputs: Int8) -> npt.NDArray[np.int64]:
     return classes
 
 
-def _layers(client: LinkClient, model: Model, costs: Sequence[int]) -> list[LayerCost]:
-    """Cost of every layer for the sample that was loaded last."""
+def _layers(
+    model: Model, costs: Sequence[int], measured: Sequence[Ticks], hello: Hello
+) -> list[LayerCost]:
+    """Cost of every layer for the last sample that went through the link."""
     steps = computing_ops(model.graph)
     return [
         LayerCost(
@@ -154,16 +250,22 @@ def _layers(client: LinkClient, model: Model, costs: Sequence[int]) -> list[Laye
             macs=costs[step],
             instructions=ticks.get("instructions"),
             cycles_estimate=ticks.get("cycles"),
+            latency_us=_microseconds(hello, ticks),
         )
-        for step, ticks in zip(steps, client.layer_ticks(), strict=True)
+        for step, ticks in zip(steps, measured, strict=True)
     ]
 
 
 def _spread(ticks: Sequence[Ticks], counter: str) -> Spread | None:
-    values = [entry[counter] for entry in ticks if counter in entry]
+    values = sorted(entry[counter] for entry in ticks if counter in entry)
     if not values:
         return None
-    return Spread(min=min(values), median=round(statistics.median(values)), max=max(values))
+    return Spread(
+        min=values[0],
+        median=round(statistics.median(values)),
+        max=values[-1],
+        p95=values[-(-95 * len(values) // 100) - 1],
+    )
 
 
 def _median(ticks: Sequence[Ticks], counter: str) -> int | None:
@@ -171,13 +273,22 @@ def _median(ticks: Sequence[Ticks], counter: str) -> int | None:
     return None if spread is None else spread.median
 
 
-def _latency_us(hello: Hello, ticks: Sequence[Ticks]) -> float | None:
-    """Median microseconds by the first counter of the target that is a clock."""
+def _latency(hello: Hello, ticks: Sequence[Ticks]) -> Latency | None:
+    """By the first counter of the target that is a clock."""
     for counter in hello.counters:
-        if counter.hz:
-            median = _median(ticks, counter.name)
-            return None if median is None else 1e6 * median / counter.hz
+        spread = _spread(ticks, counter.name) if counter.hz else None
+        if spread is not None and spread.p95 is not None:
+            low, middle, high, most = (
+                1e6 * value / counter.hz
+                for value in (spread.min, spread.median, spread.p95, spread.max)
+            )
+            return Latency(min=low, median=middle, p95=high, max=most)
     return None
+
+
+def _microseconds(hello: Hello, ticks: Ticks) -> float | None:
+    latency = _latency(hello, [ticks])
+    return None if latency is None else latency.median
 
 
 def _float_accuracy(model: Model, region: Region, samples: Samples) -> tuple[float | None, int]:
@@ -211,22 +322,31 @@ def _model_info(bench: Workbench) -> ModelInfo:
 
 
 def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
-    plan = bench.project.plan
     device = None if bench.is_host else bench.device  # a process's ELF says nothing of flash
     return Memory(
         flash_bytes=device.flash_bytes if device else None,
         ram_bytes=device.ram_bytes if device else None,
         arena_bytes=bench.project.arena_bytes,
         stack_bytes=stack_bytes,
+        ram_high_water_bytes=device.ram_bytes + stack_bytes if device and stack_bytes else None,
         region_table_bytes=bench.project.region_table_bytes,
-        buffers=[
-            ArenaBuffer(
-                name=buffer.name,
-                offset=offset,
-                bytes=buffer.size,
-                first=buffer.first,
-                last=buffer.last,
-            )
-            for buffer, offset in zip(plan.buffers, plan.offsets, strict=True)
-        ],
+        buffers=arena_buffers(bench.project),
+        arena_bound_bytes=bench.project.plan.bound_bytes,
+        steps=[op.name for op in bench.model.graph.ops],
+        library_stack_bytes=_library_stack(bench),
     )
+
+
+def _library_stack(bench: Workbench) -> int | None:
+    """The most stack that a run takes; `None` where the machine code does not tell.
+
+    It does not of kernels that are called through pointers; the callback is the user's.
+    """
+    if bench.device is None or not bench.device.frames:
+        return None
+    run = f"{bench.project.prefix}_run"
+    try:
+        found = stack_bound(bench.device.elf, bench.device.frames, run)
+    except ToolchainError:
+        return None
+    return found.bytes if set(found.through_pointers) <= {run, "done"} else None

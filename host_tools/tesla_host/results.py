@@ -48,21 +48,31 @@ class TargetInfo(msgspec.Struct, kw_only=True):
 
 
 class ArenaBuffer(msgspec.Struct, kw_only=True):
-    """One activation in the arena; alive from step `first` to step `last`, both included."""
+    """One buffer in the arena; alive from step `first` to step `last`, both included.
+
+    It holds an activation, or is `scratch` memory. `over` names the inputs that it overwrites while
+    it is made, if any.
+    """
 
     name: str
     offset: int
     bytes: int
     first: int
     last: int
+    scratch: bool = False
+    over: str = ""
 
 
 class Memory(msgspec.Struct, kw_only=True):
     """Bytes. `flash_bytes` and `ram_bytes` are the whole firmware's, stack apart; `null` for a
     board that was connected and not built for, and for the host.
 
-    `ram_bytes` contains the arena; `stack_bytes` is the high-water mark that was measured.
-    `region_table_bytes` is the part of the flash that the operating regions cost.
+    `ram_bytes` contains the arena; `stack_bytes` is the high-water mark that was measured, of the
+    whole firmware; `library_stack_bytes` is what a run of the library takes at most, without the
+    callback, by the compiler's own account. `ram_high_water_bytes` is the most RAM that was ever in
+    use: variables and stack together.
+    `region_table_bytes` is the part of the flash that the operating regions cost. No arena can be
+    smaller than `arena_bound_bytes`; `steps` names the layers by which buffers live.
     """
 
     flash_bytes: int | None
@@ -71,14 +81,28 @@ class Memory(msgspec.Struct, kw_only=True):
     stack_bytes: int | None
     region_table_bytes: int
     buffers: list[ArenaBuffer] = []
+    arena_bound_bytes: int | None = None
+    steps: list[str] = []
+    library_stack_bytes: int | None = None
+    ram_high_water_bytes: int | None = None
 
 
 class Spread(msgspec.Struct, kw_only=True):
-    """Smallest, middle and largest of several runs."""
+    """Smallest, middle and largest of several runs; `p95`: 95 % of them were no larger."""
 
     min: int
     median: int
     max: int
+    p95: int | None = None
+
+
+class Latency(msgspec.Struct, kw_only=True):
+    """Microseconds of several runs, by the device's own clock; `p95` as in `Spread`."""
+
+    min: float
+    median: float
+    p95: float
+    max: float
 
 
 class LayerCost(msgspec.Struct, kw_only=True):
@@ -89,6 +113,7 @@ class LayerCost(msgspec.Struct, kw_only=True):
     macs: int
     instructions: int | None
     cycles_estimate: int | None = None
+    latency_us: float | None = None
 
 
 class RegionResult(msgspec.Struct, kw_only=True):
@@ -98,7 +123,10 @@ class RegionResult(msgspec.Struct, kw_only=True):
     went through the link, and `agreement` is the share of those whose output was identical.
     `accuracy_float` is the float network's over the same samples, `null` on data that `quantize`
     did not see.
-    `switch_instructions` is what selecting this region cost.
+    `device_accuracy` is over those samples, as the device answered. `latency_us` is the median of
+    `latency`. `switch_...` is what selecting this region cost, `first_...` the first inference
+    after that, which may find caches and flash cold; `arena_peak_bytes` the most of the arena that
+    it uses at a time.
     """
 
     dp: int
@@ -116,10 +144,16 @@ class RegionResult(msgspec.Struct, kw_only=True):
     latency_us: float | None
     switch_instructions: int | None
     layers: list[LayerCost]
+    arena_peak_bytes: int | None = None
+    device_accuracy: float | None = None
+    latency: Latency | None = None
+    switch_us: float | None = None
+    first_instructions: int | None = None
+    first_us: float | None = None
 
 
 class Profile(msgspec.Struct, kw_only=True):
-    """What `tesla-embed profile` measures."""
+    """What `tesla-embed profile` measures; what went through the link ran `runs` times each."""
 
     schema: str = PROFILE_SCHEMA
     tool: Tool
@@ -128,6 +162,7 @@ class Profile(msgspec.Struct, kw_only=True):
     data: str
     memory: Memory
     regions: list[RegionResult]
+    runs: int = 1
 
 
 class Divergence(msgspec.Struct, kw_only=True):
@@ -158,7 +193,7 @@ class Verification(msgspec.Struct, kw_only=True):
     checks: list[Check]
 
 
-def write_json(path: Path, result: Profile | Verification) -> None:
+def write_json(path: Path, result: msgspec.Struct) -> None:
     """Write a result, indented, in one step."""
     write_bytes(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
 

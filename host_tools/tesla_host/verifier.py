@@ -7,11 +7,14 @@ A mismatch is located: the first sample, layer and element that differ, with bot
 import numpy as np
 import numpy.typing as npt
 
+from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import Model, Region, computing_ops
 from tesla_embed.ir.interpret import interpret_layers
+from tesla_embed.tflite.builder import object_api
 from tesla_host.batch import run_batch_layers
-from tesla_host.judge import judge_layers
+from tesla_host.judge import judge_layers, judge_original
 from tesla_host.link.client import LinkClient
+from tesla_host.original import Original
 from tesla_host.results import Check, Divergence, Verification
 from tesla_host.workbench import Observer, Workbench, ignore
 
@@ -31,26 +34,45 @@ def random_inputs(model: Model, count: int) -> Int8:
 
 
 def verify_bench(
-    bench: Workbench, inputs: Int8, device_samples: int, observer: Observer = ignore
+    bench: Workbench,
+    inputs: Int8,
+    device_samples: int,
+    observer: Observer = ignore,
+    original: Original | None = None,
 ) -> Verification:
     """Compare host C, LiteRT and the target's firmware with the interpreter, in every region.
 
-    `inputs` are `[N, *input shape]`; the first `device_samples` also go through the link.
+    `inputs` are `[N, *input shape]`; the first `device_samples` also go through the link. With
+    `original`, LiteRT also runs the file that the model was imported from; where nothing can write
+    the region as a .tflite, it runs only that.
     """
     model = bench.model
     checks: list[Check] = []
+    exported = original is None or _can_export()
     with bench.connect() as client:
         for number, region in enumerate(model.regions):
             observer(f"{region.dp} % DP", number / len(model.regions))
             truth = dict(enumerate(interpret_layers(model, region, inputs)))
             host = run_batch_layers(bench.host.elf, model, region, inputs)
-            judge = dict(enumerate(judge_layers(model, region, inputs)))
             checks.append(_compare(model, region, "host", truth, host))
-            checks.append(_compare(model, region, "litert", truth, judge))
+            if exported:
+                judge = dict(enumerate(judge_layers(model, region, inputs)))
+                checks.append(_compare(model, region, "litert", truth, judge))
+            if original is not None:
+                found = judge_original(original.content, original.imported, inputs)
+                checks.append(_compare(model, region, "original", truth, found))
             if not bench.is_host:
                 checks.append(_check_device(bench, client, region, truth, inputs[:device_samples]))
     exact = all(check.mismatches == 0 for check in checks)
     return Verification(bit_exact=exact, checks=checks)
+
+
+def _can_export() -> bool:
+    try:
+        object_api()
+    except ToolchainError:
+        return False
+    return True
 
 
 def _compare(model: Model, region: Region, against: str, truth: Layers, found: Layers) -> Check:

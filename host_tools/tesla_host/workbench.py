@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import digest
-from tesla_host.build import BuildResult, build_firmware
+from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.link.client import ExpectedModel, LinkClient
-from tesla_host.targets import find_target, is_connection, open_link
+from tesla_host.targets import Target, find_target, is_connection, open_link
 
 Observer = Callable[[str, float], None]
 """Told what is being done and how much of the whole is done, 0 to 1."""
@@ -52,13 +53,34 @@ class Workbench:
         return client
 
 
-def set_up(model: Model, target: str, folder: Path) -> Workbench:
-    """Generate the C project of `model` in `folder` and build it for the host and the target."""
+def set_up(
+    model: Model,
+    target: str,
+    folder: Path,
+    toolchain: str | None = None,
+    optimize: Optimize = Optimize.BALANCED,
+) -> Workbench:
+    """Generate the C project of `model` in `folder` and build it for the host and the target.
+
+    `toolchain` is one of the target's; by default its usual one. A target whose instruction set has
+    kernels of its own gets a project with these; the host's project then stands in `folder/host`.
+    """
     row = None if is_connection(target) else find_target(target)
-    project = generate(model, folder / "project")
-    host = build_firmware(folder / "project", "host", folder / "host")
+    if row is not None:
+        choose_toolchain(row, toolchain)
+    isa = Isa.PORTABLE if row is None else row.isa
+    place = folder / "project"
+    project = generate(model, place, isa=isa, optimize=optimize)
+    if isa is not Isa.PORTABLE:
+        place = folder / "host" / "project"
+        generate(model, place, optimize=optimize)
+    host = build_firmware(place, "host", folder / "host")
     device = None
     if row is not None:
         native = row.name == "host"
-        device = host if native else build_firmware(folder / "project", row, folder)
+        device = host if native else _build(row, folder, toolchain)
     return Workbench(model=model, project=project, target=target, host=host, device=device)
+
+
+def _build(row: Target, folder: Path, toolchain: str | None) -> BuildResult:
+    return build_firmware(folder / "project", row, folder, toolchain=toolchain)

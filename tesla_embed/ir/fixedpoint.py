@@ -3,6 +3,7 @@
 All functions take and return NumPy integer arrays and are vectorised. Double rounding: first the
 rounding doubling high multiplication, then the rounding shift, ties away from zero. Sources:
 gemmlowp `fixedpoint.h`, TensorFlow Lite `quantization_util`, CMSIS-NN `arm_nn_requantize`.
+Single rounding, for fully connected layers: see `transitions`.
 """
 
 from typing import NamedTuple
@@ -40,14 +41,14 @@ def quantize_multiplier(factor: npt.NDArray[np.float64]) -> Multiplier:
     )
 
 
-def doubling_high_mul(a: Int64, b: Int64) -> Int64:
+def doubling_high_mul(a: Int64, b: Int64 | np.int64) -> Int64:
     """`round(a * b / 2**31)` for int32 values, ties towards plus infinity, saturating."""
     product = a * b
     high: Int64 = np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
     return high
 
 
-def rounding_shift_right(value: Int64, exponent: Int64) -> Int64:
+def rounding_shift_right(value: Int64, exponent: Int64 | np.int64) -> Int64:
     """`round(value / 2**exponent)` for `0 <= exponent <= 31`, ties away from zero."""
     mask = (np.int64(1) << exponent) - 1
     threshold = (mask >> 1) + (value < 0)
@@ -61,3 +62,14 @@ def requantize(accumulator: Int64, factors: Multiplier) -> Int64:
     left = accumulator << np.maximum(shift, 0)
     high = doubling_high_mul(left, factors.multiplier.astype(np.int64))
     return rounding_shift_right(high, np.maximum(-shift, 0))
+
+
+def requantize_once(accumulator: Int64, factors: Multiplier) -> Int64:
+    """As `requantize` with a single rounding, ties towards plus infinity; shifts up to 30.
+
+    `factors` that `transition_factors` made round as a product in float64 would.
+    """
+    right = 31 - factors.shift.astype(np.int64)
+    product = accumulator * factors.multiplier.astype(np.int64)
+    rounded: Int64 = (product + (np.int64(1) << (right - 1))) >> right
+    return rounded

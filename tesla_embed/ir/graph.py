@@ -7,12 +7,13 @@ activations are quantised there, and brings the tables that follow from it.
 
 import base64
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import ConfigError, GraphError
-from tesla_embed.ir.ops import Op, Reshape, Weighted
+from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected, Op, Reshape, Weighted
 from tesla_embed.ir.types import Tensor, TensorType
 
 
@@ -98,7 +99,8 @@ class FloatAnswers:
 class Provenance:
     """How a model was made. Shown in reports; no part of the digest.
 
-    `float_answers` are those to the test split whose fingerprint is `test_fingerprint`.
+    `float_answers` are those to the test split whose fingerprint is `test_fingerprint`. As many
+    training examples as `calibration_samples` says decided its scales; 0 where nobody knows.
     """
 
     tool_version: str = ""
@@ -109,6 +111,7 @@ class Provenance:
     data: str = ""
     float_answers: tuple[FloatAnswers, ...] = ()
     test_fingerprint: str = ""
+    calibration_samples: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +148,15 @@ def macs(op: Op, source: TensorType, target: TensorType) -> int:
     """Multiply-accumulates of an operation between tensors of these (active) types."""
     if not isinstance(op, Weighted):
         return 0
-    taps = 1 if op.weights.data.ndim == 2 else op.weights.data.shape[1] * op.weights.data.shape[2]
-    inputs = source.size if op.weights.data.ndim == 2 else taps * source.channels
-    return target.size * inputs
+    match op:
+        case FullyConnected():
+            return target.size * source.size
+        case Conv2D():
+            return target.size * op.window.height * op.window.width * source.channels
+        case DepthwiseConv2D():
+            return target.size * op.window.height * op.window.width
+        case _:
+            assert_never(op)
 
 
 def region_macs(graph: Graph, region: Region) -> tuple[int, ...]:

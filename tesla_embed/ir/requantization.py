@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import GraphError
-from tesla_embed.ir.fixedpoint import Multiplier, quantize_multiplier
+from tesla_embed.ir.fixedpoint import Int64, Multiplier, quantize_multiplier
 from tesla_embed.ir.graph import Table
-from tesla_embed.ir.ops import Activation, Weighted
+from tesla_embed.ir.ops import Activation, FullyConnected, Weighted
+from tesla_embed.ir.transitions import transition_factors
 from tesla_embed.ir.types import Quantization, TensorType
 
 
@@ -18,7 +19,8 @@ class Requantization:
     """Integer parameters of one weighted operation in one region.
 
     `accumulator = bias + sum((x + input_offset) * w)`; the output is
-    `clamp(requantize(accumulator, factors) + output_offset, activation_min, activation_max)`.
+    `clamp(requantize(accumulator, factors) + output_offset, activation_min, activation_max)`,
+    with `requantize_once` in place of `requantize` for fully connected layers.
     """
 
     bias: npt.NDArray[np.int32]
@@ -32,16 +34,44 @@ class Requantization:
 def requantization(
     op: Weighted, table: Table, source: TensorType, target: TensorType
 ) -> Requantization:
-    """Derive the integers from the (active) types and the table of a region."""
-    low, high = activation_range(op.activation, quantization(target))
+    """Derive the integers of an operation of a dense graph from its types and table in a region.
+
+    Raises `GraphError` for a fully connected layer whose factors no integers represent exactly.
+    """
+    entry, exit_ = quantization(source), quantization(target)
+    low, high = activation_range(op.activation, exit_)
+    factors = rescale_factors(source, target, table)
+    bias = table.bias.astype(np.int32)
+    if isinstance(op, FullyConnected):
+        reach = accumulator_range(op, bias, entry)
+        levels = (low - exit_.zero_point, high - exit_.zero_point)
+        try:
+            scaled = transition_factors(factors, *reach, levels)
+        except GraphError as error:
+            raise GraphError(f"{op.name}: {error}", op.name) from error
+    else:
+        scaled = quantize_multiplier(factors)
     return Requantization(
-        bias=table.bias.astype(np.int32),
-        factors=quantize_multiplier(rescale_factors(source, target, table)),
-        input_offset=-quantization(source).zero_point,
-        output_offset=quantization(target).zero_point,
+        bias=bias,
+        factors=scaled,
+        input_offset=-entry.zero_point,
+        output_offset=exit_.zero_point,
         activation_min=low,
         activation_max=high,
     )
+
+
+def accumulator_range(
+    op: FullyConnected, bias: npt.NDArray[np.int32], source: Quantization
+) -> tuple[Int64, Int64]:
+    """Smallest and largest accumulator `[out]` that int8 inputs can make."""
+    weights, zero = op.weights.data, np.int8(0)
+    positive = np.maximum(weights, zero).sum(axis=1, dtype=np.int64)
+    negative = np.minimum(weights, zero).sum(axis=1, dtype=np.int64)
+    least, most = -128 - source.zero_point, 127 - source.zero_point
+    low = bias + positive * least + negative * most
+    high = bias + positive * most + negative * least
+    return low, high
 
 
 def rescale_factors(
@@ -81,16 +111,32 @@ def quantize_input(type_: TensorType, real: npt.NDArray[np.floating[Any]]) -> np
 
 
 def activation_range(activation: Activation, output: Quantization) -> tuple[int, int]:
-    """The clamp, in integers, that a fused activation becomes (as TensorFlow Lite rounds it)."""
+    """The clamp, in integers, that a fused activation becomes (as TensorFlow Lite rounds it).
+
+    Raises `GraphError` for scales so small that the bound fits no int32 there.
+    """
     match activation:
         case Activation.NONE:
             return -128, 127
         case Activation.RELU:
             return max(-128, output.zero_point), 127
         case Activation.RELU6:
-            with np.errstate(over="ignore"):  # a tiny scale: six is far outside
-                six = float(np.float32(6.0) / np.float32(output.scale))
-            above = int(min(six, 255.0) + 0.5)
+            above = _steps(6.0, output, "ReLU6")
             return max(-128, output.zero_point), min(127, output.zero_point + above)
+        case Activation.RELU_N1_TO_1:
+            one = _steps(1.0, output, "a clamp to 1")
+            return max(-128, output.zero_point - one), min(127, output.zero_point + one)
         case _:
             assert_never(activation)
+
+
+def _steps(end: float, output: Quantization, what: str) -> int:
+    """A positive end of a clamp in steps of the output's scale; at most 255, all of int8.
+
+    Raises `GraphError` where TensorFlow Lite cannot hold the steps in 32 bits.
+    """
+    with np.errstate(over="ignore"):  # a tiny scale: the end is far outside
+        steps = float(np.float32(end) / np.float32(output.scale))
+    if steps >= 2.0**31:
+        raise GraphError(f"a scale of {output.scale:g} is too small for {what}")
+    return int(min(steps, 255.0) + 0.5)

@@ -5,45 +5,51 @@ the C library, which strides over the one copy of the weights instead, must agre
 """
 
 import dataclasses
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 
-from tesla_embed.ir.graph import Model, Region, Table
-from tesla_embed.ir.ops import Conv2D, FullyConnected, Op
-from tesla_embed.ir.types import Tensor, TensorType, Weights
+from tesla_embed.ir.graph import Model, Region
+from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected, Weighted
+from tesla_embed.ir.parts import Parts, active_indices, channel_parts
+from tesla_embed.ir.types import Tensor, Weights
 
 
 def specialize(model: Model, region: Region) -> Model:
     """A model whose graph is dense, at the active width of `region`, with that one region."""
+    parts = channel_parts(model.graph, region)
     tensors = tuple(
         Tensor(name=tensor.name, type=type_)
         for tensor, type_ in zip(model.graph.tensors, region.types, strict=True)
     )
-    ops = tuple(
-        _narrow(op, table, model.graph.tensors[op.input].type, region)
-        for op, table in zip(model.graph.ops, region.tables, strict=True)
-    )
-    graph = dataclasses.replace(model.graph, tensors=tensors, ops=ops)
+    ops = list(model.graph.ops)
+    for index, (op, table) in enumerate(zip(ops, region.tables, strict=True)):
+        if not isinstance(op, Weighted) or table is None:
+            continue
+        data = active_weights(op, parts[op.input], parts[op.output])
+        scale = None if table.weight_scale is None else table.weight_scale.copy()
+        weights = Weights(data=data, scale=scale, bits=op.weights.bits)
+        ops[index] = dataclasses.replace(op, weights=weights)
+    graph = dataclasses.replace(model.graph, tensors=tensors, ops=tuple(ops))
     return dataclasses.replace(model, graph=graph, regions=(region,))
 
 
-def active_weights(
-    op: FullyConnected | Conv2D, full_input: TensorType, source: TensorType, target: TensorType
-) -> npt.NDArray[np.generic]:
-    """The part of the weights that a region uses, as a contiguous array of the same rank."""
-    data = op.weights.data[: target.channels]
-    if isinstance(op, Conv2D):
-        return np.ascontiguousarray(data[..., : source.channels])
-    grouped = data.reshape(len(data), full_input.positions, full_input.channels)
-    return np.ascontiguousarray(grouped[..., : source.channels]).reshape(len(data), source.size)
+def active_weights(op: Weighted, source: Parts, target: Parts) -> npt.NDArray[np.generic]:
+    """The part of the weights that a region uses, as a contiguous array of the same rank.
 
-
-def _narrow(op: Op, table: Table | None, full_input: TensorType, region: Region) -> Op:
-    if not isinstance(op, FullyConnected | Conv2D) or table is None:
-        return op
-    data = active_weights(op, full_input, region.types[op.input], region.types[op.output])
-    scale = table.weight_scale
-    return dataclasses.replace(
-        op, weights=Weights(data=data, scale=None if scale is None else scale.copy())
-    )
+    `source` and `target` are the parts of the operation's input and output.
+    """
+    data = op.weights.data[active_indices(target)]
+    columns = active_indices(source)
+    match op:
+        case FullyConnected():
+            channels = sum(part.full for part in source)
+            grouped = data.reshape(len(data), -1, channels)[..., columns]
+            return np.ascontiguousarray(grouped.reshape(len(data), -1))
+        case Conv2D():
+            return np.ascontiguousarray(data[..., columns])
+        case DepthwiseConv2D():
+            return np.ascontiguousarray(data)
+        case _:
+            assert_never(op)

@@ -3,7 +3,8 @@
 Layout: the metadata key `tesla-embed` holds `{"schema", "model", "digest"}`; weights are named
 `<operation>.weights` and `<operation>.weight_scale`, a region's tables
 `region<dp>.<operation>.bias`, `region<dp>.<operation>.weight_scale` and, in float models,
-`region<dp>.<operation>.gain`.
+`region<dp>.<operation>.gain`. Weights of four bits are stored as int8; the description of their
+operation has `weight_bits`.
 Files are not trusted: whatever is read is verified.
 """
 
@@ -27,9 +28,12 @@ from tesla_embed.ir.ops import Op, Weighted
 from tesla_embed.ir.types import Tensor, TensorType, Weights
 from tesla_embed.ir.verify import verify
 
-SCHEMA = "tesla-embed/model/1"
+SCHEMA = "tesla-embed/model/2"
 METADATA_KEY = "tesla-embed"
 MAX_FILE_BYTES = 2**28
+_BITS_KEY = "weight_bits"
+_USUAL_BITS = 8
+"""What the weights of an operation have whose description says nothing of them."""
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 _OPS: dict[str, type[Any]] = {cls.__name__: cls for cls in typing.get_args(Op)}
@@ -69,17 +73,18 @@ def load_model(path: Path) -> Model:
     text = metadata.get(METADATA_KEY, "{}")
     schema = read_schema(text)
     if schema != SCHEMA:
-        hint = "run `tesla-embed quantize` on it first" if "checkpoint" in schema else "not ours"
-        raise GraphError(f"{path}: holds {schema or 'no tesla-embed data'}, not a model; {hint}")
+        raise GraphError(f"{path}: holds {schema or 'no tesla-embed data'}, {_hint(schema)}")
     try:
         header = msgspec.json.decode(text, type=_Header)
         model = verify(_build(header.model, arrays))
         for answers in model.provenance.float_answers:
             answers.accuracy(1)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise GraphError(f"{path}: the model's description is damaged ({error})") from error
+        raise GraphError(
+            f"{path}: the model's description is damaged ({error}); quantise or import it again"
+        ) from error
     except GraphError as error:
-        raise GraphError(f"{path}: {error}") from error
+        raise GraphError(f"{path}: {error}; quantise or import the network again") from error
     if digest(model) != header.digest:
         raise GraphError(f"{path}: is not what was written, by its own checksum; make it again")
     return model
@@ -124,6 +129,15 @@ def read_schema(text: str) -> str:
     return str(found.get("schema", "")) if isinstance(found, dict) else ""
 
 
+def _hint(schema: str) -> str:
+    """What to do about a file of another schema."""
+    if schema.startswith("tesla-embed/model/"):
+        return f"not {SCHEMA}; quantise the network again with this version"
+    if "checkpoint" in schema:
+        return "not a model; run `tesla-embed quantize` on it first"
+    return "not a model; not ours"
+
+
 def _describe(model: Model) -> dict[str, Any]:
     record = _ModelRecord(
         name=model.name,
@@ -140,7 +154,10 @@ def _describe(model: Model) -> dict[str, Any]:
 
 def _describe_op(op: Op) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(op) if field.name != "weights"]
-    return {"kind": type(op).__name__, **{name: getattr(op, name) for name in names}}
+    described = {"kind": type(op).__name__, **{name: getattr(op, name) for name in names}}
+    if isinstance(op, Weighted) and op.weights.bits != _USUAL_BITS:
+        described[_BITS_KEY] = op.weights.bits
+    return described
 
 
 def _arrays(model: Model) -> Arrays:
@@ -186,7 +203,8 @@ def _build_op(described: dict[str, Any], arrays: Arrays) -> Op:
         raise GraphError(f"unknown operation {kind!r}; known are {', '.join(sorted(_OPS))}")
     hints = typing.get_type_hints(cls)
     if "weights" in hints:
-        described["weights"] = _build_weights(str(described.get("name")), arrays)
+        bits = msgspec.convert(described.pop(_BITS_KEY, _USUAL_BITS), type=int)
+        described["weights"] = _build_weights(str(described.get("name")), arrays, bits)
     if described.keys() - hints.keys():
         raise GraphError(f"{kind} has no attribute {min(described.keys() - hints.keys())!r}")
     values = {
@@ -200,9 +218,9 @@ def _build_op(described: dict[str, Any], arrays: Arrays) -> Op:
     return built
 
 
-def _build_weights(name: str, arrays: Arrays) -> Weights:
+def _build_weights(name: str, arrays: Arrays, bits: int) -> Weights:
     scale = _scale(f"{name}.weight_scale", arrays)
-    return Weights(data=_take(f"{name}.weights", arrays), scale=scale)
+    return Weights(data=_take(f"{name}.weights", arrays), scale=scale, bits=bits)
 
 
 def _build_table(name: str, op: Op, arrays: Arrays) -> Table | None:

@@ -87,13 +87,26 @@ class Weights:
 
     `scale` holds one positive float64 value per output channel for int8 data (symmetric, zero
     point 0) and is `None` for float data. In a scalable model the data exist once, and a region may
-    bring scales of its own (see `Table`).
+    bring scales of its own (see `Table`). Integers of 4 `bits` lie in -7…7; they are int8 here, and
+    two to a byte on the device. Those of 8 bits that somebody else chose may be -128.
     """
 
     data: npt.NDArray[np.generic]
     scale: npt.NDArray[np.float64] | None = None
+    bits: int = 8
 
     def __post_init__(self) -> None:
         self.data.flags.writeable = False
         if self.scale is not None:
             self.scale.flags.writeable = False
+
+    @property
+    def largest(self) -> int:
+        """The largest integer of so many bits, and the magnitude of the smallest that we choose."""
+        return int(2 ** (self.bits - 1) - 1)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on the device: of 4 bits, two output channels share each byte."""
+        rows = len(self.data) if self.bits == 8 else -(-len(self.data) // 2)
+        return rows * math.prod(self.data.shape[1:])

@@ -25,8 +25,28 @@ def patches(x: npt.NDArray[Element], window: Window, fill: float) -> npt.NDArray
         ),
         constant_values=fill,
     )
-    view = np.lib.stride_tricks.sliding_window_view(
-        padded, (window.height, window.width), axis=(1, 2)
-    )
-    strided: npt.NDArray[Element] = view[:, :: window.stride_height, :: window.stride_width]
+    view = np.lib.stride_tricks.sliding_window_view(padded, window.reach, axis=(1, 2))
+    strided: npt.NDArray[Element] = view[
+        :,
+        :: window.stride_height,
+        :: window.stride_width,
+        :,
+        :: window.dilation_height,
+        :: window.dilation_width,
+    ]
     return np.moveaxis(strided, 3, 5)
+
+
+def filtered_apart(
+    seen: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Depthwise sums `[..., out]` of patches `[..., height, width, in]`, weights `[out, taps]`.
+
+    Added tap by tap: the patches overlap, and are never copied.
+    """
+    *positions, height, width, channels = seen.shape
+    filters = weights.reshape(channels, -1, height * width)
+    sums = np.zeros((*positions, *filters.shape[:2]))
+    for tap, (row, column) in enumerate(np.ndindex(height, width)):
+        sums += seen[..., row, column, :, None] * filters[..., tap]
+    return sums.reshape(*positions, len(weights))

@@ -7,7 +7,7 @@ part; after flattening every channel stands for all its pixels. Groups are share
 between layers, so setting one width sets it everywhere; copying a module copies its groups with it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -117,6 +117,23 @@ class Span:
             pieces.append(tensor.narrow(dim, start, part.active))
             start += part.size
         return torch.cat(pieces, dim)
+
+    def split(self, values: Tensor) -> Iterator[tuple[ChannelGroup, Tensor]]:
+        """The entries of a full-width vector by group, `[channels, entries per channel]` each."""
+        start = 0
+        for part in self.parts:
+            yield part.group, values[start : start + part.size].reshape(-1, part.repeat)
+            start += part.size
+
+    def positions(self, orders: Mapping[ChannelGroup, Tensor]) -> Tensor:
+        """Where each entry is found now, if `orders` says so for the channels of groups.
+
+        An order is a permutation `[channels]`; groups without one stay as they are.
+        """
+        pieces = []
+        for group, numbers in self.split(torch.arange(self.size)):
+            pieces.append((numbers[orders[group]] if group in orders else numbers).flatten())
+        return torch.cat(pieces)
 
     def put(self, target: Tensor, values: Tensor) -> None:
         """Write `values` of the active entries into a full-width vector `target`, in place."""

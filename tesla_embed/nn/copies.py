@@ -93,6 +93,7 @@ def narrowed(module: M, dp: int) -> M:
     for layer in plain.modules():
         if isinstance(layer, ScalableLayer):
             layer.narrow()
+            layer.profile = None
     for group in channel_groups(plain).values():
         group.size, group.scalable = group.active, False
     return plain

@@ -6,7 +6,7 @@ import torch
 
 from tesla_embed.nn.layers import IncompleteConv, IncompleteLinear
 from tesla_embed.nn.networks import Network
-from tesla_embed.nn.steps import trace
+from tesla_embed.nn.steps import Step, trace
 
 
 def count_macs(network: Network, dp: int) -> int:
@@ -16,13 +16,16 @@ def count_macs(network: Network, dp: int) -> int:
     """
     first = next(network.parameters())
     example = torch.zeros(2, *network.input_shape, device=first.device, dtype=first.dtype)
-    total = 0
-    for step in trace(network.body, example).steps:
-        layer = step.module
-        if isinstance(layer, IncompleteLinear):
-            total += layer.source.width(dp) * layer.target.width(dp)
-        elif isinstance(layer, IncompleteConv):
-            terms = 1 if layer.depthwise else layer.source.width(dp)
-            pixels = math.prod(step.shape[2:]) * math.prod(layer.kernel)
-            total += pixels * terms * layer.target.width(dp)
-    return total
+    return sum(layer_macs(step, dp) for step in trace(network.body, example).steps)
+
+
+def layer_macs(step: Step, dp: int) -> int:
+    """Multiply-accumulates of one step at `dp` percent; none without dot products."""
+    layer = step.module
+    if isinstance(layer, IncompleteLinear):
+        return layer.source.width(dp) * layer.target.width(dp)
+    if isinstance(layer, IncompleteConv):
+        terms = 1 if layer.depthwise else layer.source.width(dp)
+        pixels = math.prod(step.shape[2:]) * math.prod(layer.kernel)
+        return pixels * terms * layer.target.width(dp)
+    return 0

@@ -8,8 +8,8 @@ refuse, with `ConfigError`, percentages outside 1 to 100 and widths that cannot 
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,10 @@ from torch import Tensor, nn
 
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.channels import ChannelGroup, Span, unique_groups
+
+Axis = Literal["source", "target", "other"]
+"""What lies along a dimension of a layer's tensor: channels it reads, channels it makes, or else.
+"""
 
 
 class ScalableLayer(nn.Module):
@@ -36,9 +40,30 @@ class ScalableLayer(nn.Module):
         self.source, self.target = source, target
         self.dp = 100
 
-    def narrow(self) -> None:
-        """Keep only the active part of the weights, and no profile; the groups are the caller's."""
+    def axes(self) -> Mapping[str, tuple[Axis, ...]]:
+        """The tensors that grow with the channels, by name, and what their dimensions are."""
         raise NotImplementedError
+
+    def choose(self, choice: Callable[[Tensor, Span, int], Tensor]) -> None:
+        """Replace every tensor by `choice(tensor, span, dim)` along each of its channel dimensions.
+
+        The groups are the caller's to adapt.
+        """
+        spans = {"source": self.source, "target": self.target}
+        for name, axes in self.axes().items():
+            old: Tensor | None = getattr(self, name)
+            if old is None:
+                continue
+            new = old.detach()
+            for dim, axis in enumerate(axes):
+                new = choice(new, spans[axis], dim) if axis in spans else new
+            new = new.clone()
+            is_parameter = isinstance(old, nn.Parameter)
+            setattr(self, name, nn.Parameter(new, old.requires_grad) if is_parameter else new)
+
+    def narrow(self) -> None:
+        """Keep only the active part of every tensor; the groups are the caller's to adapt."""
+        self.choose(lambda tensor, span, dim: span.take(tensor, dim))
 
 
 class IncompleteLayer(ScalableLayer):
@@ -82,12 +107,6 @@ class IncompleteLayer(ScalableLayer):
             weight = weight.narrow(1, 0, terms) if whole else self.source.take(weight, 1)
         return weight, None if self.bias is None else self.target.take(self.bias)
 
-    def narrow(self) -> None:
-        """Keep only the active part of the weights, and no profile; the groups are the caller's."""
-        weight, bias = self._active(self.source.active)
-        self._set_weights(weight.detach().clone(), None if bias is None else bias.detach().clone())
-        self.profile = None
-
     def _set_weights(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight = nn.Parameter(weight)
         self.register_parameter("bias", None if bias is None else nn.Parameter(bias))
@@ -123,6 +142,10 @@ class IncompleteLinear(IncompleteLayer):
             made = IncompleteLinear(source, target)
         made._set_weights(*_copies(layer))
         return made
+
+    def axes(self) -> Mapping[str, tuple[Axis, ...]]:
+        """The profile lies along the inputs (Eq. 1)."""
+        return {"weight": ("target", "source"), "bias": ("target",), "profile": ("source",)}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[B, active inputs]` to `[B, active outputs]`."""
@@ -169,6 +192,11 @@ class IncompleteConv(IncompleteLayer):
         fan = 1 if depthwise else source.size
         self._set_weights(torch.zeros(target.size, fan, *self.kernel), torch.zeros(target.size))
         self.register_buffer("profile", profile)
+
+    def axes(self) -> Mapping[str, tuple[Axis, ...]]:
+        """The profile lies along the outputs (Eq. 2)."""
+        weight: tuple[Axis, ...] = ("target",) if self.depthwise else ("target", "source")
+        return {"weight": weight, "bias": ("target",), "profile": ("target",)}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `[B, active inputs, …]` to `[B, active outputs, …]`."""
@@ -221,11 +249,14 @@ class IncompleteConv1d(IncompleteConv):
 
 
 class ChannelsFirst(nn.Module):
-    """Turns images as data sets have them, `[B, H, W, C]`, into `[B, C, H, W]`."""
+    """Turns images as data sets have them, `[B, H, W, C]`, into `[B, C, H, W]`.
+
+    Likewise sequences `[B, L, C]` into `[B, C, L]`.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `[B, H, W, C]` to `[B, C, H, W]`."""
-        return x.permute(0, 3, 1, 2)
+        """Move the last dimension to the second place."""
+        return x.movedim(-1, 1)
 
 
 def set_dp(module: nn.Module, dp: int) -> None:

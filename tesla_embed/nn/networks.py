@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tesla_embed.errors import ConfigError
 from tesla_embed.nn.layers import ChannelsFirst, IncompleteLayer
 from tesla_embed.nn.norm import BatchNormOptions, IncompleteBatchNorm
+from tesla_embed.nn.order import shrink
 from tesla_embed.nn.scalable import make_scalable
 from tesla_embed.nn.zoo.autoencoder import AutoencoderConfig
 from tesla_embed.nn.zoo.cnn import CnnConfig
@@ -107,6 +109,10 @@ def assemble(
         rows=options.rows,
         track=options.mode == "separate",
     )
+    try:
+        shrink(body, config.widths)
+    except ConfigError as error:
+        raise ConfigError(f"network.widths does not fit the network: {error}") from error
     for layer in body.modules():
         for name, parameter in layer.named_parameters(recurse=False):
             zeros = torch.zeros(parameter.shape)  # on the default device

@@ -10,7 +10,7 @@ trained at work too), or `recalibrate` measures them afterwards on training data
 `ConfigError`, percentages without a row, and single examples where a variance is wanted.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.channels import Span
-from tesla_embed.nn.layers import ScalableLayer, set_dp
+from tesla_embed.nn.layers import Axis, ScalableLayer, set_dp
 
 ROWS = tuple(range(5, 101, 5))
 """DP percentages that have statistics of their own unless told otherwise."""
@@ -51,6 +51,7 @@ class IncompleteBatchNorm(ScalableLayer):
     row of a higher percentage having all channels of the lower ones, else the last row. The profile
     γ `[C]` comes after normalising, which would undo it; `None` is all ones.
     `means` and `variances` are `[rows, C]`, `batches` `[rows]` counts what a row was made from.
+    `fade(w, b)`, if there is one, makes a factor for every channel that acts while training.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class IncompleteBatchNorm(ScalableLayer):
         super().__init__(span, span)
         self.eps, self.momentum, self.rows, self.track = like.eps, like.momentum, tuple(rows), track
         self.calibrating = False
+        self.fade: Callable[[Tensor, Tensor], Tensor] | None = None
         for name in ("weight", "bias"):
             value: Tensor | None = getattr(like, name)
             kept = None if value is None else nn.Parameter(value.detach().clone())
@@ -101,15 +103,17 @@ class IncompleteBatchNorm(ScalableLayer):
                     tensor.fill_(value)
             self.batches.zero_()
 
-    def narrow(self) -> None:
-        """Keep only the active channels, and no profile; the groups are the caller's."""
-        for name in ("weight", "bias"):
-            value: Tensor | None = getattr(self, name)
-            if value is not None:
-                setattr(self, name, nn.Parameter(self.source.take(value).detach().clone()))
-        self.means = self.source.take(self.means, 1).clone()
-        self.variances = self.source.take(self.variances, 1).clone()
-        self.profile = None
+    def forget(self) -> None:
+        """Drop the statistics of all rows but the last: other channels lead now than before."""
+        self.means[:-1], self.variances[:-1] = 0.0, 1.0
+        self.batches[:-1] = 0
+
+    def axes(self) -> Mapping[str, tuple[Axis, ...]]:
+        """Everything lies along the channels."""
+        vectors: dict[str, tuple[Axis, ...]] = dict.fromkeys(
+            ("weight", "bias", "profile"), ("target",)
+        )
+        return {**vectors, "means": ("other", "target"), "variances": ("other", "target")}
 
     def row(self, dp: int, active: int = 0) -> int:
         """The row whose statistics serve evaluation at `dp` percent, for `active` channels."""
@@ -143,6 +147,9 @@ class IncompleteBatchNorm(ScalableLayer):
         """Scale and shift, multiplied by γ: cheaper than to multiply the result."""
         weight = None if self.weight is None else self.source.take(self.weight)
         bias = None if self.bias is None else self.source.take(self.bias)
+        if self.fade is not None and self.training and weight is not None and bias is not None:
+            mask = self.fade(weight, bias)
+            weight, bias = weight * mask, bias * mask
         if self.profile is None:
             return weight, bias
         gamma = self.source.take(self.profile)

@@ -13,6 +13,7 @@ from torch import nn
 
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.channels import ChannelGroup, Part, Span
+from tesla_embed.nn.layers import ScalableLayer
 from tesla_embed.nn.steps import Kind, Step, Trace
 
 
@@ -198,3 +199,22 @@ def _settle(trace: Trace, rows: Sequence[_Cells], multiple: int) -> Layout:
             producers.add(groups[root])
     spans = (Span(tuple(Part(groups[cell.root()], repeat) for cell, repeat in row)) for row in rows)
     return Layout(tuple(spans), frozenset(producers))
+
+
+def spans_of(trace: Trace) -> list[Span]:
+    """The span of every step of a module that is scalable already."""
+    spans: list[Span] = []
+    for step in trace.steps:
+        sources = [spans[index] for index in step.inputs]
+        if isinstance(step.module, ScalableLayer):
+            spans.append(step.module.target)
+        elif step.kind in (Kind.INPUT, Kind.REARRANGE):
+            spans.append(Span.of(step.shape[1]))
+        elif step.kind is Kind.CONCAT:
+            spans.append(Span(tuple(part for source in sources for part in source.parts)))
+        elif step.kind is Kind.FLATTEN:
+            positions = math.prod(trace.steps[step.inputs[0]].shape[2:])
+            spans.append(sources[0].repeated(positions))
+        else:
+            spans.append(sources[0])
+    return spans

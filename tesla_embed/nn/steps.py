@@ -29,6 +29,12 @@ SUPPORTED = (
 )
 
 
+NOTHING = frozenset(
+    ("Identity", "Dropout", "Dropout1d", "Dropout2d", "dropout", "dropout2d", "contiguous")
+)
+"""Elementwise functions that do nothing in inference."""
+
+
 class Kind(enum.Enum):
     """What a step does, as far as channels are concerned."""
 
@@ -105,7 +111,8 @@ _MODULES: dict[type[nn.Module], Kind] = {
     **dict.fromkeys(
         (
             nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.LeakyReLU,
-            nn.Sigmoid, nn.Tanh, nn.SiLU, nn.GELU, nn.ELU, nn.Hardswish, nn.Hardsigmoid,
+            nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.SiLU, nn.GELU, nn.ELU, nn.Hardswish,
+            nn.Hardsigmoid,
         ),
         Kind.ELEMENTWISE,
     ),
@@ -124,7 +131,7 @@ _FUNCTIONS: dict[str, Kind] = {
     **dict.fromkeys(
         (
             "relu", "relu_", "relu6", "dropout", "dropout2d", "leaky_relu", "sigmoid", "tanh",
-            "silu", "gelu", "elu", "hardswish", "hardsigmoid", "mul", "truediv", "neg",
+            "silu", "gelu", "elu", "hardtanh", "hardswish", "hardsigmoid", "mul", "truediv", "neg",
             "contiguous",
         ),
         Kind.ELEMENTWISE,
@@ -278,7 +285,9 @@ def _module_kind(module: nn.Module) -> Kind | None:
 
 def _detail(step: Step, kind: Kind, node: fx.Node, given: Sequence[object]) -> Step:
     """Settle what the kind alone does not say."""
-    pooling, rigid, sources = None, False, _tensors(node)
+    pooling, rigid, sources, function = None, False, _tensors(node), step.function
+    if function in ("Hardtanh", "hardtanh"):
+        function = _clip(step, node)
     if kind is Kind.POOL:
         pooling = _pooling(step, node, sources[0])
     elif kind is Kind.ADD and len(sources) == 1:
@@ -298,7 +307,7 @@ def _detail(step: Step, kind: Kind, node: fx.Node, given: Sequence[object]) -> S
     if kind is Kind.ADD and "alpha" in node.kwargs:
         step.refuse("adds with a factor alpha; multiply first")
     return Step(
-        name=step.name, kind=kind, inputs=step.inputs, shape=step.shape, function=step.function,
+        name=step.name, kind=kind, inputs=step.inputs, shape=step.shape, function=function,
         where=step.where, module=step.module, pooling=pooling, rigid=rigid,
     )  # fmt: skip
 
@@ -333,6 +342,15 @@ def _pooling(step: Step, node: fx.Node, source: fx.Node) -> Pooling:
     return Pooling(
         average=average, kernel=kernel, stride=stride, padding=padding, odd=", ".join(odd)
     )
+
+
+def _clip(step: Step, node: fx.Node) -> str:
+    """What a Hardtanh is: a ReLU6, or `Hardtanh(low, high)`."""
+    given: list[Any] = [
+        getattr(step.module, name) if step.module else _option(node, position, name, default)
+        for position, name, default in ((1, "min_val", -1.0), (2, "max_val", 1.0))
+    ]
+    return "ReLU6" if given == [0, 6] else f"Hardtanh({', '.join(f'{n:g}' for n in given)})"
 
 
 def _softmax_dim(step: Step, node: fx.Node) -> int:

@@ -3,21 +3,63 @@
 In: a .safetensors file, either a checkpoint of this project or the state of a plain PyTorch module
 with the same layer names. Out: how much of it was used. Whatever fits by name and shape is copied;
 the classifier of another data set does not fit and keeps its initial weights. Profiles act on top
-of copied weights (see `preserve` in `tesla_embed.nn.scalable`). Refuses, with `ConfigError`, files
-that are no safetensors, or of which nothing fits.
+of copied weights (see `preserve` in `tesla_embed.nn.scalable`). The weights of a pruned checkpoint
+fit a network of its widths, which `adopt_widths` makes of a recipe. Refuses, with `ConfigError`,
+files that are no safetensors, or of which nothing fits, and widths that contradict the recipe's.
 """
 
 import hashlib
 from pathlib import Path
 
+import msgspec
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from tesla_embed.errors import ConfigError
-from tesla_embed.nn.networks import Network
+from tesla_embed.ir.store import METADATA_KEY
+from tesla_embed.nn.networks import Count, Network
 from tesla_embed.nn.norm import IncompleteBatchNorm
+from tesla_embed.train.recipe import Recipe
+
+
+class _Network(msgspec.Struct):
+    widths: dict[str, Count] = {}
+
+
+class _Recipe(msgspec.Struct):
+    network: _Network = msgspec.field(default_factory=_Network)
+
+
+class _Header(msgspec.Struct):
+    """The part of a checkpoint's header that decides how wide its layers are."""
+
+    recipe: _Recipe = msgspec.field(default_factory=_Recipe)
+
+
+def adopt_widths(recipe: Recipe, path: Path) -> Recipe:
+    """`recipe` with the widths of the pruned checkpoint in `path`; as it is for any other file.
+
+    Raises `ConfigError`, also when the recipe has other widths of its own.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(METADATA_KEY, "{}")
+        widths = msgspec.json.decode(header, type=_Header).recipe.network.widths
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ConfigError(f"{path} is no safetensors file ({error}); check the path") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"the header of {path} is malformed: {error}; check the path") from error
+    own = recipe.network.widths
+    if not widths or own == widths:
+        return recipe
+    if own:
+        raise ConfigError(
+            f"network.widths of the recipe are not those of {path}; leave them out of the recipe"
+        )
+    network = msgspec.structs.replace(recipe.network, widths=widths)
+    return msgspec.structs.replace(recipe, network=network)
 
 
 def digest(path: Path) -> str:

@@ -34,13 +34,15 @@ from tesla_embed.nn.export import to_model
 from tesla_embed.nn.layers import set_dp
 from tesla_embed.nn.networks import Network, build
 from tesla_embed.nn.norm import IncompleteBatchNorm, recalibrate
+from tesla_embed.nn.soften import Pressure, soften
 from tesla_embed.train.algorithms import make_algorithm
 from tesla_embed.train.algorithms.base import Algorithm, Stage
 from tesla_embed.train.atp import update
 from tesla_embed.train.augment import Augmenter, make_augmenter
+from tesla_embed.train.calibration import calibration_batches
 from tesla_embed.train.checkpoint import CheckpointInfo, save_checkpoint
 from tesla_embed.train.evaluate import measure
-from tesla_embed.train.initial import digest, load_initial
+from tesla_embed.train.initial import adopt_widths, digest, load_initial
 from tesla_embed.train.log import TrainingLog
 from tesla_embed.train.optimizer import learning_rate, set_learning_rate
 from tesla_embed.train.parallel import Workers, choose_device, deterministic, workers
@@ -51,8 +53,6 @@ CHECKPOINT_NAME = "checkpoint.safetensors"
 MODEL_NAME = "model.safetensors"
 _STREAM = 4
 """Sets PyTorch's random numbers apart from all others that follow from the seed."""
-_CALIBRATION_BATCH = 250
-"""Examples at a time when batch norm is recalibrated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +101,7 @@ class _Run:
     validation: Split
     workers: Workers
     device: torch.device
+    pressure: Pressure
 
 
 def train(
@@ -114,11 +115,14 @@ def train(
 ) -> TrainResult:
     """Train by `recipe`, or continue the interrupted run of the same recipe in `folder`.
 
-    `initial` is a file of weights to start from. Under torchrun all processes train together, with
-    a batch of the recipe each, and the first one writes the files; `observer` is told there.
+    `initial` is a file of weights to start from; the network takes over the widths of a pruned one.
+    Under torchrun all processes train together, with a batch of the recipe each, and the first one
+    writes the files; `observer` is told there.
     Raises `ConfigError`; the last whole checkpoint stays.
     """
     device = choose_device(recipe.device)
+    if initial is not None:
+        recipe = adopt_widths(recipe, initial)
     with _threads(recipe.threads), deterministic(device), workers(device) as group:
         run = _prepare(recipe, data, initial, group, device)
         path, state = folder / CHECKPOINT_NAME, run.state
@@ -177,7 +181,8 @@ def _prepare(
     network.to(device)
     where = f"{group.count} x {device.type}"
     state = RunState(recipe, network, digest(initial) if initial is not None else "", where)
-    return _Run(algorithm, state, *splits, group, device)
+    pressure = soften(network, recipe.soft_pruning)
+    return _Run(algorithm, state, *splits, group, device, pressure)
 
 
 def _finish(run: _Run) -> Network:
@@ -187,6 +192,7 @@ def _finish(run: _Run) -> Network:
         empty = [row for row in options.rows if _lacks(network, row)]
         again = options.rows if options.mode == "recalibrate" else empty
         recalibrate(network, lambda: _samples(run), again)
+    run.pressure.release()
     set_dp(network, 100)
     return network.cpu()
 
@@ -198,15 +204,8 @@ def _lacks(network: Network, row: int) -> bool:
 
 
 def _samples(run: _Run) -> Iterator[Tensor]:
-    """The training examples that batch norm is recalibrated on, in batches of equal size.
-
-    Evenly spread, since the classes may stand one after another.
-    """
-    count = min(run.state.recipe.batch_norm.samples, len(run.training))
-    chosen = np.linspace(0, len(run.training) - 1, count).astype(np.int64)
-    order = np.random.default_rng(0).permutation(chosen)
-    for part in np.array_split(order, math.ceil(count / _CALIBRATION_BATCH)):
-        yield torch.from_numpy(run.training.floats(part)).to(run.device)
+    """The training examples that batch norm is recalibrated on, in batches of equal size."""
+    return calibration_batches(run.training, run.state.recipe.batch_norm.samples, run.device)
 
 
 def _row(event: EpochDone, epochs: int, rate: float, seconds: float) -> dict[str, object]:
@@ -266,6 +265,7 @@ def _epoch(run: _Run, stage: Stage) -> EpochDone:
     counters.epoch += 1
     counters.epochs += 1
     objective, accuracy = _validate(run, stage.objective)
+    objective += run.pressure.loss().item()
     if not math.isfinite(loss + objective):
         raise ConfigError(
             f"the loss is {loss:g} and on validation data {objective:g} after epoch "
@@ -360,6 +360,7 @@ def _backward(
     if examples is not None:
         with _precision(run.state.recipe.precision, run.device):
             loss = run.algorithm.backward(network, stage, *examples, step)
+        loss += run.pressure.add_gradients()  # outside of the reduced precision
     run.workers.average_gradients(network, share)
     return loss
 

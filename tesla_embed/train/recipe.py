@@ -18,11 +18,14 @@ from msgspec import structs
 from tesla_embed.errors import ConfigError
 from tesla_embed.nn.networks import NetworkConfig
 from tesla_embed.nn.norm import BatchNormOptions
+from tesla_embed.nn.soften import SoftPruning
 from tesla_embed.train.usage import read_usage
 
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*\Z", max_length=63)]
 """With `_` for `-` the name of a model, to which `tesla_embed.ir.verify` sets these limits."""
+_WIDTHS = "widths"
+"""A value that is a table itself: its keys are names of layers."""
 Natural = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -180,6 +183,7 @@ class Recipe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     universal: Universal = Universal()
     individual: Individual = Individual()
     budget: Budget = Budget()
+    soft_pruning: SoftPruning = SoftPruning()
 
     def __post_init__(self) -> None:
         drawn = len(self.r_tesla.regions or self.tesla.tasks)
@@ -263,7 +267,8 @@ def _keys(table: Mapping[str, Any], prefix: str = "") -> tuple[str, ...]:
     """Dotted paths of all values of a nested table."""
     keys: list[str] = []
     for key, value in table.items():
-        keys += _keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+        nested = isinstance(value, dict) and key != _WIDTHS
+        keys += _keys(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
     return tuple(keys)
 
 

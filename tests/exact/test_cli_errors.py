@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import quantized_model
+from graphs import RICH, quantized_model
 from shell import call
 
 from tesla_embed.ir.store import save_model
@@ -17,7 +17,7 @@ from tesla_embed.ir.store import save_model
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(path, quantized_model(0))
+    save_model(path, quantized_model(RICH))
     return path
 
 

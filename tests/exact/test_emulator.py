@@ -1,5 +1,6 @@
 """The emulated board: exact counts, faults that say where, stack use, a budget of time."""
 
+import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from tesla_embed.errors import DeviceError, LinkTimeout, ToolchainError
 from tesla_host.build import BuildResult
 from tesla_host.link.client import LinkClient
+from tesla_host.targets import find_target
 
 Build = Callable[[str], BuildResult]
 DATA = bytes(range(1, 91)) * 16 + bytes(60)
@@ -27,7 +29,7 @@ def _open(fake_firmware: Build, require_tool: Callable[[Callable[[], Any]], Any]
 
         return machine
 
-    return require_tool(module).Machine(fake_firmware("emulator").elf)
+    return require_tool(module).Machine(fake_firmware("emulator").elf, find_target("emulator"))
 
 
 def _dialog(machine: Any) -> list[object]:
@@ -47,10 +49,16 @@ def _dialog(machine: Any) -> list[object]:
 
 
 def test_two_machines_agree_to_the_instruction(
-    fake_firmware: Build, require_tool: Callable[[Callable[[], Any]], Any]
+    fake_firmware: Build,
+    require_tool: Callable[[Callable[[], Any]], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one, two = (_open(fake_firmware, require_tool) for _ in range(2))
-    assert _dialog(one) == _dialog(two)
+    seen = []
+    for _ in range(2):  # with the same session and the same numbers, hence the same bytes
+        draw = random.Random(7)
+        monkeypatch.setattr("tesla_host.link.session.secrets.token_bytes", draw.randbytes)
+        seen.append(_dialog(_open(fake_firmware, require_tool)))
+    assert seen[0] == seen[1]
 
 
 def test_counts_equal_a_hook_on_every_instruction(machine: Any) -> None:
@@ -100,11 +108,14 @@ def test_a_budget_interrupts_and_resumes_without_a_trace(
     fake_firmware: Build, require_tool: Callable[[Callable[[], Any]], Any]
 ) -> None:
     whole, pieces = (_open(fake_firmware, require_tool) for _ in range(2))
-    for machine in (whole, pieces):
-        LinkClient(machine).load_input(DATA)
     from tesla_host.link.frames import encode
 
-    request = encode(bytes([1, 9, 0, 4, 2, 0]))
+    hello = bytes([2, 8, 0, 1, 0, 1, 2, 3, 4])
+    load = bytes([2, 0, 0, 10]) + bytes(4) + DATA[:500]
+    for machine in (whole, pieces):
+        machine.write(encode(hello) + encode(load))
+        assert len(machine.read(1000)) > 100
+    request = encode(bytes([2, 9, 0, 4, 2, 0]))
     whole.write(request)
     pieces.write(request)
     expected = whole.read(1000)
@@ -174,10 +185,10 @@ def test_what_is_no_elf_is_refused(
 
     opened = require_tool(module).Machine
     with pytest.raises(ToolchainError, match=r"cannot read .*nothing.elf"):
-        opened(tmp_path / "nothing.elf")
+        opened(tmp_path / "nothing.elf", find_target("emulator"))
     (tmp_path / "text.elf").write_text("hello")
     with pytest.raises(ToolchainError, match="is no firmware ELF"):
-        opened(tmp_path / "text.elf")
+        opened(tmp_path / "text.elf", find_target("emulator"))
 
 
 def test_another_boards_elf_is_refused(
@@ -190,4 +201,4 @@ def test_another_boards_elf_is_refused(
 
     opened = require_tool(module).Machine
     with pytest.raises(DeviceError, match="build it for the target emulator"):
-        opened(fake_firmware("host").elf)
+        opened(fake_firmware("host").elf, find_target("emulator"))

@@ -1,5 +1,7 @@
 """The firmware speaks docs/protocol.md, on the emulated board and as a process alike."""
 
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,7 +31,7 @@ def network(data: bytes, dp: int, runs: int) -> bytes:
     return bytes([*folded[:-1], runs % 256])
 
 
-@pytest.fixture(params=["emulator", "host"])
+@pytest.fixture(params=["emulator", "host", "qemu:mps2-an386", "qemu:mps3-an547"])
 def pipe(request: pytest.FixtureRequest, fake_firmware: Build) -> Iterator[Pipe]:
     pipe = open_target(request.param, fake_firmware(request.param).elf)
     yield pipe
@@ -41,12 +43,15 @@ def client(pipe: Pipe) -> LinkClient:
     return LinkClient(pipe, ExpectedModel(name="fake", digest=DIGEST))
 
 
+def greeting(sequence: int = 0, session: int = 0x1234, first: int = 0) -> bytes:
+    return bytes([2]) + struct.pack("<HBBI", sequence, 1, first, session)
+
+
 def exchange(pipe: Pipe, *payloads: bytes) -> list[bytes]:
-    """Raw payloads there, raw payloads back (until an echo that marks the end)."""
-    end = bytes([1, 0xEE, 0xEE, 9])
-    pipe.write(b"".join(map(encode, (*payloads, end))))
+    """Raw payloads there, raw payloads back (until a HELLO's reply that marks the end)."""
+    pipe.write(b"".join(map(encode, (*payloads, greeting(0xEEEE, 0xFFFF_FFFF)))))
     decoder, got = FrameDecoder(), list[bytes]()
-    while not got or got[-1][1:4] != b"\xee\xee\x89":
+    while not got or got[-1][1:4] != b"\xee\xee\x81":
         pipe.timeout = 5
         data = pipe.read(max(1, pipe.in_waiting))
         assert data, "the firmware went silent"
@@ -64,7 +69,8 @@ def test_hello(client: LinkClient) -> None:
         (50, 0.25, 8),
         (100, pytest.approx(0.0039215688, abs=1e-9), 0),
     ]
-    names = {"emulator": ["instructions", "cycles"], "host": ["ns"]}[hello.board]
+    counted = {"emulator": ["instructions", "cycles"], "host": ["ns"]}
+    names = counted.get(hello.board, ["instructions"])
     assert [counter.name for counter in hello.counters] == names
 
 
@@ -101,58 +107,123 @@ def test_layer_slices(client: LinkClient) -> None:
     assert len(client.layer_dump(1)) == OUTPUT
 
 
+RUN, READ_COUNT = "04 0100", "05 09000000 0100"
+
+
+def request(sequence: int, rest: str) -> bytes:
+    return bytes([2]) + sequence.to_bytes(2, "little") + bytes.fromhex(rest)
+
+
 def test_a_repeated_request_is_answered_but_not_executed(pipe: Pipe) -> None:
-    hello, run = bytes([1, 1, 0, 1, 0]), bytes([1, 2, 0, 4, 1, 0])
-    read = bytes([1, 3, 0, 5, 9, 0, 0, 0, 1, 0])
-    replies = exchange(pipe, hello, run, run, run, read)
+    run = request(1, RUN)
+    replies = exchange(pipe, greeting(), run, run, run, request(2, READ_COUNT))
     assert len(replies) == 5
     assert replies[1] == replies[2] == replies[3]
-    assert replies[4] == bytes([1, 3, 0, 0x85, 0, 1])
+    assert replies[4] == bytes([2, 2, 0, 0x85, 0, 1])
 
 
-def test_the_same_number_with_other_bytes_is_another_request(pipe: Pipe) -> None:
-    one, two = exchange(pipe, bytes([1, 7, 0, 9, 65]), bytes([1, 7, 0, 9, 66]))
-    assert (one[5:], two[5:]) == (b"A", b"B")
+def test_a_hello_of_the_open_session_changes_nothing(pipe: Pipe) -> None:
+    run = request(8, RUN)
+    replies = exchange(pipe, greeting(7), run, greeting(99), run, request(9, READ_COUNT))
+    assert replies[1] == replies[3] and replies[4][5:] == b"\x01"
+    assert [struct.unpack_from("<IHH", replies[i], 5) for i in (0, 2)] == [
+        (0x1234, 7, 7),
+        (0x1234, 7, 8),
+    ]
 
 
-def test_a_hello_clears_what_an_earlier_host_left(pipe: Pipe) -> None:
-    run, hello = bytes([1, 2, 0, 4, 1, 0]), bytes([1, 1, 0, 1, 0])
-    read = bytes([1, 3, 0, 5, 9, 0, 0, 0, 1, 0])
-    assert exchange(pipe, run, hello, run, read)[-1][5:] == b"\x02"
+def test_a_hello_of_another_session_begins_anew(pipe: Pipe) -> None:
+    run = request(8, RUN)
+    replies = exchange(pipe, greeting(7), run, greeting(7, 5), run, request(9, READ_COUNT))
+    assert replies[-1][5:] == b"\x02"
+    assert struct.unpack_from("<IHH", replies[2], 5) == (5, 7, 7)
+
+
+def test_nothing_is_executed_before_a_hello(pipe: Pipe) -> None:
+    replies = exchange(pipe, request(1, RUN), greeting(), request(1, READ_COUNT))
+    assert replies[0] == bytes([2, 1, 0, 0x84, 0x100 - 19])
+    assert replies[2][5:] == b"\x00"
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 4, 6, 0x8003, 0xFFFF])
+def test_a_number_out_of_turn_is_refused(pipe: Pipe, number: int) -> None:
+    """After 3 and 4, only 4 again (the same bytes) and 5 are answered."""
+    late = request(number, "04 0200")
+    replies = exchange(
+        pipe, greeting(2), request(3, RUN), request(4, RUN), late, request(5, READ_COUNT)
+    )
+    assert replies[3][4] == 0x100 - 20 and replies[3][1:3] == late[1:3]
+    assert replies[4][5:] == b"\x02"
+
+
+def test_sequence_numbers_wrap(pipe: Pipe) -> None:
+    replies = exchange(
+        pipe, greeting(0xFFFE), request(0xFFFF, RUN), request(0, RUN), request(1, READ_COUNT)
+    )
+    assert replies[-1][5:] == b"\x02"
+
+
+def fed(offset: int, data: bytes, dp: int = 100) -> bytes:
+    return bytes([2, 0, 0, 10]) + offset.to_bytes(4, "little") + data
+
+
+def test_fed_parts_are_not_answered_and_inferred(pipe: Pipe) -> None:
+    crc = zlib.crc32(DATA).to_bytes(4, "little")
+    infer = crc + struct.pack("<I", 1200) + DATA[1200:]
+    replies = exchange(
+        pipe,
+        greeting(),
+        *(fed(at, DATA[at : at + 400]) for at in (0, 400, 800)),
+        bytes([2, 1, 0, 11]) + infer,
+        fed(7, b"another"),
+        bytes([2, 2, 0, 11]) + crc + bytes(4),
+        fed(1499, b"ab"),
+        bytes([2, 0, 0, 10, 1, 2, 3]),
+        fed(7, DATA[7:14]),
+        bytes([2, 3, 0, 11]) + crc + struct.pack("<I", 1500),
+        bytes([2, 4, 0, 11]) + crc + struct.pack("<I", 1501),
+        bytes([2, 5, 0, 11]) + crc + bytes(3),
+    )
+    assert len(replies) == 6
+    assert [reply[4] for reply in replies] == [0, 0, 0x100 - 21, 0, 0xFF, 0x100 - 18]
+    assert replies[1][-10:] == network(DATA, 100, 1) and replies[3][-10:] == network(DATA, 100, 2)
 
 
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        ("02 0000 01 00", -16),
-        ("01 0000 00", -17),
-        ("01 0000 0A", -17),
-        ("01 0000 FF", -17),
-        ("01 0000 01", -18),
-        ("01 0000 01 03", -1),
-        ("01 0000 02", -18),
-        ("01 0000 02 33", -2),
-        ("01 0000 02 00", -2),
-        ("01 0000 03 000000", -18),
-        ("01 0000 03 DC050000 01", -1),
-        ("01 0000 03 FFFFFFFF 01", -1),
-        ("01 0000 03 DD050000", -1),
-        ("01 0000 04 0000", -1),
-        ("01 0000 04 FFFF", -1),
-        ("01 0000 05 0A000000 0100", -1),
-        ("01 0000 05 00000000 FFFF", -1),
-        ("01 0000 05 FFFFFFFF 0200", -1),
-        ("01 0000 06 0200", -1),
-        ("01 0000 07 0200 00000000 0100", -1),
-        ("01 0000 07 0000 00000000 FD01", -1),
-        ("01 0000 08 00", -18),
+        ("01 0100 01 00", -16),
+        ("02 0100 00", -17),
+        ("02 0100 0C", -17),
+        ("02 0100 FF", -17),
+        ("02 0100 01", -18),
+        ("02 0100 01 00", -18),
+        ("02 0100 01 00 05000000 00", -18),
+        ("02 0100 01 03 05000000", -1),
+        ("02 0100 01 00 00000000", -1),
+        ("02 0100 02", -18),
+        ("02 0100 02 33", -2),
+        ("02 0100 02 00", -2),
+        ("02 0100 03 000000", -18),
+        ("02 0100 03 DC050000 01", -1),
+        ("02 0100 03 FFFFFFFF 01", -1),
+        ("02 0100 03 DD050000", -1),
+        ("02 0100 04 0000", -1),
+        ("02 0100 04 FFFF", -1),
+        ("02 0100 05 0A000000 0100", -1),
+        ("02 0100 05 00000000 FFFF", -1),
+        ("02 0100 05 FFFFFFFF 0200", -1),
+        ("02 0100 06 0200", -1),
+        ("02 0100 07 0200 00000000 0100", -1),
+        ("02 0100 07 0000 00000000 FD01", -1),
+        ("02 0100 08 00", -18),
     ],
 )
 def test_bad_requests_get_a_status(pipe: Pipe, request_: str, status: int) -> None:
     request = bytes.fromhex(request_)
-    (reply,) = exchange(pipe, request)
+    _, reply = exchange(pipe, greeting(), request)
     command = request[3] | 0x80
-    assert reply == bytes([1, 0, 0, command, status & 0xFF])
+    assert reply == bytes([2, 1, 0, command, status & 0xFF])
 
 
 def test_failures_of_the_model_travel_as_status(client: LinkClient) -> None:
@@ -165,13 +236,14 @@ def test_failures_of_the_model_travel_as_status(client: LinkClient) -> None:
 
 
 def test_damaged_frames_are_dropped(pipe: Pipe) -> None:
-    good = encode(bytes([1, 5, 0, 9, 1, 2, 3]))
+    assert len(exchange(pipe, greeting(0, 0xFFFF_FFFF))) == 1
+    good = encode(bytes([2, 1, 0, 9, 1, 2, 3]))
     damaged = [good[:i] + bytes([good[i] ^ 0x10]) + good[i + 1 :] for i in range(1, len(good) - 1)]
     cut = [good[:i] + b"\0" for i in range(1, len(good) - 1)]
-    long = [encode(bytes([1, 5, 0, 9]) + bytes([7]) * size) for size in (513, 600, 5000)]
+    long = [encode(bytes([2, 1, 0, 9]) + bytes([7]) * size) for size in (513, 600, 5000)]
     noise = [b"\xff" * 700, b"\0" * 10, bytes(range(256)) * 4]
     pipe.write(b"".join([*damaged, *cut, *long, *noise]))
-    assert exchange(pipe, bytes([1, 6, 0, 9, 42])) == [bytes([1, 6, 0, 0x89, 0, 42])]
+    assert exchange(pipe, bytes([2, 1, 0, 9, 42])) == [bytes([2, 1, 0, 0x89, 0, 42])]
 
 
 @pytest.mark.parametrize("size", [0, 1, 253, 254, 255, 507, 508, 509, 512])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import require
-from graphs import STRICT, compile_c, extreme_model, int8_inputs, quantized_model
+from graphs import RICH, STRICT, compile_c, extreme_model, int8_inputs, quantized_model
 from test_generated_layers import SANITIZERS, gcc
 
 from tesla_codegen.project import generate
@@ -177,7 +177,7 @@ def run(folder: Path, model: Model, program: str, data: bytes = b"") -> bytes:
 
 
 def test_refuses_null_misaligned_and_uninitialised(tmp_path: Path) -> None:
-    run(tmp_path, quantized_model(3), REFUSALS)
+    run(tmp_path, quantized_model(RICH), REFUSALS)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import require
-from graphs import STRICT, compile_c, float_inputs, int8_inputs, quantized_model
+from graphs import RICH, STRICT, compile_c, float_inputs, int8_inputs, quantized_model
 from test_generated_layers import gcc, zig
 
 import tesla_firmware
@@ -74,7 +74,7 @@ def test_firmware_binding_compiles(tmp_path: Path, compiler: Compiler) -> None:
 
 @pytest.mark.parametrize("compiler", [gcc, zig])
 def test_every_header_stands_alone(tmp_path: Path, compiler: Compiler) -> None:
-    generate(named(3, "net"), tmp_path)
+    generate(named(RICH, "net"), tmp_path)
     headers = sorted((tmp_path / "include").rglob("*.h"))
     assert len(headers) > 5
     for header in headers:
@@ -112,7 +112,7 @@ int main() {
 
 
 def test_cpp_program(tmp_path: Path) -> None:
-    model = named(3, "net")
+    model = named(RICH, "net")
     generate(model, tmp_path)
     inputs = int8_inputs(model, 0, 3)[2:]
     (tmp_path / "main.cpp").write_text(
@@ -127,13 +127,13 @@ def test_cpp_program(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compiler", [gxx, zigxx])
 def test_headers_are_cpp(tmp_path: Path, compiler: Compiler) -> None:
-    generate(named(3, "net"), tmp_path)
+    generate(named(RICH, "net"), tmp_path)
     (tmp_path / "main.cpp").write_text('#include "tesla_net.h"\n#include "tesla/kernels.h"\n')
     compile_c([*require(compiler), *CPP_FLAGS, "-c", "main.cpp"], tmp_path)
 
 
 def test_readme_example_compiles_and_classifies(tmp_path: Path) -> None:
-    model = named(3, "net")
+    model = named(RICH, "net")
     generate(model, tmp_path)
     blocks = re.findall(r"```c\n(.*?)```", (tmp_path / "README.md").read_text(), re.S)
     assert len(blocks) == 1
@@ -196,14 +196,14 @@ def build_with_cmake(folder: Path) -> None:
 
 
 def test_cmake_builds_the_library(tmp_path: Path) -> None:
-    generate(named(3, "net"), tmp_path)
+    generate(named(RICH, "net"), tmp_path)
     build_with_cmake(tmp_path)
     assert list((tmp_path / "build").rglob("*tesla_net.*"))
 
 
 def test_cmake_builds_two_models_into_one_program(tmp_path: Path) -> None:
     """They share kernels; each is built once."""
-    models = [named(3, "first"), named(5, "second")]
+    models = [named(RICH, "first"), named(5, "second")]
     for model in models:
         generate(model, tmp_path / model.name)
     (tmp_path / "CMakeLists.txt").write_text(CMAKE)

@@ -96,12 +96,14 @@ def sanitized(
 def fuzzed(seed: int) -> bytes:
     """A stream of noise, damaged frames, and sound frames with arbitrary content."""
     generator = random.Random(seed)
-    parts = []
+    parts = [encode(bytes([2, 0, 0, 1, 0, 1, 0, 0, 0]))]
+    sequence = 0
     for _ in range(400):
-        header = bytes([generator.choice([1, 1, 1, 1, 2]), *generator.randbytes(1), 0])
+        sequence = (sequence + generator.choice([0, 1, 1, 1])) & 0xFFFF
+        header = bytes([generator.choice([2, 2, 2, 2, 1])]) + sequence.to_bytes(2, "little")
         size = generator.choice([0, 1, 2, 4, 6, 8, generator.randrange(0, 530)])
         body = generator.choice([generator.randbytes(size), bytes(size), b"\xff" * size])
-        payload = header + bytes([generator.randrange(0, 12)]) + body
+        payload = header + bytes([generator.randrange(0, 14)]) + body
         frame = bytearray(encode(payload))
         match generator.randrange(6):
             case 0:
@@ -117,11 +119,12 @@ def fuzzed(seed: int) -> bytes:
 @pytest.mark.parametrize("seed", range(12))
 def test_fuzzed_bytes_break_nothing(sanitized: Path, seed: int) -> None:
     stream = fuzzed(seed)
-    tail = encode(bytes([1, 0xEE, 0xEE, 9]) + b"alive")
+    tail = encode(bytes([2, 0xED, 0xEE, 1, 0, 9, 9, 9, 9]))
+    tail += encode(bytes([2, 0xEE, 0xEE, 9]) + b"alive")
     done = subprocess.run(
         [str(sanitized)], input=stream + tail, capture_output=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
     replies = FrameDecoder().feed(done.stdout)
-    assert replies[-1] == bytes([1, 0xEE, 0xEE, 0x89, 0]) + b"alive"
-    assert all(reply[0] == 1 and reply[3] & 0x80 for reply in replies)
+    assert replies[-1] == bytes([2, 0xEE, 0xEE, 0x89, 0]) + b"alive"
+    assert all(reply[0] == 2 and reply[3] & 0x80 for reply in replies)

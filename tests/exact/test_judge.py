@@ -7,7 +7,14 @@ from itertools import product
 import numpy as np
 import pytest
 from conftest import require
-from graphs import extreme_model, first_difference, int8_inputs, quantized_model
+from graphs import (
+    RICH,
+    extreme_model,
+    first_difference,
+    int8_inputs,
+    narrow_model,
+    quantized_model,
+)
 
 from tesla_embed.errors import ToolchainError, UnsupportedOp
 from tesla_embed.ir.graph import Graph, Model, Region, Table
@@ -53,7 +60,7 @@ def disagreements(model: Model, seed: int, samples: int = 5) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("make", [quantized_model, extreme_model])
+@pytest.mark.parametrize("make", [quantized_model, extreme_model, narrow_model])
 def test_random_models(make: Callable[..., Model]) -> None:
     found = [d for seed in range(150) for d in disagreements(make(seed, portable=True), seed)]
     assert found == []
@@ -106,7 +113,12 @@ def test_every_padding_of_a_convolution(activation: Activation) -> None:
             pad_right=right,
         )
         op = Conv2D(
-            name="conv", input=0, output=1, weights=weights, window=window, activation=activation
+            name="conv",
+            inputs=(0,),
+            output=1,
+            weights=weights,
+            window=window,
+            activation=activation,
         )
         model = one_layer(op, ((4, 3, 2), (*window.output_size(4, 3), 3)), table)
         assert disagreements(model, 0, 3) == [], window
@@ -130,7 +142,7 @@ def test_every_same_and_valid_pool(kind: type[MaxPool2D] | type[AveragePool2D]) 
             rows = window.output_size(length, length)[0]
             if rows < 1:
                 continue
-            op = kind(name="pool", input=0, output=1, window=window)
+            op = kind(name="pool", inputs=(0,), output=1, window=window)
             model = one_layer(op, ((length, length, 3), (rows, rows, 3)), None)
             assert disagreements(model, length, 4) == [], (length, size, stride, pads)
 
@@ -139,7 +151,7 @@ def test_average_rounds_every_sum_of_small_windows_alike() -> None:
     """All sums of 1 to 4 values around every tie."""
     for size in range(1, 5):
         window = Window(height=1, width=size)
-        op = AveragePool2D(name="pool", input=0, output=1, window=window)
+        op = AveragePool2D(name="pool", inputs=(0,), output=1, window=window)
         model = one_layer(op, ((1, size, 1), (1, 1, 1)), None)
         inputs = np.zeros((41, 1, size, 1), np.int8)
         inputs[:, 0, 0, 0] = np.arange(-20, 21)
@@ -150,17 +162,36 @@ def test_average_rounds_every_sum_of_small_windows_alike() -> None:
 
 @pytest.mark.parametrize("kind", [MaxPool2D, AveragePool2D])
 def test_pool_that_tflite_cannot_express(kind: type[MaxPool2D] | type[AveragePool2D]) -> None:
-    op = kind(name="pool", input=0, output=1, window=Window(height=3, width=3, pad_top=2))
+    op = kind(name="pool", inputs=(0,), output=1, window=Window(height=3, width=3, pad_top=2))
     model = one_layer(op, ((4, 4, 1), (4, 2, 1)), None)
     with pytest.raises(UnsupportedOp, match="pool: TensorFlow Lite pools pad 'same' or not"):
         to_tflite(model, model.regions[0])
+
+
+def test_scales_that_litert_calls_inconsistent() -> None:
+    """Refused by us, by name, where LiteRT would refuse the file; just below, both take it."""
+    weights = Weights(data=np.ones((1, 1), np.int8), scale=np.ones(1))
+    refused = 0
+    for exponent in np.arange(19.0, 25.0, 0.05):
+        scale = np.float32(np.array([2.0**exponent / 3])).astype(np.float64)
+        table = Table(bias=np.zeros(1, np.int32), weight_scale=scale)
+        op = FullyConnected(name="fc", inputs=(0,), output=1, weights=weights)
+        model = one_layer(op, ((1,), (1,)), table)
+        try:
+            to_tflite(model, model.regions[0])
+        except UnsupportedOp as error:
+            assert "fc: a unit of its sum is" in str(error)
+            refused += 1
+            continue
+        assert disagreements(model, 0, 3) == []
+    assert 20 < refused < 100
 
 
 def test_large_accumulators_and_all_zero_points() -> None:
     rng = np.random.default_rng(3)
     for zero_point in (-128, -1, 0, 1, 127):
         weights, table = weights_and_table(rng, (4, 3000))
-        op = FullyConnected(name="fc", input=0, output=1, weights=weights)
+        op = FullyConnected(name="fc", inputs=(0,), output=1, weights=weights)
         model = one_layer(op, ((3000,), (4,)), table)
         region = model.regions[0]
         q = Quantization(scale=0.5, zero_point=zero_point)
@@ -169,10 +200,44 @@ def test_large_accumulators_and_all_zero_points() -> None:
         assert disagreements(verify(model), zero_point % 7, 20) == []
 
 
+@pytest.mark.parametrize("power_of_two", [False, True])
+def test_fully_connected_layers_next_to_every_tie(power_of_two: bool) -> None:
+    """Sums beside all halves of an output step, where rounding twice or once would show."""
+    rng = np.random.default_rng(11)
+    compared = 0
+    for trial in range(30):
+        scales = 2.0 ** rng.integers(-9, 0, 2) if power_of_two else rng.uniform(0.002, 0.5, 2)
+        weight_scale, target_scale = scales.astype(np.float32).astype(np.float64)
+        zeros = rng.integers(-128, 128, 2)
+        entry_scale = 2.0**-4 if power_of_two else float(np.float32(0.05))
+        factor = entry_scale * weight_scale / target_scale
+        halves = np.arange(-260, 260) + 0.5
+        sums = np.concatenate([np.rint(halves / factor) + nudge for nudge in (-1, 0, 1)])
+        bias = sums.astype(np.int32)
+        count = len(bias)
+        weights = Weights(data=np.zeros((count, 1), np.int8), scale=np.full(count, weight_scale))
+        table = Table(bias=bias, weight_scale=np.full(count, weight_scale))
+        op = FullyConnected(name="fc", inputs=(0,), output=1, weights=weights)
+        model = one_layer(op, ((1,), (count,)), table)
+        region = model.regions[0]
+        ends = [
+            Quantization(scale=float(scale), zero_point=int(zero))
+            for scale, zero in zip((entry_scale, target_scale), zeros, strict=True)
+        ]
+        types = tuple(
+            dataclasses.replace(type_, quantization=q)
+            for type_, q in zip(region.types, ends, strict=True)
+        )
+        model = dataclasses.replace(model, regions=(dataclasses.replace(region, types=types),))
+        assert disagreements(verify(model), trial, 2) == [], trial
+        compared += count
+    assert compared > 40_000
+
+
 def test_judge_notices_a_wrong_interpreter() -> None:
     """The comparison itself: a bias that is off by enough to move the output must show."""
-    model = quantized_model(3, portable=True)
-    region, inputs = model.regions[-1], int8_inputs(model, 3, 5)
+    model = quantized_model(RICH, portable=True)
+    region, inputs = model.regions[-1], int8_inputs(model, RICH, 5)
     index = next(i for i, table in enumerate(region.tables) if table is not None)
     table = region.tables[index]
     assert table is not None
@@ -186,7 +251,7 @@ def test_judge_notices_a_wrong_interpreter() -> None:
 
 
 def test_tflite_is_deterministic_and_has_one_output() -> None:
-    model = quantized_model(3, portable=True)
+    model = quantized_model(RICH, portable=True)
     content = to_tflite(model, model.regions[0])
     assert content[4:8] == b"TFL3"
     assert content == to_tflite(model, model.regions[0])

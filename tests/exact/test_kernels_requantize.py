@@ -1,4 +1,4 @@
-"""`tesla_requantize` in C equals `requantize` in Python on a million values, ties included."""
+"""Requantisation in C equals that in Python on a million values, ties included."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from graphs import STRICT, compile_c
 
 import tesla_firmware
 from tesla_embed.errors import ToolchainError
-from tesla_embed.ir.fixedpoint import INT32_MAX, Multiplier, requantize
+from tesla_embed.ir.fixedpoint import INT32_MAX, Multiplier, requantize, requantize_once
 
 Int64 = npt.NDArray[np.int64]
 COUNT = 500_000
@@ -22,9 +22,11 @@ PROGRAM = """
 #include <stdio.h>
 
 int main(void) {
-    struct { int32_t value; int32_t multiplier; int32_t shift; } in;
+    struct { int32_t value; int32_t multiplier; int32_t shift; int32_t once; } in;
     while (fread(&in, sizeof in, 1, stdin) == 1) {
-        const int32_t out = tesla_requantize(in.value, in.multiplier, (int8_t)in.shift);
+        const int8_t shift = (int8_t)in.shift;
+        const int32_t out = in.once ? tesla_requantize_once(in.value, in.multiplier, shift)
+                                    : tesla_requantize(in.value, in.multiplier, shift);
         if (fwrite(&out, sizeof out, 1, stdout) != 1) {
             return 1;
         }
@@ -51,8 +53,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "main"
 
 
-def in_c(program: Path, value: Int64, multiplier: Int64, shift: Int64) -> Int64:
-    rows = np.stack([value, multiplier, shift], axis=1).astype("<i4").tobytes()
+def in_c(program: Path, value: Int64, multiplier: Int64, shift: Int64, once: bool) -> Int64:
+    rows = np.stack([value, multiplier, shift, np.full(len(value), once)], axis=1)
+    rows = rows.astype("<i4").tobytes()
     done = subprocess.run([program], input=rows, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return np.frombuffer(done.stdout, "<i4").astype(np.int64)
@@ -63,12 +66,14 @@ def compare(program: Path, value: Int64, multiplier: Int64, shift: Int64) -> Non
     largest = INT32_MAX >> np.maximum(shift, 0)
     value = np.clip(value, -largest, largest)  # what `verify` guarantees
     factors = Multiplier(multiplier.astype(np.int32), shift.astype(np.int8))
-    expected = requantize(value, factors)
-    found = in_c(program, value, multiplier, shift)
-    assert len(found) == len(value)
-    for index in np.flatnonzero(found != expected)[:1]:
-        inputs = (int(value[index]), int(multiplier[index]), int(shift[index]))
-        pytest.fail(f"requantize{inputs} is {found[index]} in C, {expected[index]} in Python")
+    for function in (requantize, requantize_once):
+        expected = function(value, factors)
+        found = in_c(program, value, multiplier, shift, function is requantize_once)
+        assert len(found) == len(value)
+        for index in np.flatnonzero(found != expected)[:1]:
+            inputs = (int(value[index]), int(multiplier[index]), int(shift[index]))
+            name = f"{function.__name__}{inputs}"
+            pytest.fail(f"{name} is {found[index]} in C, {expected[index]} in Python")
 
 
 def random_factors(rng: np.random.Generator) -> tuple[Int64, Int64]:

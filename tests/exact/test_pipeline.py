@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -195,16 +196,16 @@ def test_profile_measures_the_test_split(demo: Path) -> None:
 def test_a_wrong_answer_of_the_device_is_not_exact(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tesla_host.link.client import LinkClient
+    from tesla_host.link.client import Inference, LinkClient
 
-    original = LinkClient.read_output
-    calls = iter(range(100))
+    original = LinkClient.infer_many
 
-    def damaged(client: LinkClient) -> bytes:
-        output = original(client)
-        return output[:-1] + bytes([output[-1] ^ 1]) if next(calls) == 1 else output
+    def damaged(client: LinkClient, samples: Iterable[bytes]) -> Iterator[Inference]:
+        for number, right in enumerate(original(client, samples)):
+            wrong = right.output[:-1] + bytes([right.output[-1] ^ 1])
+            yield Inference(right.ticks, wrong) if number == 1 else right
 
-    monkeypatch.setattr(LinkClient, "read_output", damaged)
+    monkeypatch.setattr(LinkClient, "infer_many", damaged)
     file = tmp_path / "p.json"
     arguments = ["--data", "digits", "--device-samples", "4", "--regions", "50", "--json", file]
     assert call("profile", demo / "model.safetensors", *arguments) == 1

@@ -36,16 +36,16 @@ def tiny_model() -> Model:
     ops = (
         Conv2D(
             name="conv",
-            input=0,
+            inputs=(0,),
             output=1,
             weights=Weights(data=conv, scale=np.full(4, 2.0**-6)),
             window=Window(height=2, width=2),
             activation=Activation.RELU,
         ),
-        AveragePool2D(name="pool", input=1, output=2, window=pool),
-        Reshape(name="flat", input=2, output=3),
+        AveragePool2D(name="pool", inputs=(1,), output=2, window=pool),
+        Reshape(name="flat", inputs=(2,), output=3),
         FullyConnected(
-            name="fc", input=3, output=4, weights=Weights(data=dense, scale=np.full(3, 2.0**-7))
+            name="fc", inputs=(3,), output=4, weights=Weights(data=dense, scale=np.full(3, 2.0**-7))
         ),
     )
     graph = Graph(tensors=tensors, ops=ops, input=0, output=4)

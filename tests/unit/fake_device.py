@@ -1,6 +1,7 @@
 """A firmware in Python behind a pipe that can lose, damage and double what passes through it."""
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 
 from tesla_host.link.frames import FrameDecoder, encode
@@ -16,7 +17,7 @@ def sound(frame: bytes) -> list[bytes]:
     return [frame]
 
 
-def faults(*plan: str) -> Fault:
+def faults(*plan: str, reset: Callable[[], None] = lambda: None) -> Fault:
     """Apply `plan` to the frames that pass, one after the other; later ones pass unharmed."""
     steps: Iterator[str] = iter(plan)
 
@@ -28,6 +29,8 @@ def faults(*plan: str) -> Fault:
                 return [frame[:4] + bytes([frame[4] ^ 0x40]) + frame[5:]]
             case "double":
                 return [frame, frame]
+            case "reset":
+                reset()
             case "noise":
                 return [b"\x93\x00boot: hello\r\n\x00\x05\xff", frame]
         return [frame]
@@ -42,15 +45,23 @@ class FakeDevice:
         self.timeout: float | None = None
         self.to, self.back = to, back
         self.executed: list[int] = []
-        self.version = 1
+        self.ran_at: int | None = None
+        self.version = 2
         self.overrides: dict[int, bytes] = {}
         self.statuses: dict[int, int] = {}
-        self.input = bytearray(INPUT)
+        self.receive_bytes = 0
         self.closed = False
         self._pages = region_pages
-        self._decoder = FrameDecoder()
         self._out = bytearray()
-        self._last: tuple[bytes, bytes] | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        self.input = bytearray(INPUT)
+        self.output = bytes(OUTPUT)
+        self.dp = 50
+        self.session, self.opened, self.last = 0, 0, 0
+        self._decoder = FrameDecoder()
+        self._reply: tuple[bytes, bytes] | None = None
 
     @property
     def in_waiting(self) -> int:
@@ -64,8 +75,9 @@ class FakeDevice:
     def write(self, data: bytes) -> int:
         for frame in self.to(data):
             for payload in self._decoder.feed(frame):
-                for reply in self.back(encode(self._answer(payload))):
-                    self._out += reply
+                reply = self._answer(payload)
+                for block in self.back(encode(reply)) if reply else []:
+                    self._out += block
         return len(data)
 
     def reset_input_buffer(self) -> None:
@@ -75,48 +87,84 @@ class FakeDevice:
         self.closed = True
 
     def _answer(self, request: bytes) -> bytes:
-        command = request[3]
-        if self._last is None or self._last[0] != request or command == 1:
+        command, sequence = request[3], int.from_bytes(request[1:3], "little")
+        if command == 1:
             self.executed.append(command)
-            status = self.statuses.get(command, 0)
             body = self.overrides.get(command)
-            if body is None:
-                body = self._execute(command, request[4:]) if status == 0 else b""
-            head = bytes([self.version]) + request[1:3] + bytes([command | 0x80, status & 0xFF])
-            self._last = (request, head + body)
-        return self._last[1]
+            return self._head(request, 0) + (self._greet(request[4:], sequence, body))
+        if command == 10:
+            self._write(request[4:])
+            return b""
+        if not self.session:
+            return self._head(request, -19)
+        if self._reply is not None and self._reply[0] == request:
+            return self._reply[1]
+        if sequence != (self.last + 1) & 0xFFFF:
+            return self._head(request, -20)
+        self.executed.append(command)
+        self.last = sequence
+        status, body = self.statuses.get(command, 0), self.overrides.get(command)
+        if body is None and status == 0:
+            status, body = self._execute(command, request[4:])
+        self._reply = (request, self._head(request, status) + (b"" if status else body or b""))
+        return self._reply[1]
 
-    def _execute(self, command: int, body: bytes) -> bytes:
+    def _head(self, request: bytes, status: int) -> bytes:
+        return bytes([self.version]) + request[1:3] + bytes([request[3] | 0x80, status & 0xFF])
+
+    def _greet(self, body: bytes, sequence: int, override: bytes | None) -> bytes:
+        session = int.from_bytes(body[1:], "little")
+        if session != self.session:
+            self.session, self.opened, self.last, self._reply = session, sequence, sequence, None
+        return self.hello(body[0]) if override is None else override
+
+    def _write(self, body: bytes) -> None:
+        (offset,) = struct.unpack_from("<I", body)
+        self.input[offset : offset + len(body) - 4] = body[4:]
+
+    def _run(self) -> None:
+        self.output, self.ran_at = bytes(self.input[::-1][:OUTPUT]), self.dp
+
+    def _execute(self, command: int, body: bytes) -> tuple[int, bytes]:
         ticks = struct.pack("<II", 1000, 1500)
         match command:
-            case 1:
-                return self.hello(body[0])
             case 2:
-                return ticks
+                self.dp = body[0]
+                return 0, ticks
             case 3:
-                (offset,) = struct.unpack_from("<I", body)
-                self.input[offset : offset + len(body) - 4] = body[4:]
-                return b""
+                self._write(body)
+                return 0, b""
             case 4:
-                return ticks * int.from_bytes(body, "little")
+                self._run()
+                return 0, ticks * int.from_bytes(body, "little")
             case 5:
                 offset, size = struct.unpack("<IH", body)
-                return bytes(self.input[::-1][:OUTPUT][offset : offset + size])
+                return 0, self.output[offset : offset + size]
             case 6:
-                return struct.pack("<II", 1, 2) + struct.pack("<II", 3, 4) if body[0] == 0 else b""
+                self._run()
+                layers = struct.pack("<IIII", 1, 2, 3, 4)
+                return 0, layers if body[0] == 0 else b""
             case 7:
+                self._run()
                 layer, offset, size = struct.unpack("<HIH", body)
                 data = LAYERS[layer]
-                return struct.pack("<I", len(data)) + data[offset : offset + size]
+                return 0, struct.pack("<I", len(data)) + data[offset : offset + size]
             case 8:
-                return struct.pack("<II", 8192, 300)
-        return body
+                return 0, struct.pack("<II", 8192, 300)
+            case 11:
+                self._write(body[4:])
+                if zlib.crc32(self.input) != int.from_bytes(body[:4], "little"):
+                    return -21, b""
+                self._run()
+                return 0, ticks + self.output[: 256 - len(ticks)]
+        return 0, body
 
     def hello(self, first: int) -> bytes:
         def text(value: str) -> bytes:
             return bytes([len(value)]) + value.encode()
 
-        body = struct.pack("<H", 256) + text("9.9") + text("desk") + text("snake")
+        body = struct.pack("<IHHHI", self.session, self.opened, self.last, 256, self.receive_bytes)
+        body += text("9.9") + text("desk") + text("snake")
         body += struct.pack("<IB", 1_000_000, 2)
         body += text("instructions") + struct.pack("<I", 0)
         body += text("cycles") + struct.pack("<I", 1_000_000)

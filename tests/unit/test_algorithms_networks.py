@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from tesla_embed.data import DataSet, Split, load_data
@@ -87,6 +88,7 @@ def test_multiple_profiles_refuse_weight_decay() -> None:
 
 def test_individual_refuses_initial_weights(tmp_path: Path) -> None:
     data = few_digits("ad-autoencoder")
+    safetensors.torch.save_file({"x": torch.ones(1)}, tmp_path / "some.safetensors")
     with pytest.raises(ConfigError, match="draws its own weights; leave --init out"):
         recipe = short("ad-autoencoder", "individual")
         train(recipe, data, tmp_path, initial=tmp_path / "some.safetensors")

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from graphs import float_model, quantized_model
+from graphs import RICH, float_model, quantized_model
 
 from tesla_codegen.lower import RESERVED, lower
 from tesla_codegen.project import MARKER, generate, render
@@ -16,8 +16,6 @@ from tesla_embed.ir.graph import Graph, Model, Region
 from tesla_embed.ir.ops import Reshape, Weighted
 from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import Quantization, Tensor, TensorType
-
-SEED = 3
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -29,15 +27,15 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_output_is_deterministic_and_independent_of_the_place(tmp_path: Path) -> None:
-    first = generate(quantized_model(SEED), tmp_path / "one")
-    second = generate(quantized_model(SEED), tmp_path / "deep" / "er" / "two")
+    first = generate(quantized_model(RICH), tmp_path / "one")
+    second = generate(quantized_model(RICH), tmp_path / "deep" / "er" / "two")
     assert first == second
     assert contents(tmp_path / "one") == contents(tmp_path / "deep" / "er" / "two")
     assert contents(tmp_path / "one") == {k: v.encode() for k, v in render(first).items()}
 
 
 def test_output_tells_version_and_digest_but_no_place_time_or_user(tmp_path: Path) -> None:
-    model = quantized_model(SEED)
+    model = quantized_model(RICH)
     generate(model, tmp_path / "out")
     found = contents(tmp_path / "out")
     own = {
@@ -59,7 +57,7 @@ def test_output_tells_version_and_digest_but_no_place_time_or_user(tmp_path: Pat
 
 
 def test_project_is_complete(tmp_path: Path) -> None:
-    model = dataclasses.replace(quantized_model(SEED), name="abc")
+    model = dataclasses.replace(quantized_model(RICH), name="abc")
     project = generate(model, tmp_path)
     found = set(contents(tmp_path))
     kernels = {f"src/kernels/{kernel}.c" for kernel in project.kernels}
@@ -81,46 +79,46 @@ def test_project_is_complete(tmp_path: Path) -> None:
 
 def test_replaces_a_generated_folder_as_a_whole(tmp_path: Path) -> None:
     generate(dataclasses.replace(quantized_model(1), name="old"), tmp_path / "out")
-    generate(quantized_model(SEED), tmp_path / "out")
-    generate(quantized_model(SEED), tmp_path / "fresh")
+    generate(quantized_model(RICH), tmp_path / "out")
+    generate(quantized_model(RICH), tmp_path / "fresh")
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fresh", "out"]
 
 
 def test_takes_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    generate(quantized_model(SEED), tmp_path / "out")
+    generate(quantized_model(RICH), tmp_path / "out")
     assert (tmp_path / "out" / MARKER).exists()
 
 
 def test_refuses_a_folder_with_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(CodegenError, match=r"holds thesis\.tex, which was not generated"):
-        generate(quantized_model(SEED), tmp_path)
+        generate(quantized_model(RICH), tmp_path)
     assert contents(tmp_path) == {"thesis.tex": b"years of work"}
 
 
 def test_keeps_what_a_user_put_into_a_generated_folder(tmp_path: Path) -> None:
     """Regression: generating again removed it."""
-    generate(quantized_model(SEED), tmp_path / "out")
+    generate(quantized_model(RICH), tmp_path / "out")
     (tmp_path / "out" / "src" / "mine.c").write_text("years of work")
     with pytest.raises(CodegenError, match=r"holds src/mine\.c, which was not generated"):
-        generate(quantized_model(SEED), tmp_path / "out")
+        generate(quantized_model(RICH), tmp_path / "out")
     assert (tmp_path / "out" / "src" / "mine.c").read_text() == "years of work"
 
 
 def test_refuses_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("x")
     with pytest.raises(CodegenError, match="out is a file"):
-        generate(quantized_model(SEED), tmp_path / "out")
+        generate(quantized_model(RICH), tmp_path / "out")
     with pytest.raises((CodegenError, ConfigError), match="cannot write"):
-        generate(quantized_model(SEED), tmp_path / "out" / "below")
+        generate(quantized_model(RICH), tmp_path / "out" / "below")
     assert (tmp_path / "out").read_text() == "x"
 
 
 def test_refuses_float_models(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="quantise"):
-        generate(float_model(SEED), tmp_path / "out")
+        generate(float_model(RICH), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -130,7 +128,9 @@ def test_refuses_a_model_that_only_reshapes() -> None:
         TensorType(shape=shape, channels=2, quantization=q) for shape in ((2, 1, 2), (4,))
     )
     tensors = tuple(Tensor(name=n, type=t) for n, t in zip("xy", types, strict=True))
-    graph = Graph(tensors=tensors, ops=(Reshape(name="r", input=0, output=1),), input=0, output=1)
+    graph = Graph(
+        tensors=tensors, ops=(Reshape(name="r", inputs=(0,), output=1),), input=0, output=1
+    )
     region = Region(dp=100, types=types, tables=(None,))
     with pytest.raises(GraphError, match="computes nothing"):
         lower(Model(name="m", graph=graph, regions=(region,)))
@@ -139,7 +139,7 @@ def test_refuses_a_model_that_only_reshapes() -> None:
 @pytest.mark.parametrize("name", ["status", "app", "window", "Conv2d", "LAYERS"])
 def test_refuses_names_that_the_static_c_uses(name: str) -> None:
     with pytest.raises(CodegenError, match=f"a model cannot be called {name}"):
-        lower(dataclasses.replace(quantized_model(SEED), name=name))
+        lower(dataclasses.replace(quantized_model(RICH), name=name))
 
 
 def test_reserved_names_cover_the_static_c() -> None:
@@ -158,7 +158,7 @@ def test_reserved_names_cover_the_static_c() -> None:
 
 
 def test_refuses_a_layer_that_is_called_like_the_library() -> None:
-    model = quantized_model(SEED)
+    model = quantized_model(RICH)
     index = next(i for i, op in enumerate(model.graph.ops) if isinstance(op, Weighted))
     ops = list(model.graph.ops)
     ops[index] = dataclasses.replace(ops[index], name="tesla_net")

@@ -4,16 +4,21 @@ import re
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from graphs import extreme_model, quantized_model
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tesla_codegen.kernels.choice import choose
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import float_literal, lower
 from tesla_codegen.regions import region_arrays
-from tesla_codegen.tables import CArray, TablePool, c_array
+from tesla_codegen.tables import CArray, TablePool, c_array, packed
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.requantization import requantization
+from tesla_embed.ir.specialize import specialize
+from tesla_embed.ir.types import Weights
 
 quick = settings(derandomize=True, deadline=None, max_examples=200)
 LIMITS = {"int8": 2**7, "int32": 2**31}
@@ -45,6 +50,27 @@ def test_arrays_are_flattened_in_c_order() -> None:
     array = np.arange(24, dtype=np.int8).reshape(2, 3, 4)
     assert np.array_equal(parse(c_array("x", array)), np.arange(24))
     assert np.array_equal(parse(c_array("x", array.T)), array.T.reshape(-1))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 6])
+def test_two_weights_of_four_bits_share_a_byte(rows: int) -> None:
+    """Nothing is lost, and the leading inputs and outputs are leading bytes and rows."""
+    data = np.random.default_rng(rows).integers(-7, 8, (rows, 3, 2, 5)).astype(np.int8)
+    weights = Weights(data=data, scale=np.ones(rows), bits=4)
+    stored = packed(weights)
+    assert stored.dtype == np.int8
+    assert stored.nbytes == weights.bytes == (rows + 1) // 2 * 30
+    pairs = stored.astype(np.int64).reshape(-1, 30)
+    for row, wanted in enumerate(data.reshape(rows, 30).astype(np.int64)):
+        half = pairs[row // 2] >> 4 if row % 2 else ((pairs[row // 2] & 15) ^ 8) - 8
+        assert np.array_equal(half, wanted)
+
+
+def test_weights_of_eight_bits_stay_as_they_are() -> None:
+    data = np.arange(-12, 12, dtype=np.int8).reshape(2, 3, 4)
+    weights = Weights(data=data, scale=np.ones(2))
+    assert np.array_equal(packed(weights), data.reshape(-1))
+    assert weights.bytes == 24
 
 
 SMALL = st.lists(st.integers(0, 2), min_size=1, max_size=5)
@@ -91,16 +117,16 @@ def test_pool_shares_a_prefix_and_keeps_types_apart() -> None:
 
 def check_regions(model: Model) -> int:
     """Every row points to the numbers of its region; returns how many tables were shared."""
-    rows, tables = region_arrays(model)
+    rows, tables = region_arrays(model, choose(model, Isa.PORTABLE, Optimize.BALANCED))
     held = {array.name: parse(array) for array in tables}
     by_name = {row.name: row for row in rows}
     asked = 0
-    for index, op in enumerate(model.graph.ops):
-        if not isinstance(op, Weighted):
-            continue
-        for region, text in zip(model.regions, by_name[f"{op.name}_regions"].fields, strict=True):
-            table = region.tables[index]
+    for number, region in enumerate(model.regions):
+        for op, table in zip(specialize(model, region).graph.ops, region.tables, strict=True):
+            if not isinstance(op, Weighted):
+                continue
             assert table is not None
+            text = by_name[f"{op.name}_regions"].fields[number]
             source, target = region.types[op.input], region.types[op.output]
             q = requantization(op, table, source, target)
             *numbers, bias, multiplier, shift = text.strip("{}").split(", ")

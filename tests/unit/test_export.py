@@ -132,6 +132,6 @@ def test_bad_names_percentages_and_layers() -> None:
     for dps in ((), (0,), (10, 101)):
         with pytest.raises(ConfigError, match="1 to 100"):
             to_model(network, "net", dps)
-    network.body.add_module("extra", torch.nn.Sigmoid())
-    with pytest.raises(UnsupportedOp, match="extra is a Sigmoid"):
+    network.body.add_module("extra", torch.nn.Tanh())
+    with pytest.raises(UnsupportedOp, match="extra is a Tanh"):
         to_model(network, "net", (10,))

@@ -6,7 +6,8 @@ from graphs import first_difference, int8_inputs, quantized_model
 
 from tesla_embed.ir.graph import Model, active_channels, full_macs, region_macs
 from tesla_embed.ir.interpret import interpret
-from tesla_embed.ir.ops import Conv2D, FullyConnected, Weighted
+from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, Weighted
+from tesla_embed.ir.parts import channel_parts
 from tesla_embed.ir.specialize import active_weights, specialize
 from tesla_embed.ir.verify import verify
 
@@ -34,20 +35,23 @@ def test_dense_model_is_valid_and_computes_the_same(seed: int) -> None:
 def test_active_weights_are_prefixes_of_every_axis_that_scales(seed: int) -> None:
     model = quantized_model(seed)
     for region in model.regions:
+        parts = channel_parts(model.graph, region)
         for op in model.graph.ops:
             full, source, target = (
                 model.graph.tensors[op.input].type,
                 region.types[op.input],
                 region.types[op.output],
             )
-            if isinstance(op, Conv2D):
+            if not isinstance(op, Weighted) or len(parts[op.input]) > 1:
+                continue
+            if isinstance(op, DepthwiseConv2D):
+                expected = op.weights.data[: target.channels]
+            elif isinstance(op, Conv2D):
                 expected = op.weights.data[: target.channels, :, :, : source.channels]
-            elif isinstance(op, FullyConnected):
+            else:
                 columns = [i for i in range(full.size) if i % full.channels < source.channels]
                 expected = op.weights.data[: target.channels][:, columns]
-            else:
-                continue
-            found = active_weights(op, full, source, target)
+            found = active_weights(op, parts[op.input], parts[op.output])
             assert found.flags["C_CONTIGUOUS"]
             assert np.array_equal(found, expected)
 

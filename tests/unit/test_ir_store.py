@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import extreme_model, first_difference, float_model, int8_inputs, quantized_model
+from graphs import (
+    RICH,
+    every_operation,
+    extreme_model,
+    first_difference,
+    float_model,
+    int8_inputs,
+    narrow_model,
+    quantized_model,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +39,6 @@ from tesla_embed.ir.store import (
 from tesla_embed.ir.types import Weights
 from tesla_embed.ir.verify import verify
 
-SEED = 3
 """A model with images, pools, reshapes, fully connected layers and several regions."""
 
 fuzz = settings(
@@ -44,7 +52,7 @@ fuzz = settings(
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("store") / "model.safetensors"
-    save_model(path, quantized_model(SEED))
+    save_model(path, every_operation())
     return path.read_bytes()
 
 
@@ -100,10 +108,15 @@ def same(a: Model, b: Model) -> bool:
                 return False
             if table and twin and not np.array_equal(table.bias, twin.bias):
                 return False
+    for op, again in zip(a.graph.ops, b.graph.ops, strict=True):
+        if isinstance(op, Weighted) and isinstance(again, Weighted):
+            bits = op.weights.bits == again.weights.bits
+            if not bits or not np.array_equal(op.weights.data, again.weights.data):
+                return False
     return a.graph.tensors == b.graph.tensors
 
 
-@pytest.mark.parametrize("make", [float_model, quantized_model, extreme_model])
+@pytest.mark.parametrize("make", [float_model, quantized_model, extreme_model, narrow_model])
 def test_round_trip(tmp_path: Path, make: Any) -> None:
     for seed in range(15):
         model = dataclasses.replace(
@@ -126,15 +139,15 @@ def test_round_trip(tmp_path: Path, make: Any) -> None:
 
 def test_saving_is_deterministic_and_checks_the_model(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save_model(tmp_path / name, quantized_model(SEED))
+        save_model(tmp_path / name, quantized_model(RICH))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     with pytest.raises(GraphError, match="no operating region"):
-        save_model(tmp_path / "a", dataclasses.replace(quantized_model(SEED), regions=()))
+        save_model(tmp_path / "a", dataclasses.replace(quantized_model(RICH), regions=()))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_arrays_of_any_memory_layout_are_saved_as_they_read(tmp_path: Path) -> None:
-    model = float_model(SEED)
+    model = float_model(RICH)
     ops = tuple(
         dataclasses.replace(op, weights=Weights(data=np.asfortranarray(op.weights.data)))
         if isinstance(op, Weighted)
@@ -148,9 +161,9 @@ def test_arrays_of_any_memory_layout_are_saved_as_they_read(tmp_path: Path) -> N
 
 def test_digest_is_stable_and_leaves_provenance_out() -> None:
     """The golden files pin the value of one model."""
-    model = quantized_model(SEED)
+    model = quantized_model(RICH)
     assert len(digest(model)) == 64
-    assert digest(model) == digest(quantized_model(SEED))
+    assert digest(model) == digest(quantized_model(RICH))
     labelled = dataclasses.replace(model, provenance=Provenance(recipe="other", seed=1))
     assert digest(labelled) == digest(model)
 
@@ -185,6 +198,7 @@ def changed_models(model: Model) -> dict[str, Model]:
         "name": dataclasses.replace(model, name="other"),
         "layer name": with_op(name="other"),
         "weights": with_op(weights=Weights(data=data, scale=op.weights.scale.copy())),
+        "weights' width": with_op(weights=dataclasses.replace(op.weights, bits=4)),
         "weights' scale": with_op(weights=Weights(data=op.weights.data, scale=scale)),
         "bias": with_table(Table(bias=bias, weight_scale=table.weight_scale)),
         "table scale": with_table(Table(bias=table.bias, weight_scale=factors)),
@@ -196,7 +210,7 @@ def changed_models(model: Model) -> dict[str, Model]:
 
 
 def test_digest_notices_every_change() -> None:
-    model = quantized_model(SEED)
+    model = quantized_model(RICH)
     assert len(model.regions) > 1
     digests = {what: digest(other) for what, other in changed_models(model).items()}
     assert digest(model) not in digests.values()
@@ -236,7 +250,7 @@ def test_missing_file_folder_and_too_large_file(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="cannot write"):
-        save_model(tmp_path / "file" / "m", quantized_model(SEED))
+        save_model(tmp_path / "file" / "m", quantized_model(RICH))
 
 
 @pytest.mark.parametrize(
@@ -343,13 +357,13 @@ def test_hostile_descriptions(tmp_path: Path, content: bytes) -> None:
 
 def test_unknown_operation_and_attribute(tmp_path: Path, content: bytes) -> None:
     described = description(content)
-    described["model"]["ops"][0]["kind"] = "Softmax"
+    described["model"]["ops"][0]["kind"] = "Sine"
     message = refused(tmp_path / "m", with_description(content, described))
-    assert "unknown operation 'Softmax'; known are AveragePool2D, Conv2D" in message
+    assert "unknown operation 'Sine'; known are Add, AveragePool2D" in message
     described = description(content)
-    described["model"]["ops"][0]["dilation"] = 2
+    described["model"]["ops"][0]["colour"] = 2
     message = refused(tmp_path / "m", with_description(content, described))
-    assert "has no attribute 'dilation'" in message
+    assert "has no attribute 'colour'" in message
     described = description(content)
     del described["model"]["ops"][0]["window"]
     assert "lacks an attribute" in refused(tmp_path / "m", with_description(content, described))

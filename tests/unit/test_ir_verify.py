@@ -44,15 +44,17 @@ def good(float_: bool = False) -> Model:
 def _ops(float_: bool) -> tuple[Op, ...]:
     window = Window(height=3, width=3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
     return (
-        Conv2D(name="conv", input=0, output=1, weights=_weights(float_, 6, 3, 3, 2), window=window),
+        Conv2D(
+            name="conv", inputs=(0,), output=1, weights=_weights(float_, 6, 3, 3, 2), window=window
+        ),
         MaxPool2D(
             name="pool",
-            input=1,
+            inputs=(1,),
             output=2,
             window=Window(height=2, width=2, stride_height=2, stride_width=2),
         ),
-        Reshape(name="flat", input=2, output=3),
-        FullyConnected(name="dense", input=3, output=4, weights=_weights(float_, 3, 24)),
+        Reshape(name="flat", inputs=(2,), output=3),
+        FullyConnected(name="dense", inputs=(3,), output=4, weights=_weights(float_, 3, 24)),
     )
 
 
@@ -140,8 +142,8 @@ def table_with(index: int, table: Table | None) -> Change:
     return change
 
 
-def weights_with(index: int, data: Any, scale: Any = None) -> Change:
-    return op_with(index, weights=Weights(data=np.array(data), scale=scale))
+def weights_with(index: int, data: Any, scale: Any = None, bits: int = 8) -> Change:
+    return op_with(index, weights=Weights(data=np.array(data), scale=scale, bits=bits))
 
 
 def window_with(index: int, **fields: Any) -> Change:
@@ -161,7 +163,7 @@ def bias_table(bias: Any, weight_scale: Any = (0.125,) * 3) -> Table:
     return Table(bias=np.array(bias), weight_scale=np.array(weight_scale))
 
 
-POOL = MaxPool2D(name="pool2", input=3, output=4, window=Window(height=1, width=1))
+POOL = MaxPool2D(name="pool2", inputs=(3,), output=4, window=Window(height=1, width=1))
 I8 = np.zeros((6, 3, 3, 2), np.int8)
 EIGHTH = np.full(6, 0.125)
 NARROW = dataclasses.replace(good().regions[0].types[4], shape=(2,), channels=2)
@@ -175,14 +177,20 @@ RULES: dict[str, tuple[Change, str]] = {
     "equal tensor names": (tensor_with(1, name="pool"), "the tensors: share a name"),
     "equal operation names": (op_with(1, name="conv"), "the operations: share a name"),
     "no operation": (graph_with(ops=()), "the graph: has no operation"),
+    "many operations": (
+        graph_with(ops=good().graph.ops * 1025),
+        "the graph: has over 4096 operations",
+    ),
     "input out of range": (graph_with(input=5), "the graph: input 5 is no tensor"),
     "negative input": (graph_with(input=-1), "the graph: input -1 is no tensor"),
     "unknown tensor": (op_with(1, output=9), "pool: refers to a tensor that does not exist"),
-    "negative tensor": (op_with(1, input=-2), "pool: refers to a tensor that does not exist"),
-    "read before write": (op_with(1, input=3), "pool: reads a tensor before it is written"),
+    "negative tensor": (op_with(1, inputs=(-2,)), "pool: refers to a tensor that does not exist"),
+    "read before write": (op_with(1, inputs=(3,)), "pool: reads a tensor before it is written"),
     "write twice": (op_with(1, output=1), "pool: writes a tensor that is written already"),
     "write the input": (op_with(1, output=0), "pool: writes a tensor that is written already"),
     "output": (graph_with(output=2), "the graph: must end in its output"),
+    "no input": (op_with(1, inputs=()), "pool: reads nothing"),
+    "two inputs": (op_with(1, inputs=(1, 1)), "pool: cannot have 2 inputs"),
     "orphan tensor": (
         lambda m: graph_with(
             tensors=(*m.graph.tensors, Tensor(name="x", type=m.graph.tensors[0].type))
@@ -215,7 +223,15 @@ RULES: dict[str, tuple[Change, str]] = {
     "float scale": (weights_with(0, I8.astype(np.float32), EIGHTH), "conv: float weights have no"),
     "infinite weight": (weights_with(0, I8 + np.float32(np.inf)), "conv: weights are not finite"),
     "weights' type": (weights_with(0, I8.astype(np.int16), EIGHTH), "conv: weights are int16"),
-    "weight -128": (weights_with(0, I8 - np.int8(127) - np.int8(1), EIGHTH), "lie in -127…127"),
+    "weight of -8": (
+        weights_with(0, I8 * 0 - np.int8(8), EIGHTH, 4),
+        "int4 weights must lie in -7…7",
+    ),
+    "five bits": (weights_with(0, I8 * 0, EIGHTH, 5), "conv: weights of 5 bits are not 4 or 8"),
+    "float of four bits": (
+        weights_with(0, I8.astype(np.float32), None, 4),
+        "conv: float weights have no width",
+    ),
     "no scale": (weights_with(0, I8), "conv: int8 weights need a scale"),
     "scales short": (weights_with(0, I8, EIGHTH[:5].copy()), "conv: needs 6 weight scales"),
     "scales' type": (weights_with(0, I8, EIGHTH.astype(np.float32)), "conv: needs 6 weight scales"),
@@ -226,7 +242,7 @@ RULES: dict[str, tuple[Change, str]] = {
         "dense: needs 23 inputs, gets 24",
     ),
     "dense on an image": (
-        op_with(3, input=2),
+        op_with(3, inputs=(2,)),
         "dense: needs a vector, gets shape (2, 2, 6)",
     ),
     "conv window": (window_with(0, height=2, pad_top=0), "conv: weights do not match the window"),
@@ -239,14 +255,19 @@ RULES: dict[str, tuple[Change, str]] = {
         graph_with(ops=(*good().graph.ops[:3], POOL)),
         "pool2: needs an image, gets shape (24,)",
     ),
-    "pool on another image": (op_with(1, input=0), "pool: makes (2, 2, 2), not (2, 2, 6)"),
-    "stride 0": (window_with(0, stride_width=0), "conv: window and stride must be 1 to 255"),
-    "window 256": (window_with(1, height=256), "pool: window and stride must be 1 to 255"),
+    "pool on another image": (op_with(1, inputs=(0,)), "pool: makes (2, 2, 2), not (2, 2, 6)"),
+    "stride 0": (window_with(0, stride_width=0), "conv: window, stride and dilation must be 1"),
+    "window 256": (window_with(1, height=256), "pool: window, stride and dilation must be 1"),
+    "dilation 0": (window_with(0, dilation_width=0), "conv: window, stride and dilation must be"),
+    "dilated pool": (window_with(1, dilation_height=2), "pool: pools have no dilation"),
     "negative padding": (window_with(1, pad_left=-1), "pool: padding must be smaller"),
     "padding": (window_with(1, pad_bottom=2), "pool: padding must be smaller than the window"),
     "large window": (window_with(1, height=5), "pool: window is larger than the image (4, 5, 6)"),
     "elements": (tensor_with(3, shape=(30,)), "flat: changes the number of elements"),
-    "channels": (tensor_with(3, channels=3), "flat: changes the channels"),
+    "channels": (
+        lambda m: active_with(3, channels=12)(tensor_with(3, channels=24)(m)),
+        "region 50 %, flat: changes the channels, of which some are inactive",
+    ),
     "grouped output": (tensor_with(4, channels=1), "dense: output channels must be innermost"),
     "no region": (lambda m: dataclasses.replace(m, regions=()), "the model: has no operating"),
     "descending": (
@@ -326,6 +347,21 @@ def test_the_good_models_are_good() -> None:
         assert verify(model) is model
 
 
+def test_whole_tensors_may_change_their_channels() -> None:
+    model = tensor_with(3, channels=24)(good())
+    model = dataclasses.replace(model, regions=model.regions[1:])
+    assert verify(active_with(3, channels=24)(model))
+
+
+def test_weights_of_minus_128_are_counted_as_such() -> None:
+    """The absolute value of -128 is -128 in int8: 18 of them reach further than 18 of 127."""
+    least = weights_with(0, I8 - np.int8(127) - np.int8(1), EIGHTH)(good())
+    assert verify(least)
+    bias = np.full(3, INT32_MAX - 18 * 128 * 255 + 1, np.int32)
+    with pytest.raises(GraphError, match="the accumulator can overflow int32"):
+        verify(table_with(0, bias_table(bias))(least))
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_rule(rule: str) -> None:
     change, message = RULES[rule]
@@ -361,7 +397,7 @@ def lonely(weight: int, bias: int, factors: tuple[float, float], zero_point: int
     plain = [dataclasses.replace(type_, quantization=None) for type_ in types]
     op = FullyConnected(
         name="fc",
-        input=0,
+        inputs=(0,),
         output=1,
         weights=Weights(data=np.array([[weight]], np.int8), scale=np.ones(1)),
     )

@@ -54,17 +54,69 @@ def test_a_fault_of_the_line_costs_nothing_twice(fault: str, direction: str) -> 
     assert device.executed == [Command.RUN, Command.SET_DP]
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    st.lists(st.sampled_from(["pass", "drop", "flip", "double", "noise"]), max_size=30),
-    st.lists(st.sampled_from(["pass", "drop", "flip", "double", "noise"]), max_size=30),
-)
-def test_any_faults_give_the_right_answer(to: list[str], back: list[str]) -> None:
-    device = FakeDevice(faults(*to), faults(*back))
+PLAN = st.lists(st.sampled_from(["pass", "drop", "flip", "double", "noise", "reset"]), max_size=30)
+
+
+@settings(max_examples=200, deadline=None)
+@given(PLAN, PLAN, st.sampled_from([0, 300, 5000]))
+def test_any_faults_give_the_right_answers(
+    to: list[str], back: list[str], receive_bytes: int
+) -> None:
+    device = FakeDevice()
+    device.receive_bytes = receive_bytes
+    for direction, plan in (("to", to), ("back", back)):
+        setattr(device, direction, faults(*plan, reset=device.reset))
     client = LinkClient(device, retries=70)
-    data = bytes(i * 7 % 256 for i in range(INPUT))
-    assert client.infer(data) == data[::-1][:OUTPUT]
+    client.set_dp(25)
+    samples = [bytes(i * k % 256 for i in range(INPUT)) for k in (7, 11, 13)]
+    for data, inference in zip(samples, client.infer_many(samples), strict=True):
+        assert inference.output == data[::-1][:OUTPUT]
+        assert device.ran_at == 25
+    if "reset" not in to + back:
+        assert device.executed.count(Command.INFER) == 3 + client.events.reloads
+
+
+@pytest.mark.parametrize("receive_bytes", [0, 300, 5000])
+def test_a_stream_of_inputs_of_any_board(receive_bytes: int) -> None:
+    device = FakeDevice()
+    device.receive_bytes = receive_bytes
+    client = LinkClient(device)
+    samples = [bytes(i * k % 256 for i in range(INPUT)) for k in range(5)]
+    got = [inference.output for inference in client.infer_many(samples)]
+    assert got == [data[::-1][:OUTPUT] for data in samples]
+    assert device.executed.count(Command.LOAD_INPUT) == (0 if receive_bytes else 5 * 2)
+    assert client.events.reloads == 0
+
+
+def test_after_a_request_without_an_answer_the_next_one_is_sound() -> None:
+    device = FakeDevice()
+    client = LinkClient(device, retries=0)
+    client.hello()
+    for direction in ("to", "back"):
+        setattr(device, direction, faults("drop"))
+        with pytest.raises(LinkTimeout, match="RUN"):
+            client.run()
+        assert client.set_dp(25) == TICKS
     assert device.executed.count(Command.RUN) == 1
+
+
+def test_a_board_that_resets_for_ever_is_named() -> None:
+    device = FakeDevice()
+    client = LinkClient(device)
+    client.hello()
+    device.to = lambda frame: (device.reset(), [frame])[1]
+    with pytest.raises(DeviceError, match=r"reset 16 times.*power supply"):
+        client.run()
+
+
+def test_another_board_after_a_reset_is_refused() -> None:
+    device = FakeDevice()
+    client = LinkClient(device)
+    client.hello()
+    device.reset()
+    device.receive_bytes = 77
+    with pytest.raises(WrongFirmware, match="another firmware answers, not model"):
+        client.run()
 
 
 def test_silence_is_a_timeout_that_says_what_to_check() -> None:
@@ -89,8 +141,8 @@ def test_another_model_is_named() -> None:
 
 def test_another_protocol_version_is_named() -> None:
     device = FakeDevice()
-    device.version = 2
-    with pytest.raises(ProtocolError, match="protocol version 2, this program 1"):
+    device.version = 1
+    with pytest.raises(ProtocolError, match="protocol version 1, this program 2"):
         LinkClient(device).hello()
 
 
@@ -152,6 +204,9 @@ LIES = [
     (Command.STACK, bytes(9)),
     (Command.STACK, struct.pack("<II", 100, 101)),
     (Command.ECHO, b"other"),
+    (Command.INFER, b""),
+    (Command.INFER, bytes(255)),
+    (Command.INFER, bytes(257)),
 ]
 
 
@@ -206,7 +261,7 @@ def test_sequence_numbers_wrap() -> None:
     device = FakeDevice()
     client = LinkClient(device)
     client.hello()
-    client._sequence = 0xFFFE
+    device.last = client._session._sequence = 0xFFFE
     for _ in range(4):
         client.echo(b"same")
     assert device.executed.count(Command.ECHO) == 4

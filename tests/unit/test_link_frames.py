@@ -1,11 +1,13 @@
 """Framing: what goes in comes out, and nothing else ever does."""
 
+import re
 import zlib
+from pathlib import Path
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tesla_host.link.frames import FrameDecoder, decode, encode
+from tesla_host.link.frames import PROTOCOL_VERSION, FrameDecoder, decode, encode
 
 payloads = st.binary(max_size=1200)
 
@@ -24,7 +26,15 @@ def test_round_trip(payload: bytes) -> None:
 
 def test_documented_check_values() -> None:
     assert zlib.crc32(b"123456789") == 0xCBF43926
-    assert encode(bytes.fromhex("0107000232")).hex(" ") == "00 03 01 07 07 02 32 16 d5 74 9c 00"
+    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    examples = re.findall(
+        r"payload  ([0-9A-F ]+?) +CRC-32 0x(\w+)\n    wire     ([0-9A-F ]+)\n", text
+    )
+    assert len(examples) == 2
+    for payload, crc, wire in examples:
+        data = bytes.fromhex(payload)
+        assert data[0] == PROTOCOL_VERSION and zlib.crc32(data) == int(crc, 16)
+        assert encode(data) == bytes.fromhex(wire)
 
 
 @given(st.lists(payloads, max_size=5), st.integers(1, 40))

@@ -1,11 +1,15 @@
 """Equalisation keeps the float function and rescues starved channels."""
 
 import numpy as np
+import pytest
+from graphs import float_inputs, float_model
+from graphs.grow import Builder, Cell
+from graphs.models import finish
 
 from tesla_embed.ir.graph import Graph, Model, Region, Table
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.interpret_float import interpret_float
-from tesla_embed.ir.ops import Activation, FullyConnected
+from tesla_embed.ir.ops import Activation, FullyConnected, Weighted
 from tesla_embed.ir.requantization import quantization, quantize_input
 from tesla_embed.ir.types import DType, Tensor, TensorType, Weights
 from tesla_embed.quant import calibrate, quantize
@@ -28,7 +32,7 @@ def steep_model(activation: Activation = Activation.RELU, dead: bool = False) ->
     ops = tuple(
         FullyConnected(
             name=f"fc{i + 1}",
-            input=i,
+            inputs=(i,),
             output=i + 1,
             weights=Weights(data=data.astype(np.float32)),
             activation=activation if i == 0 else Activation.NONE,
@@ -70,10 +74,41 @@ def test_starved_channels_are_rescued() -> None:
     assert int8_error(equalize(model, samples())) < 0.5 * int8_error(model)
 
 
-def test_relu6_is_left_alone() -> None:
-    model = steep_model(Activation.RELU6)
+@pytest.mark.parametrize("activation", [Activation.RELU6, Activation.RELU_N1_TO_1])
+def test_activations_that_end_above_are_left_alone(activation: Activation) -> None:
+    model = steep_model(activation)
     balanced = equalize(model, samples())
     for before, after in zip(model.graph.ops, balanced.graph.ops, strict=True):
         assert isinstance(before, FullyConnected)
         assert isinstance(after, FullyConnected)
         np.testing.assert_array_equal(before.weights.data, after.weights.data)
+
+
+def test_graphs_that_branch_keep_their_function() -> None:
+    """Additions, concatenations and depthwise filters; some tensors have several readers."""
+    for seed in range(60):
+        model = float_model(seed)
+        x = float_inputs(model, seed, 8)
+        balanced = equalize(model, x)
+        for region, after in zip(model.regions, balanced.regions, strict=True):
+            before = interpret_float(model, region, x)
+            found = interpret_float(balanced, after, x)
+            scale = max(1.0, float(np.abs(before).max()))
+            np.testing.assert_allclose(found, before, rtol=1e-3, atol=1e-4 * scale)
+
+
+def test_a_tensor_with_two_readers_is_left_alone() -> None:
+    """A residual: rescaling one of its channels would have to change both ways."""
+    builder = Builder(np.random.default_rng(0), portable=True)
+    builder.begin((4, 4, 2))
+    builder.conv(Cell(4), style="keep")
+    start = builder.at
+    builder.conv(Cell(4), style="keep")
+    builder.sum(start, builder.at)
+    builder.conv(Cell(3), style="keep")
+    model = finish(builder, "net", dps=(100,))
+    x = float_inputs(model, 0, 8)
+    for before, after in zip(model.graph.ops, equalize(model, x).graph.ops, strict=True):
+        if isinstance(before, Weighted):
+            assert isinstance(after, Weighted)
+            np.testing.assert_array_equal(before.weights.data, after.weights.data)

@@ -114,6 +114,7 @@ def make_profile(
                 latency_us=(total + 11) / 168 if counted else None,
                 switch_instructions=19 + dp if counted else None,
                 layers=costs,
+                arena_peak_bytes=512 + dp if counted else None,
             )
         )
     model = ModelInfo(
@@ -129,7 +130,15 @@ def make_profile(
         data="idx:digits",
     )
     buffers = [
-        ArenaBuffer(name=f"buffer{i}", offset=64 * (i % 2), bytes=57 + i, first=i, last=i + 1)
+        ArenaBuffer(
+            name=f"buffer{i}",
+            offset=64 * (i % 2),
+            bytes=57 + i,
+            first=i,
+            last=i + 1,
+            scratch=i == 1,
+            over="" if i else "what-died",
+        )
         for i in range(len(layers))
     ]
     return Profile(
@@ -146,6 +155,9 @@ def make_profile(
             stack_bytes=713 if counted else None,
             region_table_bytes=5_042,
             buffers=buffers,
+            arena_bound_bytes=1_016 if counted else None,
+            library_stack_bytes=417 if counted else None,
+            steps=[f"step-{layer}" for layer in layers] if counted else [],
         ),
         regions=regions,
     )
@@ -221,6 +233,14 @@ def test_every_number_of_the_profile_appears(tmp_path: Path) -> None:
     expected += [f"{size:,}" for size in sizes]
     for b in m.buffers:
         expected += [b.name, *(f" {n:,} " for n in (b.offset, b.bytes, b.first, b.last))]
+    expected += [f" {r.arena_peak_bytes:,} " for r in profile.regions]
+    expected += [
+        "the library takes at most 417 B",
+        "takes less than 1,016 bytes",
+        "0 step-dense1",
+        "buffer1 (scratch)",
+        "what-died",
+    ]
     info = profile.model
     expected += [info.name, info.digest, info.recipe, info.algorithm, info.profile, info.data]
     expected += [str(info.seed), "[784] → [10]", profile.data, "zig 0.15", "gcc 12", "9.8.7"]
@@ -268,6 +288,7 @@ def test_without_counts_the_macs_stand_in_and_it_is_said(tmp_path: Path) -> None
     assert '<p class="badge none">' in html
     assert "0 MHz" not in page.text and "None" not in page.text and "nan" not in page.text
     assert "float reference" not in page.text
+    assert "takes less than" not in page.text and "in use at one step" not in page.text
 
 
 def test_one_region(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def test_batch_norm_sees_all_classes_of_sorted_data() -> None:
         validation=split,
         workers=Workers(),
         device=torch.device("cpu"),
+        pressure=None,
     )
     seen = torch.cat(list(loop._samples(run))).flatten()
     assert np.bincount(seen.int().numpy()).min() >= 9

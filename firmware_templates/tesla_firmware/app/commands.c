@@ -2,7 +2,7 @@
 
 #include "exchange.h"
 #include "hello.h"
-#include "tesla/string.h"
+#include "inference.h"
 
 #include <stddef.h>
 
@@ -16,47 +16,6 @@ static int set_dp(tesla_commands_t *state, tesla_exchange_t *exchange) {
     tesla_measure_end(&state->measure, ticks);
     tesla_put_ticks(exchange, ticks);
     return status;
-}
-
-static int load_input(tesla_commands_t *state, tesla_exchange_t *exchange) {
-    const uint32_t offset = tesla_link_get_u32(exchange->body);
-    const uint32_t size = exchange->body_size - 4u;
-    (void)state;
-    if (offset > tesla_app_model.input_bytes || size > tesla_app_model.input_bytes - offset) {
-        return TESLA_ERROR_ARGUMENT;
-    }
-    tesla_copy(tesla_app_input + offset, exchange->body + 4, size);
-    return TESLA_OK;
-}
-
-static int run(tesla_commands_t *state, tesla_exchange_t *exchange) {
-    const uint16_t count = tesla_link_get_u16(exchange->body);
-    if (count == 0 || count > TESLA_LINK_MAX_BODY / (4u * tesla_board.counter_count)) {
-        return TESLA_ERROR_ARGUMENT;
-    }
-    for (uint16_t i = 0; i < count && state->ready == TESLA_OK; i++) {
-        uint32_t ticks[TESLA_MAX_COUNTERS];
-        tesla_measure_begin(&state->measure);
-        const tesla_status_t status = tesla_app_model.run(tesla_app_input, tesla_app_output);
-        tesla_measure_end(&state->measure, ticks);
-        if (status != TESLA_OK) {
-            return status;
-        }
-        tesla_put_ticks(exchange, ticks);
-    }
-    return state->ready;
-}
-
-static int read_output(tesla_commands_t *state, tesla_exchange_t *exchange) {
-    const uint32_t offset = tesla_link_get_u32(exchange->body);
-    const uint16_t size = tesla_link_get_u16(exchange->body + 4);
-    (void)state;
-    if (offset > tesla_app_model.output_bytes || size > tesla_app_model.output_bytes - offset ||
-        size > TESLA_LINK_MAX_BODY) {
-        return TESLA_ERROR_ARGUMENT;
-    }
-    tesla_put_bytes(exchange, tesla_app_output + offset, size);
-    return TESLA_OK;
 }
 
 static tesla_status_t run_with(tesla_commands_t *state, tesla_layer_callback_t callback,
@@ -151,22 +110,18 @@ typedef struct {
 } command_t;
 
 static const command_t commands[] = {
-    [TESLA_COMMAND_HELLO] = {tesla_hello, 1, 1},
     [TESLA_COMMAND_SET_DP] = {set_dp, 1, 1},
-    [TESLA_COMMAND_LOAD_INPUT] = {load_input, 4, TESLA_LINK_MAX_BODY},
-    [TESLA_COMMAND_RUN] = {run, 2, 2},
-    [TESLA_COMMAND_READ_OUTPUT] = {read_output, 6, 6},
+    [TESLA_COMMAND_LOAD_INPUT] = {tesla_command_load_input, 4, TESLA_LINK_MAX_BODY},
+    [TESLA_COMMAND_RUN] = {tesla_command_run, 2, 2},
+    [TESLA_COMMAND_READ_OUTPUT] = {tesla_command_read_output, 6, 6},
     [TESLA_COMMAND_LAYER_TICKS] = {layer_ticks, 2, 2},
     [TESLA_COMMAND_LAYER_DUMP] = {layer_dump, 8, 8},
     [TESLA_COMMAND_STACK] = {stack, 0, 0},
     [TESLA_COMMAND_ECHO] = {echo, 0, TESLA_LINK_MAX_BODY},
+    [TESLA_COMMAND_INFER] = {tesla_command_infer, 8, TESLA_LINK_MAX_BODY},
 };
 
-static int execute(tesla_commands_t *state, uint8_t version, uint8_t command,
-                   tesla_exchange_t *exchange) {
-    if (version != TESLA_LINK_VERSION) {
-        return TESLA_LINK_ERROR_VERSION;
-    }
+static int execute(tesla_commands_t *state, uint8_t command, tesla_exchange_t *exchange) {
     if (command >= sizeof commands / sizeof commands[0] || commands[command].execute == NULL) {
         return TESLA_LINK_ERROR_COMMAND;
     }
@@ -177,28 +132,55 @@ static int execute(tesla_commands_t *state, uint8_t version, uint8_t command,
     return commands[command].execute(state, exchange);
 }
 
-void tesla_commands_handle(tesla_commands_t *state, const uint8_t *request, uint16_t size,
-                           uint32_t crc) {
+/* Completes the reply whose body stands in `exchange`; `reply` may be the request itself. */
+static tesla_answer_t answer(uint8_t *reply, const uint8_t *request, int status,
+                             const tesla_exchange_t *exchange) {
+    const uint16_t body_size = status == TESLA_OK ? exchange->reply_size : 0;
+    reply[0] = TESLA_LINK_VERSION;
+    reply[1] = request[1];
+    reply[2] = request[2];
+    reply[3] = (uint8_t)(request[3] | TESLA_COMMAND_REPLY);
+    reply[4] = (uint8_t)status;
+    const tesla_answer_t whole = {reply, (uint16_t)(TESLA_LINK_REPLY_HEADER + body_size)};
+    return whole;
+}
+
+tesla_answer_t tesla_commands_handle(tesla_commands_t *state, uint8_t *request, uint16_t size,
+                                     uint32_t crc) {
+    const uint16_t sequence = tesla_link_get_u16(request + 1);
     const uint8_t command = request[3];
-    const bool repeated = state->size != 0 && state->crc == crc && command != TESLA_COMMAND_HELLO &&
-                          tesla_link_get_u16(state->reply + 1) == tesla_link_get_u16(request + 1);
-    if (repeated) {
-        return;
-    }
     tesla_exchange_t exchange = {request + TESLA_LINK_REQUEST_HEADER,
                                  (uint16_t)(size - TESLA_LINK_REQUEST_HEADER),
-                                 state->reply + TESLA_LINK_REPLY_HEADER, 0};
-    const int status = execute(state, request[0], command, &exchange);
-    if (status != TESLA_OK) {
-        exchange.reply_size = 0;
+                                 request + TESLA_LINK_REPLY_HEADER, 0};
+    if (request[0] != TESLA_LINK_VERSION) {
+        return answer(request, request, TESLA_LINK_ERROR_VERSION, &exchange);
     }
-    state->reply[0] = TESLA_LINK_VERSION;
-    state->reply[1] = request[1];
-    state->reply[2] = request[2];
-    state->reply[3] = (uint8_t)(command | TESLA_COMMAND_REPLY);
-    state->reply[4] = (uint8_t)status;
-    state->size = (uint16_t)(TESLA_LINK_REPLY_HEADER + exchange.reply_size);
+    if (command == TESLA_COMMAND_HELLO) {
+        const int status = tesla_hello(state, sequence, &exchange);
+        return answer(request, request, status, &exchange);
+    }
+    if (command == TESLA_COMMAND_FEED) {
+        tesla_command_feed(&exchange);
+        const tesla_answer_t nothing = {request, 0};
+        return nothing;
+    }
+    if (state->session == 0) {
+        return answer(request, request, TESLA_LINK_ERROR_SESSION, &exchange);
+    }
+    if (sequence == state->last && state->size != 0 && state->crc == crc) {
+        const tesla_answer_t again = {state->reply, state->size};
+        return again;
+    }
+    if (sequence != (uint16_t)(state->last + 1u)) {
+        return answer(request, request, TESLA_LINK_ERROR_SEQUENCE, &exchange);
+    }
+    exchange.reply = state->reply + TESLA_LINK_REPLY_HEADER;
+    const int status = execute(state, command, &exchange);
+    const tesla_answer_t reply = answer(state->reply, request, status, &exchange);
+    state->last = sequence;
     state->crc = crc;
+    state->size = reply.size;
+    return reply;
 }
 
 void tesla_commands_start(tesla_commands_t *state) {

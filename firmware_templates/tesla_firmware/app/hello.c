@@ -10,14 +10,28 @@
 
 #define REGION_BYTES 17u
 
-int tesla_hello(tesla_commands_t *state, tesla_exchange_t *exchange) {
+int tesla_hello(tesla_commands_t *state, uint16_t sequence, tesla_exchange_t *exchange) {
     const tesla_app_model_t *model = &tesla_app_model;
+    if (exchange->body_size != 5) {
+        return TESLA_LINK_ERROR_LENGTH;
+    }
+    /* The reply may be written over the request: everything is read first. */
     const uint8_t first = exchange->body[0];
-    (void)state;
-    if (first >= model->region_count) {
+    const uint32_t session = tesla_link_get_u32(exchange->body + 1);
+    if (first >= model->region_count || session == 0) {
         return TESLA_ERROR_ARGUMENT;
     }
+    if (session != state->session) {
+        state->session = session;
+        state->opened = sequence;
+        state->last = sequence;
+        state->size = 0;
+    }
+    tesla_put_u32(exchange, session);
+    tesla_put_u16(exchange, state->opened);
+    tesla_put_u16(exchange, state->last);
     tesla_put_u16(exchange, TESLA_LINK_MAX_BODY);
+    tesla_put_u32(exchange, TESLA_BOARD_RECEIVE_BYTES);
     tesla_put_text(exchange, TESLA_FIRMWARE_VERSION, 16);
     tesla_put_text(exchange, tesla_board.name, 24);
     tesla_put_text(exchange, tesla_board.cpu, 16);

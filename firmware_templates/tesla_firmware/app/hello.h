@@ -5,7 +5,8 @@
 #include "commands.h"
 #include "exchange.h"
 
-/* Executes HELLO: the body is the index of the first region to list. */
-int tesla_hello(tesla_commands_t *state, tesla_exchange_t *exchange);
+/* Executes HELLO, which opens the session that it names unless it is open. The reply may be written
+ * over the request. */
+int tesla_hello(tesla_commands_t *state, uint16_t sequence, tesla_exchange_t *exchange);
 
 #endif /* TESLA_HELLO_H */

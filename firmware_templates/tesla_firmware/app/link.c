@@ -6,18 +6,26 @@
 
 #define COBS_BLOCK_MAX 254u
 
+/* What the CRC of a payload and its own CRC behind it always comes to. */
+#define CRC_RESIDUE 0xDEBB20E3u
+
 /* CRC-32 as in zlib (reflected 0xEDB88320), four bits at a time: 64 bytes of table, not 1 KB. */
-static uint32_t crc32(const uint8_t *bytes, uint32_t size) {
+static uint32_t crc32_step(uint32_t crc, uint8_t byte) {
     static const uint32_t nibbles[16] = {
         0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
         0x4DB26158u, 0x5005713Cu, 0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu,
         0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu,
     };
+    crc ^= byte;
+    crc = (crc >> 4) ^ nibbles[crc & 15u];
+    return (crc >> 4) ^ nibbles[crc & 15u];
+}
+
+uint32_t tesla_link_crc32(const void *bytes, uint32_t size) {
+    const uint8_t *from = bytes;
     uint32_t crc = 0xFFFFFFFFu;
     for (uint32_t i = 0; i < size; i++) {
-        crc ^= bytes[i];
-        crc = (crc >> 4) ^ nibbles[crc & 15u];
-        crc = (crc >> 4) ^ nibbles[crc & 15u];
+        crc = crc32_step(crc, from[i]);
     }
     return ~crc;
 }
@@ -40,11 +48,13 @@ void tesla_link_put_u32(uint8_t *bytes, uint32_t value) {
     tesla_link_put_u16(bytes + 2, (uint16_t)(value >> 16));
 }
 
+/* The CRC grows with every byte, so that the end of a frame is no long pause on a busy line. */
 static void append(tesla_link_receiver_t *receiver, uint8_t byte) {
-    if (receiver->size >= sizeof receiver->payload) {
+    if (receiver->size >= TESLA_LINK_REQUEST_MAX) {
         receiver->broken = true;
         return;
     }
+    receiver->running = crc32_step(receiver->size == 0 ? 0xFFFFFFFFu : receiver->running, byte);
     receiver->payload[receiver->size] = byte;
     receiver->size++;
 }
@@ -60,16 +70,12 @@ static void restart(tesla_link_receiver_t *receiver) {
 /* At a delimiter: is what was collected a frame? If so, takes the CRC off. */
 static bool finish(tesla_link_receiver_t *receiver) {
     if (receiver->broken || receiver->remaining != 0 ||
-        receiver->size < TESLA_LINK_REQUEST_HEADER + TESLA_LINK_CRC) {
+        receiver->size < TESLA_LINK_REQUEST_HEADER + TESLA_LINK_CRC ||
+        receiver->running != CRC_RESIDUE) {
         return false;
     }
-    const uint16_t size = (uint16_t)(receiver->size - TESLA_LINK_CRC);
-    const uint32_t crc = crc32(receiver->payload, size);
-    if (crc != tesla_link_get_u32(receiver->payload + size)) {
-        return false;
-    }
-    receiver->size = size;
-    receiver->crc = crc;
+    receiver->size = (uint16_t)(receiver->size - TESLA_LINK_CRC);
+    receiver->crc = tesla_link_get_u32(receiver->payload + receiver->size);
     return true;
 }
 
@@ -99,7 +105,7 @@ bool tesla_link_receive(tesla_link_receiver_t *receiver, uint8_t byte) {
 }
 
 void tesla_link_send(uint8_t *payload, uint16_t size) {
-    tesla_link_put_u32(payload + size, crc32(payload, size));
+    tesla_link_put_u32(payload + size, tesla_link_crc32(payload, size));
     const uint32_t end = (uint32_t)size + TESLA_LINK_CRC;
     uint32_t position = 0;
     tesla_board_write_byte(0);

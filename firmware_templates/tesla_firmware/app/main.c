@@ -15,8 +15,11 @@ void tesla_app_main(void) {
                 return;
             }
         } else if (tesla_link_receive(&receiver, (uint8_t)byte)) {
-            tesla_commands_handle(&state, receiver.payload, receiver.size, receiver.crc);
-            tesla_link_send(state.reply, state.size);
+            const tesla_answer_t answer =
+                tesla_commands_handle(&state, receiver.payload, receiver.size, receiver.crc);
+            if (answer.size != 0) {
+                tesla_link_send(answer.payload, answer.size);
+            }
         }
     }
 }

@@ -10,6 +10,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* How many received bytes the board keeps while the application computes and reads none: the size
+ * of a buffer that an interrupt, DMA or the operating system fills. 0: not even a few (a polled
+ * UART). The host sends the next input ahead only as far as this goes. */
+#ifndef TESLA_BOARD_RECEIVE_BYTES
+#define TESLA_BOARD_RECEIVE_BYTES 0u
+#endif
+
 typedef struct {
     const char *name; /* "cycles", "instructions", "ns": at most 16 bytes */
     uint32_t hz;      /* ticks per second; 0 for a count that is no clock */

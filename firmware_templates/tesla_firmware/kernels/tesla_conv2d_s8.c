@@ -75,10 +75,10 @@ void tesla_conv2d_s8(const tesla_conv2d_t *layer, const tesla_layer_region_t *re
     patch.filter = window->height * patch.filter_row;
     for (uint32_t y = 0; y < window->output_height; ++y) {
         const tesla_taps_t rows = tesla_taps(y, window->stride_height, window->pad_top,
-                                             window->height, window->input_height);
+                                             window->height, 1u, window->input_height);
         for (uint32_t x = 0; x < window->output_width; ++x) {
             const tesla_taps_t columns = tesla_taps(x, window->stride_width, window->pad_left,
-                                                    window->width, window->input_width);
+                                                    window->width, 1u, window->input_width);
             patch.rows = rows.end - rows.first;
             /* Taps at full width lie one after the other: then a row of them is one. */
             const uint32_t taps = columns.end - columns.first;

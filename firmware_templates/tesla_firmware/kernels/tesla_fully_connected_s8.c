@@ -25,7 +25,10 @@ void tesla_fully_connected_s8(const tesla_fully_connected_t *layer,
             values += channels;
             group += layer->group_channels;
         }
-        tesla_finish4(region, out, sums, &output[out]);
+#pragma GCC unroll 1
+        for (uint32_t i = 0; i < 4u; ++i) {
+            output[out + i] = tesla_finish_once(region, out + i, sums[i]);
+        }
     }
     for (; out < region->output_channels; ++out) {
         int32_t sum = region->bias[out];
@@ -36,6 +39,6 @@ void tesla_fully_connected_s8(const tesla_fully_connected_t *layer,
             values += channels;
             group += layer->group_channels;
         }
-        output[out] = tesla_finish(region, out, sum);
+        output[out] = tesla_finish_once(region, out, sum);
     }
 }

@@ -6,10 +6,10 @@ void tesla_max_pool2d_s8(const tesla_window_t *window, uint16_t channels, const 
                          int8_t *output) {
     for (uint32_t y = 0; y < window->output_height; ++y) {
         const tesla_taps_t rows = tesla_taps(y, window->stride_height, window->pad_top,
-                                             window->height, window->input_height);
+                                             window->height, 1u, window->input_height);
         for (uint32_t x = 0; x < window->output_width; ++x) {
             const tesla_taps_t columns = tesla_taps(x, window->stride_width, window->pad_left,
-                                                    window->width, window->input_width);
+                                                    window->width, 1u, window->input_width);
             const int8_t *corner =
                 &input[(rows.position * window->input_width + columns.position) * channels];
             for (uint32_t c = 0; c < channels; ++c) {

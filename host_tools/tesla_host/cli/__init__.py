@@ -18,25 +18,32 @@ from tesla_host.cli.bench import bench
 from tesla_host.cli.build import build, doctor, targets
 from tesla_host.cli.cam import cam
 from tesla_host.cli.compare import compare
+from tesla_host.cli.completion import completion
 from tesla_host.cli.demo import demo
+from tesla_host.cli.diagnose import diagnose
+from tesla_host.cli.emulate import emulate
+from tesla_host.cli.flash import flash
+from tesla_host.cli.foreign import export, import_, inspect, run
 from tesla_host.cli.measure import profile, verify
-from tesla_host.cli.model import generate, quantize
+from tesla_host.cli.model import generate
+from tesla_host.cli.prune import prune, sort
+from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
 from tesla_host.cli.train import evaluate, train
 
 app = typer.Typer(
     rich_markup_mode=None,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Put one neural network on a microcontroller and choose at run time how much of it to "
     "compute.",
 )
 for verb in (
-    demo, train, evaluate, compare, cam, quantize, generate, build, profile, verify, report,
-    targets, doctor,
+    demo, train, evaluate, compare, cam, sort, prune, quantize, diagnose, import_, inspect, run,
+    export, generate, build, flash, emulate, profile, verify, report, targets, doctor,
+    completion,
 ):  # fmt: skip
-    app.command()(verb)
+    app.command(verb.__name__.rstrip("_"))(verb)
 app.add_typer(bench, name="bench")
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tesla_host.cli.options import ALL_REGIONS, parse_dp_list
+from tesla_host.cli.options import ALL_REGIONS, ToolchainOption, parse_dp_list
 
 if TYPE_CHECKING:
     from tesla_embed.data import DataSet
@@ -25,6 +25,7 @@ def demo(
     ] = None,
     regions: Annotated[str, typer.Option(help="DP percentages")] = ALL_REGIONS,
     target: Annotated[str, typer.Option(help="where it runs")] = "emulator",
+    toolchain: ToolchainOption = None,
     device_samples: Annotated[int, typer.Option(min=1, help="samples through the link")] = 20,
 ) -> None:
     """Train, quantise, compile, emulate, measure and report, with one command.
@@ -36,7 +37,7 @@ def demo(
     need_torch()
     dps = parse_dp_list(regions)
     model, dataset = _train_and_quantise(recipe, set_ or [], data, dps, out)
-    verification, measured = _measure(model, dataset, target, device_samples, out)
+    verification, measured = _measure(model, dataset, (target, toolchain), device_samples, out)
     print_verification(verification)
     print_profile(measured)
     print(f"open {out / 'report.html'}")
@@ -70,7 +71,7 @@ def _train_and_quantise(
 
 
 def _measure(
-    model: "Model", data: "DataSet", target: str, device_samples: int, out: Path
+    model: "Model", data: "DataSet", target: tuple[str, str | None], device_samples: int, out: Path
 ) -> "tuple[Verification, Profile]":
     """Build, verify and profile a model, and write the results and the report."""
     from tesla_host.cli.terminal import progress
@@ -81,7 +82,7 @@ def _measure(
     from tesla_host.workbench import set_up
 
     with progress("compiling"):
-        bench = set_up(model, target, out)
+        bench = set_up(model, target[0], out, target[1])
     with progress("verifying") as observer:
         verification = verify_bench(bench, random_inputs(model, 16), 2, observer)
     with progress("profiling") as observer:

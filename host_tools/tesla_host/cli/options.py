@@ -3,18 +3,39 @@
 In: what the user typed. Out: checked values. Refuses, with `ConfigError`, what cannot be meant.
 """
 
+import contextlib
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_embed.errors import ConfigError
+from tesla_host.cli.completion import complete_app, complete_benchmark
 
 DataOption = Annotated[
     str, typer.Option("--data", metavar="SPEC", help="data set: digits, idx:DIR or npz:DIR")
 ]
-ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize wrote")]
+ToolchainOption = Annotated[
+    str | None,
+    typer.Option("--toolchain", metavar="NAME", help="zig or gcc; default: the target's first"),
+]
+ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize or import wrote")]
+OptimizeOption = Annotated[Optimize, typer.Option(help="spend flash on speed, save it, or neither")]
+AppOption = Annotated[
+    str,
+    typer.Option(help="what the firmware speaks: link or mlperf-tiny", autocompletion=complete_app),
+]
+BenchmarkOption = Annotated[
+    str | None,
+    typer.Option(
+        help="of --app mlperf-tiny: kws01, ic01, vww01 or ad01; default: by the model's inputs",
+        autocompletion=complete_benchmark,
+    ),
+]
 ALL_REGIONS = "10,20,...,100"
 
 _DP_FORMS = "write 10,25,100 or 10,20,...,100 or 10-100/10"
@@ -62,3 +83,13 @@ def _steps(text: str, first: int, last: int, step: int) -> range:
             f"steps of {step} do not lead from {first} to {last} in DP list {text!r}; {_DP_FORMS}"
         )
     return range(first, last + 1, step)
+
+
+@contextlib.contextmanager
+def build_folder(chosen: Path | None) -> Iterator[Path]:
+    """The folder asked for, or a temporary one."""
+    if chosen is not None:
+        yield chosen
+        return
+    with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
+        yield Path(name)

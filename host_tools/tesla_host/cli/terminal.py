@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -10,6 +10,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from tesla_embed.errors import ToolchainError
+from tesla_embed.tflite.builder import INSTALL
+from tesla_host.inspection import Inspection, Value
+from tesla_host.regression import Worse
 from tesla_host.results import Profile, Verification
 
 TIMING_NOTE = "an estimate: published Cortex-M4 timings, zero wait states"
@@ -74,17 +77,40 @@ def print_profile(profile: Profile) -> None:
     memory, first = profile.memory, profile.regions[0]
     mean = sum(region.accuracy for region in profile.regions) / len(profile.regions)
     clock = f" at {profile.target.clock_hz / 1e6:g} MHz" if profile.target.clock_hz else ""
+    library = ""
+    if memory.library_stack_bytes is not None:
+        library = f", of which the library takes {memory.library_stack_bytes:,} B at most"
     lines = (
         f"accuracy: mean {mean:.2%} over {first.samples:,} samples; {first.device_samples} of them "
         f"through the link{clock}",
         f"flash: {_bytes(memory.flash_bytes)} (weights {_bytes(profile.model.weights_bytes)}, "
         f"region tables {_bytes(memory.region_table_bytes)})",
         f"RAM: {_bytes(memory.ram_bytes)} (arena {_bytes(memory.arena_bytes)}) "
-        f"and {_bytes(memory.stack_bytes)} of stack",
+        f"and {_bytes(memory.stack_bytes)} of stack{library}",
     )
     print("\n".join(lines))
     if any(region.cycles_estimate for region in profile.regions):
         print(f"* {TIMING_NOTE}")
+
+
+def print_regressions(worse: Sequence[Worse], allowed: float, missing: Sequence[int]) -> None:
+    """What got worse by more than the share `allowed`, and regions that are no longer there."""
+    if missing:
+        print(f"not measured this time: {', '.join(map(str, missing))} % DP")
+    if not worse:
+        print(f"nothing is worse by more than {allowed:.2%}")
+        return
+    table = Table(title=f"worse by more than {allowed:.2%}", box=box.SIMPLE_HEAD)
+    for heading in ("where", "what", "old", "new", "change"):
+        table.add_column(heading, justify="left" if heading in ("where", "what") else "right")
+    for entry in worse:
+        accuracy = entry.what.endswith("accuracy")
+        old, new = (
+            f"{value:.2%}" if accuracy else f"{value:,.6g}" for value in (entry.old, entry.new)
+        )
+        change = f"{-entry.change:+.2%}" if accuracy else f"{entry.change:+.2%}"
+        table.add_row(entry.where, entry.what.replace("_", " "), old, new, change)
+    console().print(table)
 
 
 def print_verification(verification: Verification) -> None:
@@ -104,7 +130,69 @@ def print_verification(verification: Verification) -> None:
                 f"{check.against} at {check.dp} % DP: sample {first.sample}, layer {first.layer}, "
                 f"element {first.index}: expected {first.expected}, found {first.found}"
             )
+    if not any(check.against == "litert" for check in verification.checks):
+        print(f"LiteRT judged the original alone; to export regions to it, too, run: {INSTALL}")
     print("bit-exact" if verification.bit_exact else "NOT bit-exact")
+
+
+def print_inspection(found: Inspection, dp: int) -> None:
+    """The layers of one region, all regions, and the sizes."""
+    region = next(region for region in found.regions if region.dp == dp)
+    weights = {entry.name: (str(entry.bits), f"{entry.bytes:,}") for entry in found.weights}
+    table = Table(title=f"{found.name} at {dp} % DP", box=box.SIMPLE_HEAD)
+    for heading in ("layer", "operation", "reads", "output", "scale", "zero"):
+        table.add_column(heading)
+    for heading in ("MACs", "bits", "weights B"):
+        table.add_column(heading, justify="right")
+    for layer in region.layers:
+        table.add_row(
+            layer.name,
+            layer.op,
+            ", ".join(layer.inputs),
+            " x ".join(map(str, layer.output.shape)),
+            f"{layer.output.scale:.6g}",
+            str(layer.output.zero_point),
+            f"{layer.macs:,}" if layer.macs else "",
+            *weights.get(layer.name, ("", "")),
+        )
+    console().print(table)
+    _print_arena(found)
+    for entry in found.regions:
+        print(
+            f"{entry.dp:>3} % DP: {entry.macs:,} MACs, {entry.macs_fraction:.1%} of full; "
+            f"{entry.arena_peak_bytes:,} B of the arena in use at most"
+        )
+    print(
+        f"input {_real(region.input)}; output {_real(region.output)}\n"
+        f"weights {found.weights_bytes:,} B, region tables {found.region_table_bytes:,} B, "
+        f"arena {found.arena_bytes:,} B; digest {found.digest[:16]}"
+    )
+
+
+def _print_arena(found: Inspection) -> None:
+    """Where the buffers lie, and by which layers they are needed."""
+    if not found.arena:
+        return
+    title = f"arena, {found.arena_bytes:,} B; no placement takes less than "
+    table = Table(title=f"{title}{found.arena_bound_bytes:,} B", box=box.SIMPLE_HEAD)
+    for heading in ("buffer", "offset", "bytes", "from layer", "to layer", "written over"):
+        table.add_column(heading, justify="right" if heading in ("offset", "bytes") else "left")
+    names = [layer.name for layer in found.regions[0].layers]
+    for buffer in found.arena:
+        table.add_row(
+            buffer.name + (" (scratch)" if buffer.scratch else ""),
+            f"{buffer.offset:,}",
+            f"{buffer.bytes:,}",
+            names[buffer.first],
+            names[buffer.last],
+            buffer.over,
+        )
+    console().print(table)
+
+
+def _real(value: Value) -> str:
+    shape = " x ".join(map(str, value.shape))
+    return f"{shape} of scale {value.scale:.6g} and zero point {value.zero_point}"
 
 
 def _bytes(value: int | None) -> str:

@@ -106,7 +106,10 @@ def evaluate(
         Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
     ] = None,
 ) -> None:
-    """Measure test accuracy and true multiply-accumulates at several DP percentages."""
+    """Measure test accuracy and true multiply-accumulates at several DP percentages.
+
+    Example: tesla-embed evaluate runs/mnist/model.safetensors --data idx:DIR --dp 10-100/5
+    """
     dps = parse_dp_list(dp)
     if json_ is not None:
         atomic.check_writable(json_)

@@ -38,7 +38,7 @@ class Row:
         return ":".join((self.algorithm, self.profile, *self.changes))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Run:
     """One training: a recipe with algorithm, profile and seed filled in."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tesla_embed.errors import DeviceError, ToolchainError
+from tesla_host.catalogue import Memory, Target
 from tesla_host.elf import Image, read_image
 
 try:
@@ -29,9 +30,6 @@ except ImportError as error:
         f"the emulator needs {error.name}: pip install 'tesla-embed[emulator]'"
     ) from error
 
-FLASH_BASE = 0x0000_0000
-RAM_BASE = 0x2000_0000
-_DEVICES_BASE = 0x4000_0000
 _PAGE = 0x1000
 _UART_RECEIVE, _UART_SEND, _IDLE, _LATCH, _COUNTERS = 0x00, 0x04, 0x08, 0x0C, 0x10
 _BYTE_VALID = 0x100
@@ -51,16 +49,10 @@ _ACCESS = {
 class Machine:
     """A `Pipe` to a firmware on an emulated Cortex-M4."""
 
-    def __init__(
-        self,
-        elf: Path,
-        *,
-        flash_bytes: int = 1 << 20,
-        ram_bytes: int = 256 << 10,
-        clock_hz: int = 168_000_000,
-    ) -> None:
+    def __init__(self, elf: Path, target: Target) -> None:
+        assert target.flash is not None and target.ram is not None
         self.timeout: float | None = 1.0
-        self._clock_hz = clock_hz
+        self._clock_hz = target.clock_hz
         self._image = read_image(elf)
         self._to_firmware = bytearray()
         self._from_firmware = bytearray()
@@ -73,8 +65,9 @@ class Machine:
         )
         self.cpu.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M4)
         self._counter = BlockCounter(lambda at, size: bytes(self.cpu.mem_read(at, size)))
-        self._load(elf, self._image, flash_bytes, ram_bytes)
-        self.cpu.mmio_map(_DEVICES_BASE, _PAGE, self._device_read, None, self._device_write, None)
+        self._load(elf, self._image, target.flash, target.ram)
+        devices = dict(target.constants)["DEVICES"]
+        self.cpu.mmio_map(devices, _PAGE, self._device_read, None, self._device_write, None)
         self.cpu.hook_add(unicorn.UC_HOOK_BLOCK, self._counter.enter)
         self.cpu.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
 
@@ -117,21 +110,21 @@ class Machine:
     def close(self) -> None:
         """Nothing to close: the machine is part of this process."""
 
-    def _load(self, elf: Path, image: Image, flash_bytes: int, ram_bytes: int) -> None:
+    def _load(self, elf: Path, image: Image, flash: Memory, ram: Memory) -> None:
         execute = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
-        self.cpu.mem_map(FLASH_BASE, flash_bytes, execute)
-        self.cpu.mem_map(RAM_BASE, ram_bytes, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+        self.cpu.mem_map(flash.origin, flash.bytes, execute)
+        self.cpu.mem_map(ram.origin, ram.bytes, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
         if image.machine != "ARM":
             raise DeviceError(f"{elf} is for {image.machine}; build it for the target emulator")
         for segment in image.segments:
             end = segment.address + len(segment.data)
-            if segment.address < FLASH_BASE or end > FLASH_BASE + flash_bytes:
+            if segment.address < flash.origin or end > flash.origin + flash.bytes:
                 raise DeviceError(
                     f"{elf} puts bytes at 0x{segment.address:08x}, outside the emulator's flash; "
                     "build it for the target emulator"
                 )
             self.cpu.mem_write(segment.address, segment.data)
-        vectors = bytes(self.cpu.mem_read(FLASH_BASE, 8))
+        vectors = bytes(self.cpu.mem_read(flash.origin, 8))
         self.cpu.reg_write(arm_const.UC_ARM_REG_SP, int.from_bytes(vectors[:4], "little"))
         self._pc = int.from_bytes(vectors[4:], "little")
 

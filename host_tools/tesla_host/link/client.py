@@ -4,48 +4,37 @@ In: a `Pipe` to a firmware. Out: typed replies. Refuses a firmware of another mo
 (`WrongFirmware`), answers that break the protocol or report a failure (`ProtocolError`), silence
 (`LinkTimeout`), and arguments that the firmware's own description rules out (`ConfigError`).
 
-A request that gets no answer is sent again with the SAME sequence number; the firmware then repeats
-its reply instead of executing twice, so that a lost reply never runs a network a second time.
+`session` sees to it that a request is executed once. The client knows what the firmware should
+hold (region, input, output) and puts it back after a reset, so that a caller never sees one.
 """
 
 import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
-from tesla_embed.errors import ConfigError, LinkTimeout, ProtocolError, WrongFirmware
+from tesla_embed.errors import ConfigError, DeviceError, ProtocolError, WrongFirmware
 from tesla_host.link import replies
-from tesla_host.link.frames import PROTOCOL_VERSION, FrameDecoder, encode
 from tesla_host.link.pipes import Pipe
-from tesla_host.link.replies import Hello, LayerSlice, StackUse
+from tesla_host.link.replies import Hello, HelloPage, LayerSlice, StackUse
+from tesla_host.link.session import (
+    ERROR_INPUT,
+    Command,
+    DeviceReset,
+    Events,
+    Patience,
+    RequestRefused,
+    Session,
+)
+from tesla_host.link.upload import INFER_HEADER, PART_HEADER, feed_ahead, feed_frames, parts
 
-_REPLY = 0x80
-_HEADER_BYTES = 5
-_NOISE_BYTES = 4 * 70_000
-"""What may arrive in one attempt without a reply in it, before the attempt counts as failed."""
+__all__ = ["Command", "ExpectedModel", "Inference", "LinkClient"]
 
-
-class Command(IntEnum):
-    """The commands of docs/protocol.md."""
-
-    HELLO = 1
-    SET_DP = 2
-    LOAD_INPUT = 3
-    RUN = 4
-    READ_OUTPUT = 5
-    LAYER_TICKS = 6
-    LAYER_DUMP = 7
-    STACK = 8
-    ECHO = 9
-
-
-_STATUS = {
-    -1: "argument out of range (TESLA_ERROR_ARGUMENT)",
-    -2: "no such operating region (TESLA_ERROR_REGION)",
-    -3: "the model is not ready, or failed (TESLA_ERROR_STATE)",
-    -16: "another protocol version (TESLA_LINK_ERROR_VERSION)",
-    -17: "unknown command (TESLA_LINK_ERROR_COMMAND)",
-    -18: "body of a wrong length (TESLA_LINK_ERROR_LENGTH)",
-}
+_MOST_RESETS = 16
+"""In the course of one request, before the board counts as broken."""
+_MOST_RELOADS = 8
+_RUN_MARGIN = 4.0
+"""A run may take so many times as long as the longest one so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +45,28 @@ class ExpectedModel:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One run: what it cost, by counter name, and the whole output."""
+
+    ticks: dict[str, int]
+    output: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the firmware was told; `None`: nothing since its reset."""
+
+    dp: int | None = None
+    input: bytes | None = None
+
+
 class LinkClient:
     """Speaks to one firmware. Every method may raise `DeviceError` and its kinds.
 
-    `timeout_s` bounds the wait for a short command's reply, `run_timeout_s` the wait for each
-    inference; after `retries` repetitions without an answer comes `LinkTimeout`.
+    `timeout_s`, `run_timeout_s`, `retries`, `baud` and `replug_s` are those of `Patience`;
+    `run_timeout_s` counts until a run in the same region has been measured. With `reopen`, a port
+    that disappears is opened again.
     """
 
     def __init__(
@@ -71,15 +77,26 @@ class LinkClient:
         timeout_s: float = 1.0,
         run_timeout_s: float = 15.0,
         retries: int = 3,
+        baud: int = 115_200,
+        reopen: Callable[[], Pipe] | None = None,
+        replug_s: float = 30.0,
     ) -> None:
-        self._pipe = pipe
+        patience = Patience(
+            answer_s=timeout_s, run_s=run_timeout_s, retries=retries, baud=baud, replug_s=replug_s
+        )
+        self._session = Session(pipe, reopen, patience)
         self._expected = expected
-        self._timeout_s = timeout_s
-        self._run_timeout_s = run_timeout_s
-        self._retries = retries
-        self._sequence = 0
-        self._decoder = FrameDecoder()
         self._hello: Hello | None = None
+        self._state = _State()
+        self._ran: _State | None = None
+        self._ahead = False
+        self._epoch = 0
+        self._run_s: dict[int | None, float] = {}
+
+    @property
+    def events(self) -> Events:
+        """What went wrong so far and was mended."""
+        return self._session.events
 
     def __enter__(self) -> "LinkClient":
         return self
@@ -89,23 +106,33 @@ class LinkClient:
 
     def close(self) -> None:
         """Close the pipe."""
-        self._pipe.close()
+        self._session.close()
 
     def hello(self) -> Hello:
         """Ask who is there; asked once, then remembered. Every other command begins with it."""
         if self._hello is None:
-            page = replies.parse_hello(self._request(Command.HELLO, b"\0"))
-            hello = page.hello
-            while len(hello.regions) < page.region_count:
-                listed = len(hello.regions)
-                more = replies.parse_hello(self._request(Command.HELLO, bytes([listed]))).hello
-                if replace(more, regions=()) != replace(hello, regions=()):
-                    raise ProtocolError("HELLO: the firmware changed between two replies; retry")
-                hello = replace(hello, regions=hello.regions + more.regions)
-            _check_regions(hello, page.region_count)
+            for _ in range(_MOST_RESETS):
+                try:
+                    hello = self._all_pages()
+                    break
+                except DeviceReset:
+                    continue
+            else:
+                raise _restless()
             self._check_model(hello)
             self._hello = hello
         return self._hello
+
+    def _all_pages(self) -> Hello:
+        page = self._session.hello()
+        hello = page.hello
+        while len(hello.regions) < page.region_count:
+            more = self._session.hello(len(hello.regions)).hello
+            if replace(more, regions=()) != replace(hello, regions=()):
+                raise ProtocolError("HELLO: the firmware changed between two replies; retry")
+            hello = replace(hello, regions=hello.regions + more.regions)
+        _check_regions(hello, page)
+        return hello
 
     def set_dp(self, dp: int) -> dict[str, int]:
         """Select the operating region of `dp` percent; returns the ticks that it took."""
@@ -116,6 +143,7 @@ class LinkClient:
                 + ", ".join(map(str, known))
             )
         entries = self._ticks(Command.SET_DP, bytes([dp]))
+        self._state = replace(self._state, dp=dp)
         return _expect(entries, 1, "SET_DP")[0]
 
     def load_input(self, data: bytes, offset: int = 0) -> None:
@@ -126,22 +154,28 @@ class LinkClient:
                 f"input of {len(data)} bytes at {offset} does not fit {hello.model}'s "
                 f"{hello.input_bytes} bytes"
             )
-        room = hello.max_body - 4
-        for start in range(0, len(data), room):
-            where = (offset + start).to_bytes(4, "little")
-            self._empty(Command.LOAD_INPUT, where + data[start : start + room])
+        before = self._state.input or bytes(hello.input_bytes)
+        whole = before[:offset] + data + before[offset + len(data) :]
+        self._state = replace(self._state, input=whole)  # first: a reset in between restores it
+        if self._ahead:  # what was fed for another inference stands in its place
+            offset, data, self._ahead = 0, whole, False
+        for part in parts(data, offset, hello.max_body - PART_HEADER):
+            self._empty(Command.LOAD_INPUT, part)
 
     def run(self, count: int = 1) -> tuple[dict[str, int], ...]:
         """Run the loaded input `count` times; returns each run's ticks, by counter name."""
         if count < 1:
             raise ConfigError(f"run count {count}: at least 1")
         hello = self.hello()
+        self._settle()
         most = hello.max_body // (4 * len(hello.counters))
         entries: list[dict[str, int]] = []
         while len(entries) < count:
             runs = min(most, count - len(entries))
-            got = self._ticks(Command.RUN, runs.to_bytes(2, "little"), runs)
-            entries += _expect(got, runs, "RUN")
+            timer = self._timer()
+            got = _expect(self._ticks(Command.RUN, runs.to_bytes(2, "little"), runs), runs, "RUN")
+            self._note_run(got, timer() / runs)
+            entries += got
         return tuple(entries)
 
     def read_output(self, offset: int = 0, size: int | None = None) -> bytes:
@@ -164,22 +198,72 @@ class LinkClient:
 
     def infer(self, data: bytes) -> bytes:
         """One inference: int8 input to int8 output, both as bytes."""
-        if len(data) != self.hello().input_bytes:
-            raise ConfigError(
-                f"input has {len(data)} bytes, {self.hello().model} takes "
-                f"{self.hello().input_bytes}"
-            )
-        self.load_input(data)
-        self.run()
-        return self.read_output()
+        return next(self.infer_many([data])).output
+
+    def infer_many(self, samples: Iterable[bytes]) -> Iterator[Inference]:
+        """One inference after the other. Where the board can receive while the model runs, the
+        next input travels meanwhile."""
+        hello = self.hello()
+        coming = iter(samples)
+        data, fed = next(coming, None), 0
+        while data is not None:
+            if len(data) != hello.input_bytes:
+                raise ConfigError(
+                    f"input has {len(data)} bytes, {hello.model} takes {hello.input_bytes}"
+                )
+            following = next(coming, None)
+            inference, fed = self._infer(data, fed, following or b"")
+            yield inference
+            data = following
+
+    def _infer(self, data: bytes, fed: int, following: bytes) -> tuple[Inference, int]:
+        """Run on `data`, `fed` bytes of which are there; returns how many of `following` went."""
+        hello = self.hello()
+        self._state = replace(self._state, input=data)
+        last = max(fed, len(data) - (hello.max_body - INFER_HEADER))
+        if hello.receive_bytes:
+            self._session.send_only(feed_frames(data[fed:last], fed, hello.max_body))
+        else:
+            for part in parts(data[:last], 0, hello.max_body - PART_HEADER):
+                self._empty(Command.LOAD_INPUT, part)
+        ahead, next_fed = feed_ahead(following, hello.receive_bytes, hello.max_body)
+        self._ahead = bool(ahead)
+        crc, epoch = zlib.crc32(data).to_bytes(4, "little"), self._epoch
+        body = crc + last.to_bytes(4, "little") + data[last:]
+        for _ in range(_MOST_RELOADS):
+            try:
+                timer = self._timer()
+                reply = self._request(Command.INFER, body, 1, ahead)
+            except RequestRefused as error:
+                if error.status != ERROR_INPUT:
+                    raise
+                self.events.reloads += 1
+                self._ahead, ahead, next_fed = False, b"", 0
+                self.load_input(data)
+                body = crc + bytes(4)
+                continue
+            ticks, output = replies.parse_inference(reply, hello)
+            self._note_run((ticks,), timer())
+            if epoch != self._epoch:
+                next_fed = 0
+            return Inference(ticks, output + self.read_output(len(output))), next_fed
+        raise ProtocolError("INFER: the input arrives damaged each time; check the board's memory")
 
     def layer_ticks(self) -> tuple[dict[str, int], ...]:
         """Run the loaded input once; returns each layer's ticks, by counter name."""
         count = self.hello().layer_count
+        self._settle()
         entries: list[dict[str, int]] = []
+        epoch = self._epoch
         while len(entries) < count:
             first = len(entries).to_bytes(2, "little")
-            got = self._ticks(Command.LAYER_TICKS, first, 1 if not entries else 0)
+            got = self._ticks(Command.LAYER_TICKS, first, 0 if entries else 1)
+            if epoch != self._epoch and entries:  # these are of no run: the list starts again
+                entries, epoch = [], self._epoch
+                continue
+            epoch = self._epoch
+            if not entries:
+                self._ran = self._state
             if not got or len(entries) + len(got) > count:
                 raise ProtocolError(
                     f"LAYER_TICKS: {len(entries) + len(got)} of {count} layers came"
@@ -192,8 +276,10 @@ class LinkClient:
         hello = self.hello()
         if not (0 <= layer < hello.layer_count and offset >= 0 and 0 <= size <= hello.max_body - 4):
             raise ConfigError(f"layer {layer}, {size} bytes at {offset}: out of range")
+        self._settle()
         request = layer.to_bytes(2, "little") + offset.to_bytes(4, "little")
         data = self._request(Command.LAYER_DUMP, request + size.to_bytes(2, "little"), runs=1)
+        self._ran = self._state
         largest = max(hello.arena_bytes, hello.input_bytes, hello.output_bytes)
         return replies.parse_slice(data, offset, size, largest)
 
@@ -237,50 +323,82 @@ class LinkClient:
         if self._request(command, body):
             raise ProtocolError(f"{command.name}: the reply has a body where none is due")
 
-    def _request(self, command: Command, body: bytes, runs: int = 0) -> bytes:
-        """Send, wait, repeat; returns the body of the reply."""
-        if self._hello is None and command is not Command.HELLO:
-            self.hello()
-        self._sequence = (self._sequence + 1) & 0xFFFF
-        sequence = self._sequence.to_bytes(2, "little")
-        frame = encode(bytes([PROTOCOL_VERSION]) + sequence + bytes([command]) + body)
-        timeout_s = self._timeout_s + runs * self._run_timeout_s
-        for _ in range(self._retries + 1):
-            self._pipe.write(frame)
-            reply = self._receive(sequence + bytes([command | _REPLY]), timeout_s)
-            if reply is not None:
-                return _body(command, reply)
-        raise LinkTimeout(
-            f"{command.name}: no answer in {self._retries + 1} attempts of {timeout_s:g} s; is the "
-            "firmware loaded and running, and the baud rate right?"
-        )
+    def _request(self, command: Command, body: bytes, runs: int = 0, ahead: bytes = b"") -> bytes:
+        """Have a request executed, on a firmware that is in the state that it should be in."""
+        self.hello()
+        for _ in range(_MOST_RESETS):
+            try:
+                allow_s = runs * self._allowed_s()
+                return self._session.call(command, body, allow_s=allow_s, ahead=ahead)
+            except DeviceReset:
+                ahead = b""
+                self._restore()
+        raise _restless()
 
-    def _receive(self, wanted: bytes, timeout_s: float) -> bytes | None:
-        """The reply that begins (after its version) with `wanted`; None when it does not come."""
-        deadline = time.monotonic() + timeout_s
-        noise = 0
-        while noise < _NOISE_BYTES:
-            self._pipe.timeout = timeout_s
-            data = self._pipe.read(max(1, self._pipe.in_waiting))
-            for payload in self._decoder.feed(data):
-                if len(payload) >= _HEADER_BYTES and payload[1:4] == wanted:
-                    return payload
-            noise += len(data)
-            if not data or (not self._pipe.in_waiting and time.monotonic() > deadline):
-                break
-        return None
+    def _restore(self) -> None:
+        """After a reset: the region, the input and the output of the last run come back."""
+        self._epoch += 1
+        self._ahead = False
+        for _ in range(_MOST_RESETS):
+            try:
+                if replace(self._session.hello().hello, regions=()) != replace(
+                    self.hello(), regions=()
+                ):
+                    raise WrongFirmware(
+                        f"after a reset another firmware answers, not {self.hello().model}; plug "
+                        "the same board in again"
+                    )
+                if self._ran is not None:
+                    self._bring_to(self._ran)
+                    runs = (1).to_bytes(2, "little")
+                    self._session.call(Command.RUN, runs, allow_s=self._allowed_s())
+                self._bring_to(self._state)
+                return
+            except DeviceReset:
+                continue
+        raise _restless()
+
+    def _bring_to(self, state: _State) -> None:
+        if state.dp is not None:
+            self._session.call(Command.SET_DP, bytes([state.dp]))
+        if state.input is not None:
+            for part in parts(state.input, 0, self.hello().max_body - PART_HEADER):
+                self._session.call(Command.LOAD_INPUT, part)
+
+    def _settle(self) -> None:
+        """Where an input was fed ahead and not used, put the current one back."""
+        if self._ahead and self._state.input is not None:
+            self.load_input(self._state.input)
+
+    def _allowed_s(self) -> float:
+        """Seconds that a run in the current region may take."""
+        known = self._run_s.get(self._state.dp)
+        return self._session.patience.run_s if known is None else _RUN_MARGIN * known
+
+    def _timer(self) -> Callable[[], float]:
+        """Tells the seconds since now; 0 where some of them went into mending the line."""
+        started, before = time.monotonic(), replace(self.events)
+        return lambda: time.monotonic() - started if self.events == before else 0.0
+
+    def _note_run(self, entries: tuple[dict[str, int], ...], wall_s: float) -> None:
+        """Remember what was run, and how long the longest run in its region takes.
+
+        Of the device's own clock and ours the slower one counts: an emulator's may be either.
+        """
+        self._ran = self._state
+        dp, longest = self._state.dp, wall_s
+        for counter in self.hello().counters:
+            if counter.hz:
+                longest = max(longest, *(entry[counter.name] / counter.hz for entry in entries))
+        if longest > 0:
+            self._run_s[dp] = max(longest, self._run_s.get(dp, 0.0))
 
 
-def _body(command: Command, reply: bytes) -> bytes:
-    if reply[0] != PROTOCOL_VERSION:
-        raise ProtocolError(
-            f"the firmware speaks protocol version {reply[0]}, this program {PROTOCOL_VERSION}; "
-            "build and load the firmware again"
-        )
-    status = int.from_bytes(reply[4:5], signed=True)
-    if status != 0:
-        raise ProtocolError(f"{command.name}: the firmware says: {_STATUS.get(status, status)}")
-    return reply[_HEADER_BYTES:]
+def _restless() -> DeviceError:
+    return DeviceError(
+        f"the board was reset {_MOST_RESETS} times during one request; check its power supply, and "
+        "whether a watchdog bites"
+    )
 
 
 def _expect(
@@ -291,7 +409,8 @@ def _expect(
     return entries
 
 
-def _check_regions(hello: Hello, count: int) -> None:
+def _check_regions(hello: Hello, page: HelloPage) -> None:
+    count = page.region_count
     percents = [region.dp for region in hello.regions]
     if len(percents) != count or sorted(set(percents)) != percents:
         raise ProtocolError(f"HELLO: the regions {percents} are not {count} ascending percentages")

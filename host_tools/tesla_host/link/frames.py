@@ -8,7 +8,7 @@ import zlib
 
 from cobs import cobs
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 CRC_BYTES = 4
 LONGEST_PAYLOAD = 65_100
 """Bytes: beyond any `max_body` that the protocol allows."""

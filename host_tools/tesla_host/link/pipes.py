@@ -10,7 +10,7 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import serial
@@ -41,13 +41,71 @@ class Pipe(Protocol):
         """End the connection; harmless when repeated."""
 
 
-class ProcessPipe:
+class DescriptorPipe:
+    """A firmware at the other end of file descriptors, as a pipe or a socket gives them.
+
+    `ended` makes the error that tells why the other end has gone.
+    """
+
+    def __init__(
+        self, source: int, sink: int, ended: Callable[[], DeviceError], timeout: float | None
+    ) -> None:
+        self.timeout = timeout
+        self._received = bytearray()
+        self._source, self._sink, self._ended = source, sink, ended
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that `read` would give at once."""
+        return len(self._received)
+
+    def read(self, size: int = 1) -> bytes:
+        """Up to `size` bytes. Raises `DeviceError` when the other end has gone."""
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        while len(self._received) < size:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([self._source], [], [], left)[0]:
+                break
+            self._receive()
+        data = bytes(self._received[:size])
+        del self._received[:size]
+        return data
+
+    def write(self, data: bytes) -> int:
+        """Send all of `data`, receiving meanwhile so that neither side blocks the other."""
+        rest = memoryview(data)
+        while rest:
+            readable, writable, _ = select.select([self._source], [self._sink], [])
+            if readable:
+                self._receive()
+            if writable:
+                try:
+                    rest = rest[os.write(self._sink, rest[:4096]) :]
+                except (BrokenPipeError, ConnectionResetError) as error:
+                    raise self._ended() from error
+        return len(data)
+
+    def reset_input_buffer(self) -> None:
+        """Forget what was received and not yet read."""
+        while select.select([self._source], [], [], 0)[0] and os.read(self._source, 65536):
+            pass
+        self._received.clear()
+
+    def _receive(self) -> None:
+        try:
+            data = os.read(self._source, 65536)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise self._ended()
+        self._received += data
+
+
+class ProcessPipe(DescriptorPipe):
     """A native firmware as a child process, over its standard input and output."""
 
     def __init__(self, command: Sequence[str], timeout: float | None = 1.0) -> None:
-        self.timeout = timeout
         self._name = command[0]
-        self._received = bytearray()
         try:
             self._process = subprocess.Popen(
                 list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -57,51 +115,8 @@ class ProcessPipe:
                 f"cannot start {self._name}: {error.strerror}; build the firmware again"
             ) from error
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._stdin = self._process.stdin.fileno()
-        self._stdout = self._process.stdout.fileno()
-
-    @property
-    def in_waiting(self) -> int:
-        """Bytes that `read` would give at once."""
-        return len(self._received)
-
-    def read(self, size: int = 1) -> bytes:
-        """Up to `size` bytes. Raises `DeviceError` when the process has ended."""
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        while len(self._received) < size:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([self._stdout], [], [], left)[0]:
-                break
-            data = os.read(self._stdout, 65536)
-            if not data:
-                raise self._ended()
-            self._received += data
-        data = bytes(self._received[:size])
-        del self._received[:size]
-        return data
-
-    def write(self, data: bytes) -> int:
-        """Send all of `data`, receiving meanwhile so that neither side blocks the other."""
-        rest = memoryview(data)
-        while rest:
-            readable, writable, _ = select.select([self._stdout], [self._stdin], [])
-            if readable:
-                arrived = os.read(self._stdout, 65536)
-                if not arrived:
-                    raise self._ended()
-                self._received += arrived
-            if writable:
-                try:
-                    rest = rest[os.write(self._stdin, rest[:4096]) :]
-                except BrokenPipeError as error:
-                    raise self._ended() from error
-        return len(data)
-
-    def reset_input_buffer(self) -> None:
-        """Forget what was received and not yet read."""
-        while select.select([self._stdout], [], [], 0)[0] and os.read(self._stdout, 65536):
-            pass
-        self._received.clear()
+        source, sink = self._process.stdout.fileno(), self._process.stdin.fileno()
+        super().__init__(source, sink, self._gone, timeout)
 
     def close(self) -> None:
         """End the process: closing its input is its signal to leave."""
@@ -115,7 +130,7 @@ class ProcessPipe:
             self._process.kill()
             self._process.wait()
 
-    def _ended(self) -> DeviceError:
+    def _gone(self) -> DeviceError:
         try:
             status: int | None = self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:
@@ -130,7 +145,7 @@ class SerialPipe:
     def __init__(self, url: str, baud: int = 115_200, timeout: float | None = 1.0) -> None:
         self._url = url
         try:
-            self._port = serial.serial_for_url(url, baudrate=baud, timeout=timeout)
+            self._port = serial.serial_for_url(url, baudrate=baud, timeout=timeout, exclusive=True)
         except (OSError, ValueError, TypeError) as error:
             raise DeviceError(
                 f"cannot open {url}: {_reason(error)}; is the board plugged in, and the port free?"

@@ -37,9 +37,13 @@ class RegionIo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """Who answers, and what its model looks like."""
+    """Who answers, and what its model looks like.
+
+    `max_body` and `receive_bytes` limit what may be sent: at once, and while the model runs.
+    """
 
     max_body: int
+    receive_bytes: int
     firmware_version: str
     board: str
     cpu: str
@@ -136,8 +140,15 @@ class Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HelloPage:
-    """One HELLO reply: `hello.regions` are those listed here, `region_count` is the total."""
+    """One HELLO reply: `hello.regions` are those listed here, `region_count` is the total.
 
+    `opened` is the sequence number of the HELLO that opened the session, `last` that of the request
+    that was executed last.
+    """
+
+    session: int
+    opened: int
+    last: int
     hello: Hello
     region_count: int
 
@@ -145,7 +156,11 @@ class HelloPage:
 def parse_hello(data: bytes) -> HelloPage:
     """Decode the body of a HELLO reply."""
     body = Body("HELLO", data)
+    session, opened, last = (
+        body.unsigned(size, field) for size, field in ((4, "session"), (2, "opened"), (2, "last"))
+    )
     max_body = body.unsigned(2, "max_body", SMALLEST_MAX_BODY, LARGEST_MAX_BODY)
+    receive_bytes = body.unsigned(4, "receive_bytes")
     firmware_version, board, cpu = (body.text(name) for name in ("version", "board", "cpu"))
     clock_hz = body.unsigned(4, "clock_hz")
     counters = tuple(
@@ -163,6 +178,7 @@ def parse_hello(data: bytes) -> HelloPage:
     body.end()
     hello = Hello(
         max_body=max_body,
+        receive_bytes=receive_bytes,
         firmware_version=firmware_version,
         board=board,
         cpu=cpu,
@@ -176,7 +192,9 @@ def parse_hello(data: bytes) -> HelloPage:
         layer_count=layer_count,
         regions=regions,
     )
-    return HelloPage(hello=hello, region_count=region_count)
+    return HelloPage(
+        session=session, opened=opened, last=last, hello=hello, region_count=region_count
+    )
 
 
 def _region(body: Body) -> RegionIo:
@@ -220,3 +238,13 @@ def parse_slice(data: bytes, offset: int, asked: int, largest: int) -> LayerSlic
     if len(part) != min(asked, max(0, size - offset)):
         raise body.broken(f"has {len(part)} of the layer's {size} bytes")
     return LayerSlice(size=size, data=part)
+
+
+def parse_inference(data: bytes, hello: Hello) -> tuple[dict[str, int], bytes]:
+    """Decode the body of an INFER reply: the run's ticks and the beginning of the output."""
+    body = Body("INFER", data)
+    ticks = body.ticks(hello.counters)
+    room = hello.max_body - 4 * len(hello.counters)
+    output = body.take(min(hello.output_bytes, room), "output")
+    body.end()
+    return ticks, output

@@ -24,9 +24,10 @@ from tesla_host.report.canvas import (
     short_ticks,
 )
 from tesla_host.report.choice import Point, Unit
+from tesla_host.report.memory import step
 from tesla_host.report.numbers import grouped
 from tesla_host.report.svg import MUTED, PAPER, SERIES, TEXT, Drawing
-from tesla_host.results import ArenaBuffer
+from tesla_host.results import ArenaBuffer, Memory
 
 WIDE_LABELS, NARROW_LABELS = 24, 14
 """More points than this, and only every second (third, …) is named."""
@@ -197,8 +198,9 @@ def stacked(dps: Sequence[int], bands: Sequence[Band], unit: Unit, size: Size) -
     return Drawing(figure=figure, tips=tips)
 
 
-def arena(buffers: Sequence[ArenaBuffer], arena_bytes: int, size: Size) -> Drawing:
+def arena(memory: Memory, size: Size) -> Drawing:
     """Each buffer as a rectangle: the steps it lives through, and the bytes it takes."""
+    buffers, arena_bytes = memory.buffers, memory.arena_bytes
     figure, axes = axes_of(size)
     end = max(buffer.last for buffer in buffers) + 1
     top = max(arena_bytes, *(buffer.offset + buffer.bytes for buffer in buffers), 1)
@@ -212,16 +214,18 @@ def arena(buffers: Sequence[ArenaBuffer], arena_bytes: int, size: Size) -> Drawi
             Rectangle(
                 (buffer.first, buffer.offset), steps, buffer.bytes,
                 fc=SERIES[index % 7], ec=TEXT, lw=0.8, alpha=0.45, gid=f"buffer{index}",
+                ls="--" if buffer.scratch else "-",
             )
         )  # fmt: skip
         tips[f"buffer{index}"] = [
             f"{buffer.name}: {grouped(buffer.bytes)} bytes at {grouped(buffer.offset)}, "
-            f"steps {buffer.first} to {buffer.last}"
+            f"steps {step(memory, buffer.first)} to {step(memory, buffer.last)}"
         ]
-        letters = int(steps / end * box.width / (0.62 * FONT_PT)) - 1
+        left, right, share = _label_place(buffer, buffers)
+        letters = int((right - left) / end * box.width / (0.62 * FONT_PT)) - 1
         name = buffer.name if len(buffer.name) <= letters else f"{buffer.name[: letters - 1]}…"
         if letters >= 3 and buffer.bytes / (1.04 * top) * box.height > FONT_PT + 2:
-            middle = (buffer.first + steps / 2, buffer.offset + buffer.bytes / 2)
+            middle = ((left + right) / 2, buffer.offset + share * buffer.bytes)
             axes.text(*middle, name, ha="center", va="center_baseline", clip_on=True)
     axes.axhline(arena_bytes, color=MUTED, lw=1.2, ls="--")
     axes.grid(visible=False, axis="x")
@@ -230,3 +234,11 @@ def arena(buffers: Sequence[ArenaBuffer], arena_bytes: int, size: Size) -> Drawi
     axes.set_ylabel("offset in bytes")
     short_ticks(axes, vertical=True)
     return Drawing(figure=figure, tips=tips)
+
+
+def _label_place(buffer: ArenaBuffer, buffers: Sequence[ArenaBuffer]) -> tuple[int, int, float]:
+    """The steps, first and one past the last, in which a buffer shares no bytes, and how far up its
+    name goes, 0 to 1: in the middle, but low where it shares bytes all its life."""
+    overwritten = any(buffer.name in other.over.split(", ") for other in buffers)
+    left, right = buffer.first + bool(buffer.over), buffer.last + 1 - overwritten
+    return (left, right, 0.5) if left < right else (buffer.first, buffer.last + 1, 0.2)

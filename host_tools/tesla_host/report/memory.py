@@ -63,7 +63,7 @@ def memory_facts(profile: Profile) -> tuple[Fact, ...]:
         Fact(
             name="stack",
             value=in_bytes(memory.stack_bytes),
-            note="high-water mark" if memory.stack_bytes is not None else unknown,
+            note=_stack_note(memory, unknown),
         ),
         Fact(
             name="region tables",
@@ -73,16 +73,68 @@ def memory_facts(profile: Profile) -> tuple[Fact, ...]:
     )
 
 
+def _stack_note(memory: Memory, unknown: str) -> str:
+    """Whose stack was measured, and what the library alone takes."""
+    note = "high-water mark" if memory.stack_bytes is not None else unknown
+    if memory.library_stack_bytes is None:
+        return note
+    return f"{note}; a run of the library takes at most {in_bytes(memory.library_stack_bytes)}"
+
+
 def buffer_table(memory: Memory) -> Table:
     """The arena's buffers."""
     return Table(
         caption="Buffers in the arena",
-        columns=("buffer", "offset", "bytes", "first step", "last step"),
+        columns=("buffer", "offset", "bytes", "first step", "last step", "written over"),
         rows=tuple(
-            (b.name, grouped(b.offset), grouped(b.bytes), str(b.first), str(b.last))
+            (
+                f"{b.name} (scratch)" if b.scratch else b.name,
+                grouped(b.offset),
+                grouped(b.bytes),
+                step(memory, b.first),
+                step(memory, b.last),
+                b.over or "–",
+            )
             for b in memory.buffers
         ),
     )
+
+
+def step(memory: Memory, number: int) -> str:
+    """A step by its number and the layer that runs then, where the profile tells it."""
+    named = 0 <= number < len(memory.steps)
+    return f"{number}{NBSP}{memory.steps[number]}" if named else str(number)
+
+
+def peak_table(profile: Profile) -> Table | None:
+    """What each region uses of the arena; `None` for a profile that does not tell."""
+    rows = []
+    for region in profile.regions:
+        peak = region.arena_peak_bytes
+        if peak is None:
+            return None
+        share = ratio(peak, profile.memory.arena_bytes)
+        whole = "–" if share is None else percent(share, 1)
+        rows.append((f"{region.dp}{NBSP}%", grouped(peak), whole))
+    return Table(
+        caption="Most bytes of the arena in use at one step",
+        columns=("DP", "bytes", "of the arena"),
+        rows=tuple(rows),
+    )
+
+
+def arena_note(memory: Memory) -> str:
+    """What the arena's size is, and how much smaller it could be."""
+    text = (
+        f"The dashed line is the size of the arena, {grouped(memory.arena_bytes)}{NBSP}bytes. It "
+        "is sized for the full network and the same in every region."
+    )
+    if memory.arena_bound_bytes is None:
+        return text
+    if memory.arena_bytes <= memory.arena_bound_bytes:
+        return f"{text} No arrangement of these buffers takes less."
+    bound = f"{grouped(memory.arena_bound_bytes)}{NBSP}bytes"
+    return f"{text} No arrangement of these buffers takes less than {bound}."
 
 
 def _parts(*parts: tuple[str, int, str]) -> tuple[Part, ...]:

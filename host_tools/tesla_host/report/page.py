@@ -91,6 +91,8 @@ def render(profile: Profile, others: Sequence[Profile] = (), cam: bytes | None =
         ram_known=bool(profile.memory.ram_bytes),
         ram=memory.ram_parts(profile.memory),
         buffers=memory.buffer_table(profile.memory),
+        peaks=memory.peak_table(profile),
+        arena_note=memory.arena_note(profile.memory),
         arena_bytes=grouped(profile.memory.arena_bytes),
         made=views.made(profile),
         commands=views.commands(profile),
@@ -134,8 +136,9 @@ def _pictures(profiles: Sequence[Profile], names: Sequence[str], unit: Unit) -> 
         ),
         "arena": _picture(
             "arena", "The arena, step by step",
-            "One rectangle per activation: width is the time it lives, height its bytes.", FULL,
-            lambda size: figures.arena(held.buffers, held.arena_bytes, size), (),
+            "One rectangle per buffer: width is the time it lives, height its bytes. Where two "
+            "overlap, a layer writes over its input; scratch memory is dashed.", FULL,
+            lambda size: figures.arena(held, size), (),
         ) if held.buffers else None,
     }  # fmt: skip
 

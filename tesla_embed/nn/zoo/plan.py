@@ -13,7 +13,8 @@ import msgspec
 from torch import nn
 
 from tesla_embed.errors import ConfigError
-from tesla_embed.ir.verify import MAX_DIMENSION, MAX_WINDOW
+from tesla_embed.ir.verify import MAX_DIMENSION
+from tesla_embed.ir.verify_shapes import MAX_WINDOW
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_DIMENSION)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=MAX_WINDOW)]
@@ -22,8 +23,18 @@ Layers = OrderedDict[str, nn.Module]
 Task = Literal["classify", "reconstruct"]
 
 
-class Plan(msgspec.Struct, tag_field="kind", forbid_unknown_fields=True, frozen=True):
-    """Base of the configurations. `multiple`, a field of each, rounds active widths up."""
+class Plan(msgspec.Struct, tag_field="kind", forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Base of the configurations. `multiple`, a field of each, rounds active widths up.
+
+    `widths` makes single groups of channels narrower than the other fields say, as pruning does;
+    names are those of `tesla_embed.nn.layers.channel_groups`.
+    """
+
+    widths: dict[str, Count] = {}
+
+    def __hash__(self) -> int:
+        others = (getattr(self, name) for name in self.__struct_fields__ if name != "widths")
+        return hash((*others, frozenset(self.widths.items())))
 
     @property
     def task(self) -> Task:

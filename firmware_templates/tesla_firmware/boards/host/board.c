@@ -3,6 +3,7 @@
 
 #include "batch.h"
 #include "tesla_board.h"
+#include "tesla_target.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,8 @@ static struct {
     size_t size;
 } received;
 
-const tesla_board_info_t tesla_board = {"host", "native", 0, 1, {{"ns", 1000000000u}, {"", 0}}};
+const tesla_board_info_t tesla_board = {
+    TESLA_TARGET_NAME, TESLA_TARGET_CPU, 0, 1, {{"ns", 1000000000u}, {"", 0}}};
 
 void tesla_board_init(void) {
 }

@@ -11,15 +11,28 @@ typedef struct {
     uint32_t position;
 } tesla_taps_t;
 
+/* How many steps of `apart` pixels begin within `pixels`. */
+static inline uint32_t tesla_steps(uint32_t pixels, uint32_t apart) {
+    return (pixels + apart - 1u) / apart;
+}
+
 /* output    index along the output axis
  * stride    of the window; pad is the padding before the image
- * taps      the window's size along the axis; length is the image's */
+ * taps      of the window along the axis, `apart` pixels from one to the next
+ * length    of the image */
 static inline tesla_taps_t tesla_taps(uint32_t output, uint32_t stride, uint32_t pad, uint32_t taps,
-                                      uint32_t length) {
+                                      uint32_t apart, uint32_t length) {
     const uint32_t start = output * stride; /* in the padded image */
-    const uint32_t first = start < pad ? pad - start : 0u;
-    const uint32_t room = length + pad - start; /* taps up to the image's end */
-    const tesla_taps_t inside = {first, taps < room ? taps : room, start + first - pad};
+    uint32_t first = start < pad ? pad - start : 0u;
+    uint32_t room = length + pad - start; /* taps up to the image's end */
+    uint32_t position = start + first - pad;
+    if (apart != 1u) {
+        first = tesla_steps(first, apart);
+        room = tesla_steps(room, apart);
+        /* All taps may lie beside a small image. */
+        position = first < room ? start + first * apart - pad : 0u;
+    }
+    const tesla_taps_t inside = {first, taps < room ? taps : room, position};
     return inside;
 }
 

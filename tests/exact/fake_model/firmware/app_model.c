@@ -64,6 +64,12 @@ static tesla_status_t run(const int8_t *input, int8_t *output) {
     } else if (input[0] == 97 || witness != 0x600DDA7Au) {
         return TESLA_ERROR_STATE;
     }
+#ifdef FAKE_LONG /* more instructions than a timer of 32 bits counts: two in each round */
+    if (input[0] == 96) {
+        uint32_t rounds = 400000000u;
+        __asm__ volatile("1: subs %0, %0, #1\n\tbne 1b" : "+r"(rounds)::"cc");
+    }
+#endif
     const uint32_t size = (uint32_t)FAKE_INPUT * fake.percent / 100u;
     fake_add(input, arena, size, fake.percent);
     if (fake.callback != NULL) {

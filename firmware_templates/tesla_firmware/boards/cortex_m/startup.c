@@ -1,13 +1,10 @@
 /* Vector table and reset of a Cortex-M: paints the stack, fills .data, clears .bss. */
+#include "stack.h"
 #include "tesla_app.h"
 
 #include <stdint.h>
 
-#define STACK_PATTERN 0x7E57A11Eu /* as in board.c */
-
-extern uint32_t tesla_stack_bottom[]; /* all from the linker script */
-extern uint32_t tesla_stack_top[];
-extern uint32_t tesla_data_start[];
+extern uint32_t tesla_data_start[]; /* all from the linker script */
 extern uint32_t tesla_data_end[];
 extern const uint32_t tesla_data_load[];
 extern uint32_t tesla_bss_start[];
@@ -21,13 +18,22 @@ static void stop(void) {
     }
 }
 
+#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
+/* Gives everybody access to the coprocessors 10 and 11: the registers of floats and vectors. */
+static void enable_vectors(void) {
+    volatile uint32_t *const access_control = (volatile uint32_t *)0xE000ED88u;
+    *access_control |= 0xFu << 20;
+    __asm__ volatile("dsb\n\tisb" ::: "memory");
+}
+#endif
+
 /* The volatile accesses keep the compiler from calling memset or memcpy before memory is ready. */
 __attribute__((used)) void Reset_Handler(void) {
-    uint32_t marker = 0;
+    volatile uint32_t marker = 0;
     volatile uint32_t *word = tesla_stack_bottom;
-    volatile uint32_t *const live = &marker - 16; /* spare this function's own frame */
-    while (word < live) {
-        *word++ = STACK_PATTERN;
+    const uintptr_t live = (uintptr_t)&marker - 64u; /* spare this function's own frame */
+    while ((uintptr_t)word < live) {
+        *word++ = TESLA_STACK_PATTERN;
     }
     const volatile uint32_t *source = tesla_data_load;
     for (word = tesla_data_start; word < tesla_data_end; word++) {
@@ -36,6 +42,9 @@ __attribute__((used)) void Reset_Handler(void) {
     for (word = tesla_bss_start; word < tesla_bss_end; word++) {
         *word = 0;
     }
+#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
+    enable_vectors();
+#endif
     tesla_app_main();
     stop();
 }

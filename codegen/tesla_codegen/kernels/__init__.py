@@ -1,0 +1,1 @@
+"""Kernels of an instruction set: which C function computes an operation, and what it needs."""

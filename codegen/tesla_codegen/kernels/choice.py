@@ -1,0 +1,35 @@
+"""Which kernel computes each operation of a model on an instruction set.
+
+In: a verified integer model. Out: a `Variant` for every operation that runs code. Nothing is
+refused: an operation that a fast kernel cannot compute exactly gets the portable one.
+"""
+
+from typing import assert_never
+
+from tesla_codegen.kernels.dsp import dsp_variant
+from tesla_codegen.kernels.helium import helium_variant
+from tesla_codegen.kernels.portable import portable_variant
+from tesla_codegen.kernels.variant import Isa, Optimize, Variant
+from tesla_embed.ir.graph import Model
+from tesla_embed.ir.ops import Reshape
+
+
+def choose(model: Model, isa: Isa, optimize: Optimize) -> tuple[Variant | None, ...]:
+    """A variant for each operation of the graph, in order; `None` for reshapes, which run none."""
+    return tuple(
+        None if isinstance(op, Reshape) else _choose(model, index, isa, optimize)
+        for index, op in enumerate(model.graph.ops)
+    )
+
+
+def _choose(model: Model, index: int, isa: Isa, optimize: Optimize) -> Variant:
+    match isa:
+        case Isa.PORTABLE:
+            fast = None
+        case Isa.DSP:
+            fast = dsp_variant(model, index, optimize)
+        case Isa.HELIUM:
+            fast = helium_variant(model, index)
+        case _:
+            assert_never(isa)
+    return fast or portable_variant(model, model.graph.ops[index])

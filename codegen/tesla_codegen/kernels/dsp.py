@@ -1,0 +1,53 @@
+"""Kernels for Cortex-M4, M7 and M33: 16-bit SIMD over packed weights.
+
+In: an operation of a verified model. Out: its variant, or `None` where no kernel here computes it
+exactly (four-bit weights, inputs of several parts, numbers that `pairing` or `channels` refuse).
+"""
+
+from dataclasses import replace
+from typing import assert_never
+
+from tesla_codegen.kernels.dsp_add import addition
+from tesla_codegen.kernels.dsp_conv import convolution
+from tesla_codegen.kernels.dsp_dense import fully_connected
+from tesla_codegen.kernels.dsp_depthwise import depthwise
+from tesla_codegen.kernels.portable import portable_variant
+from tesla_codegen.kernels.variant import Optimize, Variant
+from tesla_embed.ir.graph import Model
+from tesla_embed.ir.ops import (
+    Add,
+    AveragePool2D,
+    Concat,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    Logistic,
+    MaxPool2D,
+    Mean,
+    Pad,
+    Rescale,
+    Reshape,
+    Softmax,
+)
+
+
+def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
+    """The variant of operation `index`, or `None` if the portable kernel has to do."""
+    op = model.graph.ops[index]
+    match op:
+        case FullyConnected():
+            return fully_connected(model, index)
+        case Conv2D():
+            return convolution(model, index, optimize)
+        case DepthwiseConv2D():
+            return depthwise(model, index)
+        case MaxPool2D():
+            return replace(portable_variant(model, op), kernel="tesla_max_pool2d_dsp")
+        case Add():
+            return addition(model, index)
+        case AveragePool2D() | Mean() | Concat() | Pad():
+            return None
+        case Rescale() | Softmax() | Logistic() | Reshape():
+            return None
+        case _:
+            assert_never(op)

@@ -1,0 +1,67 @@
+"""The depthwise kernel for the DSP instructions: orientation, strips and scratch.
+
+In: a depthwise convolution of a verified model. Out: its variant, or `None` unless it has 3 by 3
+taps, one filter a channel, the same stride of 1 or 2 in both directions, no dilation, and lines of
+no more than about 120 pixels.
+"""
+
+import dataclasses
+
+from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
+from tesla_codegen.kernels.portable import layer_constants
+from tesla_codegen.kernels.variant import Variant
+from tesla_embed.ir.graph import Model
+from tesla_embed.ir.ops import DepthwiseConv2D, Window
+
+_STRIP_BYTES = 4096
+"""Scratch that a strip should not exceed: more lines at a time save little."""
+_PITCHES = (32, 64, 128)
+"""Elements from one line to the next that there is code for."""
+_LINE_BYTES = 8
+"""Of an element of a line: int16, for four channels."""
+
+
+def depthwise(model: Model, index: int) -> Variant | None:
+    """A variant of a depthwise convolution, or `None` if the kernel does not fit."""
+    op = model.graph.ops[index]
+    if not isinstance(op, DepthwiseConv2D) or not _fits(op.window):
+        return None
+    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
+    if source.channels != target.channels or not qualifies(model, index, pairs=False):
+        return None
+    stride = op.window.stride_height
+    height, width = target.shape[:2]
+    by_columns = height > width
+    length, lines = (height, width) if by_columns else (width, height)
+    needed = (length - 1) * stride + 4
+    pitch = next((pitch for pitch in _PITCHES if needed <= pitch), None)
+    if pitch is None:
+        return None
+    room = _STRIP_BYTES // (_LINE_BYTES * pitch)
+    strip = min(lines, max(1, (room - 3) // stride + 1))
+    layer = layer_constants(model, op)
+    assert layer is not None
+    window = tuple(field for field in layer.fields if field.startswith(".window"))
+    plane = f"tesla_plane{pitch}"
+    own = (
+        f".strip = {strip}",
+        f".pitch = {pitch}",
+        f".by_columns = {int(by_columns)}",
+        f".filter = {plane}_dsp" if stride == 1 else f".filter = {plane}_stride2_dsp",
+    )
+    taps = op.weights.data
+    return Variant(
+        kernel="tesla_depthwise_conv2d_dsp",
+        helpers=("tesla_pair_dsp", f"{plane}_dsp"),
+        row=PACKED,
+        rows=packed_rows,
+        layer=dataclasses.replace(layer, c_type="tesla_depthwise_plane_t", fields=(*window, *own)),
+        weights=(taps.transpose(0, 2, 1) if by_columns else taps).reshape(-1),
+        scratch_bytes=_LINE_BYTES * pitch * ((strip - 1) * stride + 3),
+    )
+
+
+def _fits(window: Window) -> bool:
+    strides = (window.stride_height, window.stride_width)
+    plain = window.dilation_height == window.dilation_width == 1
+    return (window.height, window.width) == (3, 3) and strides in ((1, 1), (2, 2)) and plain

@@ -1,0 +1,59 @@
+"""What kernels on packed weights share: the row of a region, and whether an operation qualifies."""
+
+import numpy as np
+
+from tesla_codegen.kernels.channels import channel_table, dense_sum_range, layer_requantization
+from tesla_codegen.kernels.pairing import halves_fit, paired_exactly
+from tesla_codegen.kernels.variant import Row
+from tesla_codegen.tables import TablePool
+from tesla_embed.errors import CodegenError
+from tesla_embed.ir.graph import Model
+from tesla_embed.ir.ops import Weighted
+from tesla_embed.ir.parts import channel_parts, joined
+from tesla_embed.ir.specialize import specialize
+
+PACKED = Row(c_type="tesla_packed_region_t", bytes=12, size="{positions}u * {row}.output_channels")
+
+
+def packed_rows(
+    dense: Model, index: int, pool: TablePool, *, flat: bool = False
+) -> list[tuple[str, ...]]:
+    """The row of a region for an operation with weights (see `tesla/packed.h`).
+
+    With `flat`, all elements of the input count as channels of one position.
+    """
+    op, region = dense.graph.ops[index], dense.regions[0]
+    q, table = layer_requantization(dense, index), channel_table(dense, index)
+    if table is None:
+        raise CodegenError(f"{op.name}: has no packed table at {region.dp} % DP")
+    name = f"{op.name}_channels_{region.dp}"
+    pool.add(name, table)
+    source, target = region.types[op.input], region.types[op.output]
+    channels = source.size if flat else source.channels
+    numbers = (channels, target.channels, q.input_offset, q.activation_min, q.activation_max)
+    return [(*map(str, numbers), name)]
+
+
+def qualifies(model: Model, index: int, *, pairs: bool) -> bool:
+    """Whether an operation with weights can use packed tables in every region.
+
+    With `pairs`, also whether output channels can share halfwords (see `pairing`).
+    """
+    op = model.graph.ops[index]
+    if not isinstance(op, Weighted) or op.weights.bits != 8 or _several_parts(model, op):
+        return False
+    if pairs and not halves_fit(op.weights.data.astype(np.int8)):
+        return False
+    for region in model.regions:
+        dense = specialize(model, region)
+        if channel_table(dense, index) is None:
+            return False
+        if pairs and not paired_exactly(*dense_sum_range(dense, index)):
+            return False
+    return True
+
+
+def _several_parts(model: Model, op: Weighted) -> bool:
+    """Whether the active channels of the input are not simply the leading ones."""
+    parts = joined([channel_parts(model.graph, region)[op.input] for region in model.regions])
+    return len(parts[0]) > 1

@@ -1,0 +1,17 @@
+/* What compilers spell differently. */
+#ifndef TESLA_COMPILER_H
+#define TESLA_COMPILER_H
+
+#if defined(__GNUC__)
+#define TESLA_NOINLINE __attribute__((noinline))
+/* A function that consists of one block of assembly, which finds its parameters in registers. */
+#define TESLA_NAKED  __attribute__((naked, noinline))
+#define TESLA_UNUSED __attribute__((unused))
+/* Weights that several are loaded of at a time; compilers without it have no such kernels. */
+#define TESLA_ALIGNED __attribute__((aligned(8)))
+#else
+#define TESLA_NOINLINE
+#define TESLA_ALIGNED
+#endif
+
+#endif /* TESLA_COMPILER_H */

@@ -1,0 +1,129 @@
+/* Inputs as SMLAD wants them: int16, the offset added, the four of a quad in the order 0, 2, 1, 3.
+ */
+#ifndef TESLA_WIDEN_H
+#define TESLA_WIDEN_H
+
+#include "tesla/dsp.h"
+#include "tesla/string.h"
+
+#include <stdint.h>
+
+/* The inputs 0 and 2 of the four bytes of `word`, the first in the lowest, as halves of a word.
+ * `offset` stands in both halves. */
+static inline uint32_t tesla_widened_even(uint32_t word, uint32_t offset) {
+#if TESLA_DSP
+    uint32_t even;
+    __asm__("sxtab16 %0, %1, %2" : "=r"(even) : "r"(offset), "r"(word));
+    return even;
+#else
+    const uint16_t low = (uint16_t)((int8_t)(uint8_t)word + (int16_t)(uint16_t)offset);
+    const uint16_t high = (uint16_t)((int8_t)(uint8_t)(word >> 16) + (int16_t)(uint16_t)offset);
+    return low | (uint32_t)high << 16;
+#endif
+}
+
+/* The same for the inputs 1 and 3. */
+static inline uint32_t tesla_widened_odd(uint32_t word, uint32_t offset) {
+#if TESLA_DSP
+    uint32_t odd;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(odd) : "r"(offset), "r"(word));
+    return odd;
+#else
+    return tesla_widened_even(word >> 8, offset);
+#endif
+}
+
+/* The lower halves of two words, `a` in the lower one (PKHBT); then the upper halves (PKHTB). */
+static inline uint32_t tesla_lower_halves(uint32_t a, uint32_t b) {
+#if TESLA_DSP
+    uint32_t halves;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(halves) : "r"(a), "r"(b));
+    return halves;
+#else
+    return (a & 0xFFFFu) | b << 16;
+#endif
+}
+
+static inline uint32_t tesla_upper_halves(uint32_t a, uint32_t b) {
+#if TESLA_DSP
+    uint32_t halves;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(halves) : "r"(b), "r"(a));
+    return halves;
+#else
+    return a >> 16 | (b & 0xFFFF0000u);
+#endif
+}
+
+/* `offset` in both halves of a word. */
+static inline uint32_t tesla_twice(int16_t offset) {
+    return (uint16_t)offset * 0x10001u;
+}
+
+/* Stores two inputs. */
+static inline void tesla_put(int16_t *wide, uint32_t word) {
+    tesla_copy(wide, &word, 4);
+}
+
+/* Loads two inputs. */
+static inline uint32_t tesla_get(const int16_t *wide) {
+    uint32_t word;
+    tesla_copy(&word, wide, 4);
+    return word;
+}
+
+/* Four inputs, of which the first `count` exist and the others are zero. */
+static inline uint32_t tesla_some(const int8_t *input, uint32_t count, int8_t zero) {
+    uint32_t word = (uint8_t)zero * 0x01010101u;
+    for (uint32_t i = 0; i < count; ++i) {
+        word = (word & ~(0xFFu << (8u * i))) | (uint32_t)(uint8_t)input[i] << (8u * i);
+    }
+    return word;
+}
+
+/* Widens `count` inputs of two pixels, word by word in turn as tesla/pair.h wants them; from one
+ * quad to the next are `pitch` elements. The last quad is filled up with zeros. */
+static inline void tesla_widen_two(int16_t *wide, const int8_t *first, const int8_t *second,
+                                   uint32_t count, int16_t offset, uint32_t pitch) {
+    const uint32_t both = tesla_twice(offset);
+    uint32_t a = 0;
+    uint32_t b = 0;
+    for (uint32_t quad = count / 4u; quad != 0u; --quad) {
+        tesla_copy(&a, first, 4);
+        tesla_copy(&b, second, 4);
+        tesla_put(wide, tesla_widened_even(a, both));
+        tesla_put(&wide[2], tesla_widened_even(b, both));
+        tesla_put(&wide[4], tesla_widened_odd(a, both));
+        tesla_put(&wide[6], tesla_widened_odd(b, both));
+        first += 4;
+        second += 4;
+        wide += pitch;
+    }
+    if (count % 4u != 0u) {
+        a = tesla_some(first, count % 4u, (int8_t)-offset);
+        b = tesla_some(second, count % 4u, (int8_t)-offset);
+        tesla_put(wide, tesla_widened_even(a, both));
+        tesla_put(&wide[2], tesla_widened_even(b, both));
+        tesla_put(&wide[4], tesla_widened_odd(a, both));
+        tesla_put(&wide[6], tesla_widened_odd(b, both));
+    }
+}
+
+/* Widens `count` inputs and fills the last quad up with zeros. */
+static inline void tesla_widen(int16_t *wide, const int8_t *input, uint32_t count, int16_t offset) {
+    const uint32_t both = tesla_twice(offset);
+    uint32_t word = 0;
+    for (uint32_t quad = count / 4u; quad != 0u; --quad) {
+        tesla_copy(&word, input, 4);
+        tesla_put(wide, tesla_widened_even(word, both));
+        tesla_put(&wide[2], tesla_widened_odd(word, both));
+        input += 4;
+        wide += 4;
+    }
+    if (count % 4u != 0u) {
+        word = tesla_some(input, count % 4u, (int8_t)-offset);
+        tesla_put(wide, tesla_widened_even(word, both));
+        tesla_put(&wide[2], tesla_widened_odd(word, both));
+    }
+}
+
+#endif /* TESLA_WIDEN_H */

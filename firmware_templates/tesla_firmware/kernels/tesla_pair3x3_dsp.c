@@ -1,0 +1,57 @@
+/* Two neighbouring pixels under 3 by 3 taps over packed weights: see tesla/pair.h. */
+#include "tesla/pair_code.h"
+
+#if TESLA_DSP
+/* A row of taps of two channels, at IN in the columns and at W in the weights: what is the second
+ * pixel's input under one tap is the first one's under the next. */
+#define ROW(IN, W)                                                                                 \
+    WEIGHTS(W, "0")                                                                                \
+    "ldr    r2, [r0, #" IN "]      \n"                                                             \
+    "ldr    r3, [r0, #" IN " + 24] \n" TESLA_PAIR_STEP("r2", "r3")                                 \
+        WEIGHTS(W, "8") "ldr    r2, [r0, #" IN " + 48] \n" TESLA_PAIR_STEP("r3", "r2")             \
+            WEIGHTS(W, "16") "ldr    r3, [r0, #" IN " + 72] \n" TESLA_PAIR_STEP("r2", "r3")
+#define WEIGHTS(W, TAP)                                                                            \
+    "ldr    r12, [r1, #" W " + " TAP "]    \n"                                                     \
+    "ldr    lr, [r1, #" W " + " TAP " + 4] \n"
+
+/* The stack at 44: bytes from one quad of channels to the next. */
+TESLA_NAKED void tesla_pair3x3_dsp(const tesla_pair_t *pair TESLA_UNUSED) {
+    __asm__(".syntax unified               \n"
+            "push   {r4-r11, lr}           \n"
+            "ldm    r0, {r4-r11}           \n"
+            "ldr    r12, [r0, #32]         \n"
+            "sub    sp, sp, #48            \n"
+            "str    r12, [sp, #44]         \n"
+            "mov    r12, #144              \n"
+            "mul    r10, r10, r12          \n" TESLA_PAIR_BLOCKS
+            "2:                            \n" /* a quad of channels */
+            ROW("0", "0") ROW("4", "24"));
+    __asm__(ROW("8", "48") ROW("12", "72"));
+    __asm__(ROW("16", "96") ROW("20", "120") "ldr    r3, [sp, #44]          \n"
+                                             "ldr    r2, [sp]               \n"
+                                             "add    r1, r1, #144           \n"
+                                             "add    r0, r0, r3             \n"
+                                             "cmp    r1, r2                 \n"
+                                             "bne    2b                     \n");
+    __asm__(TESLA_PAIR_OUTPUTS);
+}
+#else
+void tesla_pair3x3_dsp(const tesla_pair_t *pair) {
+    for (uint32_t i = 0; i < pair->blocks * 2u; ++i) {
+        const uint32_t pixel = i % 2u;
+        const int8_t *weights = &pair->weights[i / 2u * pair->pitch];
+        const int16_t *input = pair->input;
+        uint32_t sums[4] = {0, 0, 0, 0};
+        for (uint32_t quad = 0; quad < pair->quads; ++quad) {
+            for (uint32_t step = 0; step < 18u; ++step) { /* row, half of the quad, column */
+                const int16_t *two = &input[(step % 3u + pixel) * 12u + step / 3u * 2u];
+                tesla_pair_word(sums, two, weights);
+                tesla_pair_word(&sums[2], two, &weights[4]);
+                weights += 8;
+            }
+            input += pair->column / 2u;
+        }
+        tesla_pair_outputs(pair, i / 2u, pixel, sums);
+    }
+}
+#endif

@@ -1,0 +1,1 @@
+"""What kernels cost on an emulated core, beside what others need for the same."""

@@ -1,0 +1,51 @@
+"""What the C side of a board takes from its row of the catalogue.
+
+In: a `Target`. Out: the text of `tesla_target.h` and of the linker script, and the flags of a
+toolchain. Nothing is refused: the catalogue is ours.
+"""
+
+from tesla_host.catalogue import Target
+
+HEADER = "tesla_target.h"
+LINKER_SCRIPT = "target.ld"
+SECTIONS = "sections.ld"
+"""In each folder of the firmware's boards that holds start-up code: where the sections go."""
+
+
+def header(target: Target) -> str:
+    """The row's numbers as macros."""
+    numbers = {"CLOCK_HZ": target.clock_hz, **dict(target.constants)}
+    if target.qemu:
+        per_tick = target.qemu.instructions_per_tick
+        numbers |= {
+            "INSTRUCTIONS_OF_TICKS": per_tick.numerator,
+            "TICKS_OF_INSTRUCTIONS": per_tick.denominator,
+        }
+    texts = {"NAME": target.name, "CPU": target.cpu}
+    lines = [f"/* Numbers of the target {target.name}, from its row of the catalogue. */"]
+    lines += ["#ifndef TESLA_TARGET_H", "#define TESLA_TARGET_H", ""]
+    lines += [f'#define TESLA_TARGET_{name} "{text}"' for name, text in texts.items()]
+    lines += [f"#define TESLA_TARGET_{name} 0x{value:x}u" for name, value in numbers.items()]
+    return "\n".join([*lines, "", "#endif /* TESLA_TARGET_H */", ""])
+
+
+def memory_map(target: Target) -> str:
+    """The head of the linker script: what `sections.ld` places things in."""
+    assert target.flash is not None and target.ram is not None
+    flash, ram = target.flash, target.ram
+    return (
+        "MEMORY\n{\n"
+        f"    FLASH (rx) : ORIGIN = 0x{flash.origin:08x}, LENGTH = 0x{flash.bytes:x}\n"
+        f"    RAM (rwx) : ORIGIN = 0x{ram.origin:08x}, LENGTH = 0x{ram.bytes:x}\n"
+        "}\n\n"
+        f"tesla_stack_bytes = 0x{target.stack_bytes:x};\n\n"
+    )
+
+
+def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
+    """What makes a toolchain emit code for the target, compiling and linking."""
+    receives = (f"-DTESLA_BOARD_RECEIVE_BYTES={target.receive_bytes}u",)
+    if target.core is None:
+        return receives
+    flags = target.core.zig_flags if toolchain == "zig" else target.core.gcc_flags
+    return (*flags, *receives)

@@ -1,0 +1,147 @@
+"""Verbs that exchange models with others: `import`, `export`, `inspect` and `run`."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tesla_host.cli.measure import BuildOption, JsonOption
+from tesla_host.cli.options import ModelArgument, ToolchainOption
+
+OutOption = Annotated[Path, typer.Option(help="where the file goes")]
+DpOption = Annotated[
+    int | None, typer.Option("--dp", help="DP percentage of a region; default: the largest")
+]
+
+
+def import_(
+    network: Annotated[
+        Path, typer.Argument(help=".tflite; of float32, .pt2, .keras, SavedModel with --data")
+    ],
+    out: Annotated[Path, typer.Option(help="where the integer model goes")],
+    name: Annotated[
+        str | None, typer.Option(help="name of the model, a C identifier; default: the file's")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="SPEC", help="data to calibrate a network of floats on"),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="training examples to calibrate on")] = 200,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="open a .pt2, although that runs code which is in it")
+    ] = False,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="the .pt2 takes images with channels last")
+    ] = False,
+) -> None:
+    """Read a network that others made, as a model of one region.
+
+    Example: tesla-embed import person_detect.tflite --out person.safetensors
+    """
+    from tesla_embed.atomic import check_writable
+    from tesla_embed.ir.store import digest, save_model
+    from tesla_host.importing import ImportOptions, import_network
+
+    check_writable(out)
+    options = ImportOptions(
+        name=name, data=data, samples=samples, trust=trust, channels_last=channels_last
+    )
+    model = import_network(network, options)
+    save_model(out, model)
+    layers = len(model.graph.ops)
+    print(f"{out}: {model.name}, {layers} operations, 100 % DP, digest {digest(model)[:16]}")
+
+
+def export(
+    model: ModelArgument,
+    out: OutOption,
+    dp: DpOption = None,
+) -> None:
+    """Write one region as a stand-alone int8 .tflite that any runtime can execute.
+
+    Example: tesla-embed export m.safetensors --dp 40 --out m40.tflite
+    """
+    from tesla_embed.atomic import check_writable, write_bytes
+    from tesla_embed.ir.store import load_model
+    from tesla_embed.tflite.export import to_tflite
+
+    check_writable(out)
+    loaded = load_model(model)
+    region = loaded.regions[-1] if dp is None else loaded.region(dp)
+    content = to_tflite(loaded, region)
+    write_bytes(out, content)
+    print(f"{out}: {loaded.name} at {region.dp} % DP, {len(content):,} B")
+
+
+def inspect(
+    model: ModelArgument,
+    dp: DpOption = None,
+    json_: JsonOption = None,
+) -> None:
+    """Show the layers, shapes, quantisation, cost and size of a model.
+
+    Example: tesla-embed inspect m.safetensors --dp 40
+    """
+    from tesla_embed.atomic import check_writable
+    from tesla_embed.ir.store import load_model
+    from tesla_host.cli.terminal import print_inspection
+    from tesla_host.inspection import inspect_model
+    from tesla_host.results import write_json
+
+    if json_ is not None:
+        check_writable(json_)
+    loaded = load_model(model)
+    chosen = loaded.regions[-1].dp if dp is None else loaded.region(dp).dp
+    found = inspect_model(loaded)
+    if json_ is not None:
+        write_json(json_, found)
+    print_inspection(found, chosen)
+
+
+def run(
+    model: ModelArgument,
+    input_: Annotated[
+        Path,
+        typer.Option("--input", help=".npy of a batch [N, ...], int8, uint8 or floats"),
+    ],
+    output: Annotated[Path, typer.Option(help=".npy for the outputs")],
+    dp: DpOption = None,
+    target: Annotated[
+        str, typer.Option(help="interpreter, or what `tesla-embed targets` lists")
+    ] = "interpreter",
+    toolchain: ToolchainOption = None,
+    dequantize: Annotated[
+        bool, typer.Option("--dequantize", help="write real numbers, not int8")
+    ] = False,
+    build_dir: BuildOption = None,
+) -> None:
+    """Run a model on a batch of inputs.
+
+    Example: tesla-embed run m.safetensors --input x.npy --output y.npy --dp 40 --target host
+    """
+    from tesla_embed.atomic import check_writable
+    from tesla_embed.ir.store import load_model
+    from tesla_host.cli.terminal import progress
+    from tesla_host.runner import INTERPRETER, run_model
+    from tesla_host.samples import read_inputs, write_outputs
+    from tesla_host.targets import check_target
+
+    check_writable(output)
+    if target != INTERPRETER:
+        check_target(target)
+    loaded = load_model(model)
+    region = loaded.regions[-1] if dp is None else loaded.region(dp)
+    inputs = read_inputs(input_, loaded)
+    with contextlib.ExitStack() as stack:
+        observer = stack.enter_context(progress("running"))
+
+        def folder() -> Path:
+            if build_dir is not None:
+                return build_dir
+            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tesla-embed-")))
+
+        outputs = run_model(loaded, region, inputs, target, folder, observer, toolchain)
+        write_outputs(output, loaded, region, outputs, dequantize)
+    print(f"{output}: {len(outputs):,} outputs of {loaded.name} at {region.dp} % DP on {target}")

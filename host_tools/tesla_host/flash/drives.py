@@ -1,0 +1,89 @@
+"""Boards that show up as a drive and take UF2 files.
+
+In: what the system has mounted. Out: folders whose INFO_UF2.TXT names the board; a file written
+there. Refuses, with `DeviceError`, no such drive, several, and one that does not take the file.
+"""
+
+import contextlib
+import os
+import string
+import sys
+from pathlib import Path
+
+from tesla_embed.errors import DeviceError
+from tesla_host.flash.boards import FlashBoard
+
+INFO = "INFO_UF2.TXT"
+_MOUNTS = Path("/proc/mounts")
+_INFO_BYTES = 4096
+
+
+def find_drives(board: FlashBoard) -> list[Path]:
+    """The mounted drives of boards like this one."""
+    return [folder for folder in _mounted() if is_drive(folder, board)]
+
+
+def is_drive(folder: Path, board: FlashBoard) -> bool:
+    """Whether `folder` is the drive of such a board."""
+    if board.uf2 is None:
+        return False
+    try:
+        with (folder / INFO).open("rb") as stream:
+            text = stream.read(_INFO_BYTES).decode(errors="replace")
+    except OSError:
+        return False
+    names = [line.partition(":")[2] for line in text.splitlines() if line.startswith("Board-ID:")]
+    return any(board.uf2.board_id.lower() in name.lower() for name in names)
+
+
+def choose_drive(board: FlashBoard, wanted: Path | None) -> Path:
+    """The drive asked for, or the only one there is."""
+    if wanted is not None:
+        if not is_drive(wanted, board):
+            raise DeviceError(f"{wanted} is no drive of a {board.name}: its {INFO} says otherwise")
+        return wanted
+    found = find_drives(board)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(map(str, found))
+        raise DeviceError(f"there are {len(found)} drives of a {board.name}: {names}; give --drive")
+    raise DeviceError(
+        f"no drive of a {board.name} is mounted; hold its boot button while you plug it in, or "
+        "give --drive"
+    )
+
+
+def copy_to_drive(image: bytes, drive: Path, name: str) -> None:
+    """Write a UF2 file. The board restarts with its last block, and the drive is gone."""
+    path = drive / name
+    rest = memoryview(image)
+    try:
+        with path.open("wb", buffering=0) as file:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+    except OSError as error:
+        if not rest and not (drive / INFO).exists():
+            return
+        raise DeviceError(f"cannot write {path}: {error.strerror}; plug the board in again") from (
+            error
+        )
+
+
+def _mounted() -> list[Path]:
+    if sys.platform == "win32":
+        return [Path(f"{letter}:/") for letter in string.ascii_uppercase]
+    if _MOUNTS.exists():
+        fields = [line.split(" ") for line in _MOUNTS.read_text().splitlines()]
+        return [Path(_unescape(field[1])) for field in fields if len(field) > 1]
+    with contextlib.suppress(OSError):
+        return sorted(Path("/Volumes").iterdir())
+    return []
+
+
+def _unescape(text: str) -> str:
+    """Linux writes a space in the name of a folder as \\040."""
+    for code in (0o40, 0o11, 0o12, 0o134):
+        text = text.replace(f"\\{code:03o}", chr(code))
+    return text

@@ -1,0 +1,124 @@
+"""Import a network from whatever it is stored in."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tesla_codegen.lower import RESERVED
+from tesla_embed.data import DataSet, load_data
+from tesla_embed.errors import ConfigError, TeslaEmbedError, ToolchainError
+from tesla_embed.ir.graph import Model
+from tesla_embed.ir.verify import IDENTIFIER
+from tesla_embed.tflite.importer import import_file, import_tflite, model_name, provenance
+from tesla_embed.tflite.keras import convert, is_keras
+
+EXPORTED = ".pt2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """How to read a file: `data` (a specification) and how many examples calibrate floats.
+
+    `trust` lets PyTorch open a .pt2, which runs code that is in it. `channels_last` says that the
+    program in it takes images `[B, height, width, channels]`.
+    """
+
+    name: str | None = None
+    data: str | None = None
+    samples: int = 200
+    trust: bool = False
+    channels_last: bool = False
+
+
+def import_network(path: Path, options: ImportOptions) -> Model:
+    """The model of a file, of one region.
+
+    An int8 `.tflite` as it is; one of float32, a Keras network or a program of torch.export
+    quantised on examples.
+    Raises `ConfigError` without data where they are needed, and what reading and converting raise.
+    """
+    exported, name = path.suffix.lower() == EXPORTED, _name(path, options.name)
+    if not exported and not is_keras(path):
+        if options.data is None:
+            return import_file(path, name).model
+        return _quantized(path, name, options)
+    if exported:
+        return _exported(path, name, options)
+    examples = _data(path, options).train.floats(slice(0, options.samples))
+    model = import_tflite(convert(path, examples), name).model
+    return dataclasses.replace(model, provenance=provenance(path))
+
+
+def _exported(path: Path, name: str, options: ImportOptions) -> Model:
+    try:
+        from tesla_embed.nn.aten import load_program
+        from tesla_embed.quant import QuantizeOptions, quantize_program
+    except ImportError as error:
+        raise ToolchainError(
+            f"reading a {EXPORTED} needs PyTorch; run: pip install 'tesla-embed[train]'"
+        ) from error
+    program = load_program(path, trust=options.trust)
+    data = _data(path, options)
+    try:
+        return quantize_program(
+            program,
+            data.train.floats(slice(0, options.samples)),
+            name,
+            QuantizeOptions(samples=options.samples),
+            input_range=_input_range(data),
+            channels_last=options.channels_last,
+            source=path.name,
+        )
+    except TeslaEmbedError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _name(path: Path, chosen: str | None) -> str:
+    """The name that was chosen, or one that is like the file's. Raises `ConfigError`."""
+    if chosen is None:
+        derived = model_name(path.name)
+        return f"{derived}_net" if derived in RESERVED else derived
+    if IDENTIFIER.fullmatch(chosen) is None:
+        raise ConfigError(
+            f"--name {chosen!r} is no C identifier; give a letter and then up to 62 letters, "
+            "digits or underscores"
+        )
+    if chosen.lower() in RESERVED:
+        raise ConfigError(
+            f"--name {chosen} is a name that the C library uses; give another, as {chosen}_net"
+        )
+    return chosen
+
+
+def _quantized(path: Path, name: str, options: ImportOptions) -> Model:
+    """A `.tflite` of float32, in integers."""
+    plain = import_file(path, name, floats=True).model
+    try:
+        from tesla_embed.quant import QuantizeOptions, quantize_floats
+    except ImportError as error:
+        raise ToolchainError(
+            "quantising needs PyTorch; run: pip install 'tesla-embed[train]'"
+        ) from error
+    data = _data(path, options)
+    try:
+        return quantize_floats(
+            plain,
+            data.train.floats(slice(0, options.samples)),
+            QuantizeOptions(samples=options.samples),
+            input_range=_input_range(data),
+        )
+    except TeslaEmbedError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _input_range(data: DataSet) -> tuple[float, float] | None:
+    """What images of bytes become."""
+    return (0.0, 1.0) if data.train.x.dtype == np.uint8 else None
+
+
+def _data(path: Path, options: ImportOptions) -> DataSet:
+    if options.data is None:
+        raise ConfigError(f"{path}: is to be quantised; give data to calibrate on with --data")
+    return load_data(options.data)

@@ -1,0 +1,62 @@
+"""The emulator, which runs inside a Python process, in a process of its own: for several at once.
+
+    python -m tesla_host.isolated ELF
+
+In: bytes on standard input. Out: the firmware's on standard output. Ends when its input does.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tesla_embed.errors import TeslaEmbedError
+from tesla_host.link.client import ExpectedModel, LinkClient
+from tesla_host.link.pipes import Pipe, ProcessPipe
+from tesla_host.targets import open_link, open_target
+
+EMULATOR = "emulator"
+
+_LONGEST_RUN_S = 3600.0
+_SLOW_RUN_S = 120.0
+"""Until a run has been measured: emulated milliseconds may be seconds of ours."""
+_BLOCK = 65536
+
+
+def separate_link(target: str, elf: Path, expected: ExpectedModel | None = None) -> LinkClient:
+    """A client of `elf` on a target of the catalogue, which runs in a process of its own."""
+    if target != EMULATOR:  # which every other target does anyway
+        return open_link(target, elf, expected)
+    command = [sys.executable, "-m", "tesla_host.isolated", str(elf.resolve())]
+    return LinkClient(ProcessPipe(command), expected, run_timeout_s=_SLOW_RUN_S)
+
+
+def serve(pipe: Pipe, source: int, sink: int) -> None:
+    """Carry bytes between two file descriptors and an emulator, until `source` ends.
+
+    An emulator stands still while nobody reads, and a read ends when the firmware waits for more.
+    """
+    pipe.timeout = _LONGEST_RUN_S
+    while data := os.read(source, _BLOCK):
+        pipe.write(data)
+        while answer := pipe.read(max(1, pipe.in_waiting)):
+            rest = memoryview(answer)
+            while rest:
+                rest = rest[os.write(sink, rest) :]
+
+
+def main() -> int:
+    """Emulate the firmware named on the command line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this decides when it ends
+    try:
+        serve(open_target(EMULATOR, Path(sys.argv[1])), 0, 1)
+    except TeslaEmbedError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A firmware kept running for any client: the lines that clients open, and the bridge to it."""

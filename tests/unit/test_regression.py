@@ -1,0 +1,141 @@
+"""What got worse between two profiles."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tesla_embed.errors import ConfigError
+from tesla_host.regression import missing_regions, parse_share, regressions
+from tesla_host.results import (
+    Latency,
+    LayerCost,
+    Memory,
+    ModelInfo,
+    Profile,
+    RegionResult,
+    Spread,
+    TargetInfo,
+    Tool,
+    read_profile,
+    write_json,
+)
+
+
+def region(dp: int) -> RegionResult:
+    return RegionResult(
+        dp=dp,
+        macs=10,
+        macs_fraction=0.5,
+        samples=100,
+        accuracy=0.9,
+        accuracy_float=None,
+        accuracy_float_samples=0,
+        device_samples=10,
+        agreement=1.0,
+        bit_exact=True,
+        instructions=Spread(min=1000, median=1000, max=1000, p95=1000),
+        cycles_estimate=2000,
+        latency_us=5.0,
+        switch_instructions=26,
+        layers=[LayerCost(name="fc", op="FullyConnected", macs=10, instructions=900)],
+        device_accuracy=0.9,
+        latency=Latency(min=4.0, median=5.0, p95=6.0, max=7.0),
+    )
+
+
+def profile() -> Profile:
+    return Profile(
+        tool=Tool(version="1", compiler="c", host_compiler="h"),
+        model=ModelInfo(
+            name="m", digest="d", weights_bytes=1, input_shape=[1], output_shape=[1], recipe="",
+            algorithm="", profile="", seed=None, data="",
+        ),
+        target=TargetInfo(name="emulator", cpu="c", clock_hz=1, status="emulated"),
+        data="digits",
+        memory=Memory(
+            flash_bytes=1000, ram_bytes=100, arena_bytes=10, stack_bytes=10, region_table_bytes=1
+        ),
+        regions=[region(25), region(50)],
+    )  # fmt: skip
+
+
+def test_the_same_is_not_worse() -> None:
+    assert regressions(profile(), profile(), 0.0) == []
+
+
+def test_better_is_not_worse() -> None:
+    new = profile()
+    new.regions[0].accuracy = 0.99
+    new.regions[0].instructions = Spread(min=1, median=1, max=1, p95=1)
+    new.memory.flash_bytes = 1
+    assert regressions(profile(), new, 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "what"),
+    [
+        (lambda p: setattr(p.memory, "flash_bytes", 1030), "memory", "flash_bytes"),
+        (lambda p: setattr(p.memory, "stack_bytes", 11), "memory", "stack_bytes"),
+        (lambda p: setattr(p.regions[1], "accuracy", 0.87), "50 % DP", "accuracy"),
+        (lambda p: setattr(p.regions[1], "device_accuracy", 0.8), "50 % DP", "device_accuracy"),
+        (
+            lambda p: setattr(p.regions[0].instructions, "median", 1021),
+            "25 % DP",
+            "instructions (median)",
+        ),
+        (lambda p: setattr(p.regions[0].latency, "p95", 6.2), "25 % DP", "latency (p95)"),
+        (lambda p: setattr(p.regions[0], "switch_instructions", 27), "25 % DP", "switch_instr"),
+        (
+            lambda p: setattr(p.regions[0].layers[0], "instructions", 950),
+            "25 % DP, fc",
+            "instructions",
+        ),
+    ],
+)
+def test_each_figure_is_watched(change: object, where: str, what: str) -> None:
+    new = profile()
+    change(new)  # type: ignore[operator]
+    (worse,) = regressions(profile(), new, 0.02)
+    assert worse.where == where and worse.what.startswith(what) and worse.change > 0.02
+    assert regressions(profile(), new, 0.5) == []
+
+
+def test_a_region_that_is_gone_is_named() -> None:
+    new = profile()
+    new.regions = new.regions[:1]
+    assert regressions(profile(), new, 0.0) == [] and missing_regions(profile(), new) == [50]
+    new.regions = [region(75)]
+    with pytest.raises(ConfigError, match="no region in common"):
+        regressions(profile(), new, 0.0)
+
+
+def test_profiles_of_two_targets_are_refused() -> None:
+    new = profile()
+    new.target.name = "host"
+    with pytest.raises(ConfigError, match="target emulator, this one of host"):
+        regressions(profile(), new, 0.0)
+
+
+def test_profiles_without_the_newer_fields_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    write_json(path, profile())
+    content = msgspec.json.decode(path.read_bytes())
+    for entry in content["regions"]:
+        for name in ("latency", "device_accuracy", "switch_us", "first_us", "first_instructions"):
+            del entry[name]
+        del entry["instructions"]["p95"]
+    del content["runs"], content["memory"]["ram_high_water_bytes"]
+    path.write_bytes(msgspec.json.encode(content))
+    assert regressions(read_profile(path), profile(), 0.0) == []
+
+
+@pytest.mark.parametrize(("text", "share"), [("2%", 0.02), ("0.02", 0.02), (" 150 % ", 1.5)])
+def test_shares(text: str, share: float) -> None:
+    assert parse_share(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["", "%", "two", "-1%", "nan", "inf", "2%%"])
+def test_what_is_no_share(text: str) -> None:
+    with pytest.raises(ConfigError, match="no share"):
+        parse_share(text)
