@@ -45,11 +45,14 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, *inputs: Path | None) -> None:
     """Raise `ConfigError` if `path` cannot become a file: worth asking before long work.
 
-    Devices and pipes are refused too: replacing them would break what they stand for.
+    Devices and pipes are refused too: replacing them would break what they stand for. So is a file
+    that is one of the `inputs`: it would be lost.
     """
+    if any(given is not None and given.exists() and _same(path, given) for given in inputs):
+        raise ConfigError(f"cannot write {path}: it is the input; choose another name")
     if path.exists() and not path.is_file():
         kind = "folder" if path.is_dir() else "device"
         raise ConfigError(f"cannot write {path}: it is a {kind}; choose the name of a file")
@@ -58,6 +61,10 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"cannot write {path}: {parent} is a file; choose another place")
     if not os.access(parent, os.W_OK):
         raise ConfigError(f"cannot write {path}: {parent} is read-only; choose another place")
+
+
+def _same(path: Path, given: Path) -> bool:
+    return path.exists() and path.samefile(given)
 
 
 @contextlib.contextmanager

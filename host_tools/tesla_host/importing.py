@@ -27,7 +27,7 @@ class ImportOptions:
 
     name: str | None = None
     data: str | None = None
-    samples: int = 200
+    samples: int = 1000
     trust: bool = False
     channels_last: bool = False
 

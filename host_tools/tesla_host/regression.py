@@ -94,6 +94,6 @@ def parse_share(text: str) -> float:
         value = float(number) / (_POINTS if text.strip().endswith("%") else 1)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
+    if not 0 <= value < float("inf") or (value >= 1 and "%" not in text):
         raise ConfigError(f"--fail-above {text!r} is no share; write 2% or 0.02")
     return value

@@ -277,6 +277,29 @@ def test_what_run_refuses(tmp_path: Path, capsys: Capture) -> None:
     assert not y.exists()
 
 
+def test_no_output_takes_the_place_of_an_input(tmp_path: Path, capsys: Capture) -> None:
+    model, inputs = tmp_path / "m.safetensors", tmp_path / "x.npy"
+    save_model(model, quantized_model(2))
+    np.save(inputs, np.zeros((1, 1), np.int8))
+    (tmp_path / "link").symlink_to(model)
+    kept = model.read_bytes(), inputs.read_bytes()
+    for arguments in (
+        ("export", model, "--out", model),
+        ("export", model, "--out", tmp_path / "link"),
+        ("inspect", model, "--json", model),
+        ("run", model, "--input", inputs, "--output", model),
+        ("run", model, "--input", inputs, "--output", inputs),
+        ("verify", model, "--json", model),
+        ("profile", model, "--data", "digits", "--json", model),
+        ("diagnose", model, "--data", "digits", "--json", model),
+        ("import", model, "--out", model),
+        ("quantize", model, "--data", "digits", "--out", model),
+        ("prune", model, "--out", model),
+    ):
+        fails(capsys, 2, "it is the input; choose another name", *arguments)
+    assert kept == (model.read_bytes(), inputs.read_bytes())
+
+
 def test_every_exported_region_stands_alone(tmp_path: Path) -> None:
     path, out = tmp_path / "m.safetensors", tmp_path / "m.tflite"
     model = quantized_model(3, portable=True)

@@ -135,7 +135,7 @@ def test_shares(text: str, share: float) -> None:
     assert parse_share(text) == pytest.approx(share)
 
 
-@pytest.mark.parametrize("text", ["", "%", "two", "-1%", "nan", "inf", "2%%"])
+@pytest.mark.parametrize("text", ["", "%", "two", "-1%", "nan", "inf", "2%%", "2", "1"])
 def test_what_is_no_share(text: str) -> None:
     with pytest.raises(ConfigError, match="no share"):
         parse_share(text)

@@ -53,7 +53,7 @@ def diagnose(
     from tesla_host.cli.terminal import progress
 
     if json_ is not None:
-        atomic.check_writable(json_)
+        atomic.check_writable(json_, file, against)
     dataset = load_data(data)
     with progress("diagnosing"):
         plain, model, reference = _models(file, against, dataset, regions)

@@ -28,7 +28,7 @@ def import_(
         str | None,
         typer.Option("--data", metavar="SPEC", help="data to calibrate a network of floats on"),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="training examples to calibrate on")] = 200,
+    samples: Annotated[int, typer.Option(min=1, help="training examples to calibrate on")] = 1000,
     trust: Annotated[
         bool, typer.Option("--trust", help="open a .pt2, although that runs code which is in it")
     ] = False,
@@ -44,7 +44,7 @@ def import_(
     from tesla_embed.ir.store import digest, save_model
     from tesla_host.importing import ImportOptions, import_network
 
-    check_writable(out)
+    check_writable(out, network)
     options = ImportOptions(
         name=name, data=data, samples=samples, trust=trust, channels_last=channels_last
     )
@@ -67,7 +67,7 @@ def export(
     from tesla_embed.ir.store import load_model
     from tesla_embed.tflite.export import to_tflite
 
-    check_writable(out)
+    check_writable(out, model)
     loaded = load_model(model)
     region = loaded.regions[-1] if dp is None else loaded.region(dp)
     content = to_tflite(loaded, region)
@@ -91,7 +91,7 @@ def inspect(
     from tesla_host.results import write_json
 
     if json_ is not None:
-        check_writable(json_)
+        check_writable(json_, model)
     loaded = load_model(model)
     chosen = loaded.regions[-1].dp if dp is None else loaded.region(dp).dp
     found = inspect_model(loaded)
@@ -128,7 +128,7 @@ def run(
     from tesla_host.samples import read_inputs, write_outputs
     from tesla_host.targets import check_target
 
-    check_writable(output)
+    check_writable(output, model, input_)
     if target != INTERPRETER:
         check_target(target)
     loaded = load_model(model)

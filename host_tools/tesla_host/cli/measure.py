@@ -133,7 +133,7 @@ def verify(
     from tesla_host.workbench import set_up
 
     if json_ is not None:
-        check_writable(json_)
+        check_writable(json_, model, original)
     loaded = load_model(model)
     source = None if original is None else load_original(original, loaded)
     inputs = random_inputs(loaded, samples)

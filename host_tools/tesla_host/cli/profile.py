@@ -70,7 +70,7 @@ def run_profile(request: Request) -> bool:
 def _check(request: Request) -> None:
     """Refuse options that exclude each other before anything is built."""
     if request.json is not None:
-        check_writable(request.json)
+        check_writable(request.json, request.model)
     if request.fail_above is not None and request.compare is None:
         raise ConfigError("--fail-above says how much worse than --compare OLD.json; give both")
     if request.ports and request.boards > 1:

@@ -38,7 +38,7 @@ def sort(
 
     Example: tesla-embed sort runs/m/model.safetensors --data digits --out sorted.safetensors
     """
-    atomic.check_writable(out)
+    atomic.check_writable(out, checkpoint)
     need_torch()
     from tesla_embed.data import load_data
     from tesla_embed.train.checkpoint import load_checkpoint, save_checkpoint
@@ -74,7 +74,7 @@ def prune(
 
     Example: tesla-embed prune runs/m/model.safetensors --keep 60 --out pruned.safetensors
     """
-    atomic.check_writable(out)
+    atomic.check_writable(out, checkpoint)
     need_torch()
     from tesla_embed.data import load_data
     from tesla_embed.train.checkpoint import load_checkpoint, save_checkpoint

@@ -59,7 +59,7 @@ def quantize(
         bias_correction,
     )
     for path in (out, *([json_] if json_ else [])):
-        check_writable(path)
+        check_writable(path, checkpoint)
     count = check or (_COMPARED if compare_tables else 0)
     _quantize(checkpoint, data, out, dps, options, count, compare_tables, json_)
 
