@@ -24,8 +24,6 @@ from tesla_embed.train.usage import read_usage
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*\Z", max_length=63)]
 """With `_` for `-` the name of a model, to which `tesla_embed.ir.verify` sets these limits."""
-_OF_ALGORITHMS = ("r_tesla", "mp_idp", "universal", "individual")
-"""Sections that one algorithm alone reads."""
 _WIDTHS = "widths"
 """A value that is a table itself: its keys are names of layers."""
 Natural = Annotated[int, msgspec.Meta(ge=1)]
@@ -212,22 +210,14 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     if not overrides:
         return _with_usage(recipe)
     table: dict[str, Any] = msgspec.to_builtins(recipe)
-    known, guessed = _keys(table), dict[str, str]()
+    known = _keys(table)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"{override!r} has no '='; write --set key=value")
         path = _find(key.strip(), known)
         table = _replaced(table, path.split("."), _value(text.strip()))
-        if path != key.strip():
-            guessed[key.strip()] = path
     made = _convert(table, f"recipe {source} with --set {', '.join(overrides)}", known)
-    for key, path in guessed.items():
-        section = path.partition(".")[0]
-        if section in _OF_ALGORITHMS and section != made.algorithm.replace("-", "_"):
-            raise ConfigError(
-                f"--set {key}: no such key of algorithm {made.algorithm}; {path} belongs to another"
-            )
     return _with_usage(made)
 
 
