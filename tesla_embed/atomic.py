@@ -51,7 +51,7 @@ def check_writable(path: Path, *inputs: Path | None) -> None:
     Devices and pipes are refused too: replacing them would break what they stand for. So is a file
     that is one of the `inputs`: it would be lost.
     """
-    if any(given is not None and given.exists() and _same(path, given) for given in inputs):
+    if any(given is not None and _same(path, given) for given in inputs):
         raise ConfigError(f"cannot write {path}: it is the input; choose another name")
     if path.exists() and not path.is_file():
         kind = "folder" if path.is_dir() else "device"
@@ -64,7 +64,7 @@ def check_writable(path: Path, *inputs: Path | None) -> None:
 
 
 def _same(path: Path, given: Path) -> bool:
-    return path.exists() and path.samefile(given)
+    return path.exists() and given.exists() and path.samefile(given)
 
 
 @contextlib.contextmanager

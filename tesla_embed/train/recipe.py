@@ -217,8 +217,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
             raise ConfigError(f"{override!r} has no '='; write --set key=value")
         path = _find(key.strip(), known)
         table = _replaced(table, path.split("."), _value(text.strip()))
-    made = _convert(table, f"recipe {source} with --set {', '.join(overrides)}", known)
-    return _with_usage(made)
+    return _with_usage(_convert(table, f"recipe {source} with --set {', '.join(overrides)}", known))
 
 
 def recipe_bytes(recipe: Recipe) -> bytes:
