@@ -47,5 +47,4 @@ def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
     receives = (f"-DTESLA_BOARD_RECEIVE_BYTES={target.receive_bytes}u",)
     if target.core is None:
         return receives
-    flags = target.core.zig_flags if toolchain == "zig" else target.core.gcc_flags
-    return (*flags, *receives)
+    return (*target.core.flags[toolchain], *receives)
