@@ -10,6 +10,8 @@ from fractions import Fraction
 
 from tesla_codegen.kernels.variant import Isa
 
+QEMU_PREFIX = "qemu:"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
@@ -36,12 +38,14 @@ class Memory:
 class Qemu:
     """How QEMU emulates a board: every instruction takes 2^`icount_shift` ns of its time.
 
-    A timer of `timer_hz` then counts instructions, exactly while one takes several ticks.
+    A timer of `timer_hz` then counts instructions, exactly while one takes several ticks. The
+    firmware's UART is the machine's serial port number `serial`, from 0.
     """
 
     machine: str
     icount_shift: int
     timer_hz: int
+    serial: int = 0
 
     @property
     def instructions_per_tick(self) -> Fraction:
@@ -53,14 +57,17 @@ class Qemu:
 class Target:
     """One board, or this machine.
 
+    A board that QEMU models is one row: the firmware of `NAME` is the one that `qemu:NAME` runs.
+    `unicorn` names Unicorn's CPU where the target is the emulator in this process.
+
     `sources` are folders of the firmware's `boards/` that make up the board; `toolchains` the kinds
     that `toolchain.find_compiler` knows, the usual one first. `core`, `flash` and `ram` are None
     where nothing is known or limited, as on this machine. `receive_bytes` is how much input the
     board keeps while its CPU computes. `constants` are further numbers of the row that its drivers
     need, by name.
 
-    `status` says honestly what was tried: `emulated`, `compile-tested`, `hardware-verified`,
-    or `native` for this machine itself.
+    `status` says honestly what was tried: `emulated` (it runs in QEMU or Unicorn),
+    `compile-tested`, `hardware-verified`, or `native` for this machine itself.
     """
 
     name: str
@@ -76,6 +83,19 @@ class Target:
     receive_bytes: int = 0
     constants: tuple[tuple[str, int], ...] = ()
     qemu: Qemu | None = None
+    unicorn: str = ""
+
+    @property
+    def runs_as(self) -> str | None:
+        """The name under which this machine runs it; None for a board that nothing emulates."""
+        if self.core is None or self.unicorn or self.name.startswith(QEMU_PREFIX):
+            return self.name
+        return f"{QEMU_PREFIX}{self.name}" if self.qemu else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `--target` may call it: a board, and that board in QEMU."""
+        return tuple(dict.fromkeys(name for name in (self.name, self.runs_as) if name))
 
     @property
     def cpu(self) -> str:

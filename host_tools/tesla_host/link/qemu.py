@@ -50,6 +50,7 @@ def command_line(board: Qemu, elf: Path) -> list[str]:
         find_qemu(),
         *("-M", board.machine, "-nodefaults", "-display", "none", "-monitor", "none"),
         *("-icount", f"shift={board.icount_shift}"),
+        *(word for _ in range(board.serial) for word in ("-serial", "null")),
         *("-chardev", f"socket,id=uart,fd={_SERIAL_DESCRIPTOR}", "-serial", "chardev:uart"),
         *("-kernel", str(elf)),
     ]
