@@ -11,7 +11,7 @@ from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import digest
 from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.link.client import ExpectedModel, LinkClient
-from tesla_host.targets import Target, find_target, is_connection, open_link
+from tesla_host.targets import Target, check_target, find_target, is_connection, open_link
 
 Observer = Callable[[str, float], None]
 """Told what is being done and how much of the whole is done, 0 to 1."""
@@ -65,6 +65,7 @@ def set_up(
     `toolchain` is one of the target's; by default its usual one. A target whose instruction set has
     kernels of its own gets a project with these; the host's project then stands in `folder/host`.
     """
+    check_target(target)
     row = None if is_connection(target) else find_target(target)
     if row is not None:
         choose_toolchain(row, toolchain)

@@ -13,7 +13,7 @@ from tesla_embed.errors import ToolchainError
 from tesla_host.apps import BENCHMARKS
 from tesla_host.cli import app
 from tesla_host.flash.boards import FLASH_BOARDS
-from tesla_host.targets import TARGETS
+from tesla_host.targets import target_names
 
 Run = Callable[[str, str], str]
 
@@ -62,7 +62,7 @@ def run(tmp_path: Path, require_tool: Callable[..., object]) -> Run:
 def names(words: str) -> set[str]:
     values = {
         "--board ": [board.name for board in FLASH_BOARDS],
-        "--target ": [target.name for target in TARGETS],
+        "--target ": list(target_names()),
         "--benchmark ": [row.name for row in BENCHMARKS],
     }
     return {name for option, found in values.items() if words.endswith(option) for name in found}

@@ -4,9 +4,11 @@ Out: `TARGETS`. A new board is a new row in the module of its family and, where 
 small driver in the firmware's `boards/`.
 """
 
+from tesla_host.catalogue.arm_mps import ARM_MPS
 from tesla_host.catalogue.emulated import EMULATED
+from tesla_host.catalogue.riscv import RISCV_BOARDS
 from tesla_host.catalogue.rows import Core, Memory, Qemu, Target
 
 __all__ = ["TARGETS", "Core", "Memory", "Qemu", "Target"]
 
-TARGETS: tuple[Target, ...] = (*EMULATED,)
+TARGETS: tuple[Target, ...] = (*EMULATED, *ARM_MPS, *RISCV_BOARDS)

@@ -55,6 +55,9 @@ def build(
 def targets() -> None:
     """List where firmware can run, and how far each target has been tried.
 
+    emulated: its firmware runs in QEMU or Unicorn, bit for bit; compile-tested: its firmware is
+    built and was never run; hardware-verified: it was run on the board itself.
+
     Example: tesla-embed targets
     """
     from rich.table import Table
@@ -63,12 +66,15 @@ def targets() -> None:
     from tesla_host.targets import TARGETS
 
     table = Table()
-    for heading in ("target", "cpu", "clock", "toolchains", "status"):
+    for heading in ("target", "cpu", "clock", "toolchains", "runs as", "status"):
         table.add_column(heading)
     for target in TARGETS:
         clock = f"{target.clock_hz / 1e6:g} MHz" if target.clock_hz else ""
-        table.add_row(target.name, target.cpu, clock, " ".join(target.toolchains), target.status)
+        kinds, runs_as = " ".join(target.toolchains), target.runs_as or "serial:PORT"
+        table.add_row(target.name, target.cpu, clock, kinds, runs_as, target.status)
     console().print(table)
+    verified = [target.name for target in TARGETS if target.status == "hardware-verified"]
+    print(f"hardware-verified: {', '.join(verified) or 'none yet'}")
 
 
 def doctor() -> None:

@@ -35,15 +35,16 @@ def emulate(
     from tesla_host.cli.terminal import progress
     from tesla_host.serving.bridge import await_boot, serve, stop_on_signals
     from tesla_host.serving.lines import open_line
-    from tesla_host.targets import find_target, is_connection, open_target
+    from tesla_host.targets import check_target, find_target, is_connection, open_target
 
     if is_connection(target):
         raise ConfigError(f"{target} runs already; emulate one of `tesla-embed targets`")
+    check_target(target)
     loaded, chosen = load_model(model), find_target(target)
     application = choose_app(app, loaded, benchmark)
     with contextlib.closing(open_line(listen)) as line, build_folder(build_dir) as folder:
         with progress("building") as observer:
-            generate(loaded, folder / "project")
+            generate(loaded, folder / "project", isa=chosen.isa)
             observer(f"for {chosen.name}", 0.2)
             result = build_firmware(folder / "project", chosen, folder, app=application)
         with stop_on_signals() as stop, contextlib.closing(open_target(target, result.elf)) as pipe:

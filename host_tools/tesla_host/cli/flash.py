@@ -121,6 +121,6 @@ def _build(
     application = choose_app(app, loaded, benchmark)
     folder = build_dir or Path("build") / f"{loaded.name}-{target}"
     with progress("building") as observer:
-        generate(loaded, folder / "project")
+        generate(loaded, folder / "project", isa=chosen.isa)
         observer(f"for {chosen.name}", 0.2)
         return build_firmware(folder / "project", chosen, folder, app=application).elf
