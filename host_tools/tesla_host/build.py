@@ -20,7 +20,7 @@ from tesla_host.apps import LINK, App
 from tesla_host.elf import read_image
 from tesla_host.stack_bound import read_frames
 from tesla_host.targets import Target, find_target
-from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
+from tesla_host.toolchain import Unit, build_elf, find_compiler
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wmissing-prototypes")
 _COMMON = (
@@ -42,7 +42,7 @@ class BuildResult:
     """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack.
 
     `frames` are the bytes of stack that each of its functions takes for itself, by name; empty on
-    the host.
+    the host. `library` are the objects of the project's `src/` alone.
     """
 
     elf: Path
@@ -52,6 +52,7 @@ class BuildResult:
     stack_bytes: int
     sections: dict[str, int]
     frames: dict[str, int] = field(default_factory=dict)
+    library: tuple[Path, ...] = ()
 
 
 def build_firmware(
@@ -81,7 +82,7 @@ def build_firmware(
     static = out / "static"
     sources = _copy_static(row, app, static)
     small = "-Os" if row.core else "-O2"
-    common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *board.machine_flags(row, kind))
+    common = machine_flags(row, kind)
     common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
     fast = ("-O3", *(() if row.core else compiler.native))
@@ -95,7 +96,7 @@ def build_firmware(
         made = build_elf(
             compiler,
             units,
-            [*_link_flags(row, kind, compiler, static), *extra_flags],
+            [*link_flags(row, kind, static), *extra_flags],
             [path for path in include if path.is_dir()],
             out / "objects",
             elf,
@@ -112,6 +113,7 @@ def build_firmware(
         stack_bytes=image.stack_bytes,
         sections=image.sections,
         frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
+        library=tuple(made[: len(library)]),
     )
 
 
@@ -126,11 +128,16 @@ def choose_toolchain(target: Target, wanted: str | None) -> str:
     return wanted
 
 
-def _link_flags(
-    target: Target, toolchain: str, compiler: Compiler, static: Path
-) -> tuple[str, ...]:
+def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
+    """What every source for a target is compiled with, whatever its optimisation."""
+    zig = _ZIG if find_compiler(toolchain).name == "zig" else ()
+    return (*_COMMON, *zig, *board.machine_flags(target, toolchain))
+
+
+def link_flags(target: Target, toolchain: str, static: Path) -> tuple[str, ...]:
+    """What links a firmware; `static` is the folder of a build with the target's linker script."""
     if target.core is None:
-        return ("-g1",) if compiler.name == "zig" else ()
+        return ("-g1",) if find_compiler(toolchain).name == "zig" else ()
     return (
         *board.link_flags(target, toolchain),
         "-g1",
