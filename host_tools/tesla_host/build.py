@@ -38,11 +38,20 @@ _OVERFLOW = re.compile(r"region [`'](\w+)'[^\n]*?overflowed by (\d+) bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """The objects of a project's own sources, and what linking them takes."""
+
+    compiler: Compiler
+    objects: tuple[Path, ...]
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
     """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack.
 
     `frames` are the bytes of stack that each of its functions takes for itself, by name; empty on
-    the host.
+    the host. `library` is what of it was generated (see `footprint`), `None` on the host.
     """
 
     elf: Path
@@ -52,6 +61,7 @@ class BuildResult:
     stack_bytes: int
     sections: dict[str, int]
     frames: dict[str, int] = field(default_factory=dict)
+    library: Library | None = None
 
 
 def build_firmware(
@@ -112,7 +122,22 @@ def build_firmware(
         stack_bytes=image.stack_bytes,
         sections=image.sections,
         frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
+        library=_library(row, kind, compiler, made[: len(library)]),
     )
+
+
+def _library(
+    target: Target, toolchain: str, compiler: Compiler, objects: list[Path]
+) -> Library | None:
+    if target.core is None:
+        return None
+    flags = (*board.machine_flags(target, toolchain), *_bare(toolchain))
+    return Library(compiler=compiler, objects=tuple(objects), flags=flags)
+
+
+def _bare(toolchain: str) -> tuple[str, ...]:
+    """Flags of a link without the compiler's own start-up code."""
+    return (*(("-nostartfiles",) if toolchain == "gcc" else ()), "-g1", "-Os")
 
 
 def choose_toolchain(target: Target, wanted: str | None) -> str:
@@ -133,9 +158,7 @@ def _link_flags(
         return ("-g1",) if compiler.name == "zig" else ()
     return (
         *board.machine_flags(target, toolchain),
-        *(("-nostartfiles",) if toolchain == "gcc" else ()),
-        "-g1",
-        "-Os",
+        *_bare(toolchain),
         "-Wl,--gc-sections",
         f"-Wl,-T,{static / 'target' / board.LINKER_SCRIPT}",
         "-Wl,--entry=Reset_Handler",

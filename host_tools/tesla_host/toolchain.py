@@ -161,8 +161,13 @@ def build_elf(
     with ThreadPoolExecutor(_JOBS) as pool:
         compiled = list(pool.map(compile_unit, units))
     with replacing(elf) as temporary:
-        _call(compiler, [*map(str, compiled), *link_flags, "-o", str(temporary)])
+        link_elf(compiler, compiled, link_flags, temporary)
     return compiled
+
+
+def link_elf(compiler: Compiler, objects: Sequence[Path], flags: Sequence[str], elf: Path) -> None:
+    """Link `objects` to `elf`. Raises `ToolchainError` with the linker's first errors."""
+    _call(compiler, [*map(str, objects), *flags, "-o", str(elf)])
 
 
 def _compile(
