@@ -16,6 +16,7 @@ from tesla_codegen.lower import Project
 from tesla_embed.atomic import replacing, write_bytes
 from tesla_embed.errors import ToolchainError
 from tesla_host.build import BuildResult
+from tesla_host.pointers import pointed_functions
 from tesla_host.stack_bound import stack_bound
 from tesla_host.toolchain import link_elf
 
@@ -73,6 +74,38 @@ def footprint(build: BuildResult, project: Project) -> Footprint:
 
     Raises `ToolchainError` for a build without a library for a microcontroller.
     """
+    elf = _linked(build, project)
+    sections, objects = _contents(elf)
+    weights = sum(objects[array.name] for array in project.weights)
+    return Footprint(
+        weights=weights,
+        tables=sections.get(".rodata", 0) - weights,
+        code=sections.get(".text", 0),
+        static=sections.get(".data", 0) + sections.get(".bss", 0),
+        arena=project.arena_bytes,
+        stack=_stack(build, project, elf),
+    )
+
+
+def library_stack(build: BuildResult, project: Project) -> int | None:
+    """`Footprint.stack` alone; `None` for a build for this machine, too."""
+    return None if build.library is None else _stack(build, project, _linked(build, project))
+
+
+def _stack(build: BuildResult, project: Project, elf: Path) -> int | None:
+    assert build.library is not None
+    run = f"{project.prefix}_run"
+    callers = {run, "done"}  # of the callback
+    try:
+        pointed = pointed_functions(build.library.objects)
+        found = stack_bound(elf, build.frames, run, pointed, callers)
+    except ToolchainError:
+        return None
+    return found.bytes if set(found.through_pointers) <= callers else None
+
+
+def _linked(build: BuildResult, project: Project) -> Path:
+    """The library alone, with its four calls."""
     library = build.library
     if library is None:
         raise ToolchainError(f"{build.elf} is no microcontroller's: its flash cannot be told")
@@ -84,31 +117,7 @@ def footprint(build: BuildResult, project: Project) -> Footprint:
     flags = (*library.flags, "-Wl,--gc-sections", f"-Wl,-T,{script}")
     with replacing(elf) as temporary:
         link_elf(library.compiler, library.objects, flags, temporary)
-    sections, objects = _contents(elf)
-    weights = sum(objects[array.name] for array in project.weights)
-    return Footprint(
-        weights=weights,
-        tables=sections.get(".rodata", 0) - weights,
-        code=sections.get(".text", 0),
-        static=sections.get(".data", 0) + sections.get(".bss", 0),
-        arena=project.arena_bytes,
-        stack=library_stack(build, project),
-    )
-
-
-def library_stack(build: BuildResult, project: Project) -> int | None:
-    """The most stack that a run takes; `None` where the machine code does not tell.
-
-    It does not of kernels that are called through pointers; the callback is the user's.
-    """
-    if not build.frames:
-        return None
-    run = f"{project.prefix}_run"
-    try:
-        found = stack_bound(build.elf, build.frames, run)
-    except ToolchainError:
-        return None
-    return found.bytes if set(found.through_pointers) <= {run, "done"} else None
+    return elf
 
 
 def _contents(elf: Path) -> tuple[dict[str, int], dict[str, int]]:
