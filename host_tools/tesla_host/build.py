@@ -20,7 +20,7 @@ from tesla_host.apps import LINK, App
 from tesla_host.elf import read_image
 from tesla_host.stack_bound import read_frames
 from tesla_host.targets import Target, find_target
-from tesla_host.toolchain import Unit, build_elf, find_compiler
+from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wmissing-prototypes")
 _COMMON = (
@@ -38,11 +38,20 @@ _OVERFLOW = re.compile(r"region [`'](\w+)'[^\n]*?overflowed by (\d+) bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """The objects of a project's own sources, and what linking them takes."""
+
+    compiler: Compiler
+    objects: tuple[Path, ...]
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
     """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack.
 
     `frames` are the bytes of stack that each of its functions takes for itself, by name; empty on
-    the host. `library` are the objects of the project's `src/` alone.
+    the host. `library` is what of it was generated (see `footprint`), `None` on the host.
     """
 
     elf: Path
@@ -52,7 +61,7 @@ class BuildResult:
     stack_bytes: int
     sections: dict[str, int]
     frames: dict[str, int] = field(default_factory=dict)
-    library: tuple[Path, ...] = ()
+    library: Library | None = None
 
 
 def build_firmware(
@@ -113,8 +122,21 @@ def build_firmware(
         stack_bytes=image.stack_bytes,
         sections=image.sections,
         frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
-        library=tuple(made[: len(library)]),
+        library=_library(row, kind, compiler, made[: len(library)]),
     )
+
+
+def _library(
+    target: Target, toolchain: str, compiler: Compiler, objects: list[Path]
+) -> Library | None:
+    if target.core is None:
+        return None
+    return Library(compiler=compiler, objects=tuple(objects), flags=_bare(target, toolchain))
+
+
+def _bare(target: Target, toolchain: str) -> tuple[str, ...]:
+    """Flags of a link without the compiler's own start-up code."""
+    return (*board.link_flags(target, toolchain), "-g1", "-Os")
 
 
 def choose_toolchain(target: Target, wanted: str | None) -> str:
@@ -139,9 +161,7 @@ def link_flags(target: Target, toolchain: str, static: Path) -> tuple[str, ...]:
     if target.core is None:
         return ("-g1",) if find_compiler(toolchain).name == "zig" else ()
     return (
-        *board.link_flags(target, toolchain),
-        "-g1",
-        "-Os",
+        *_bare(target, toolchain),
         "-Wl,--gc-sections",
         f"-Wl,-T,{static / 'target' / board.LINKER_SCRIPT}",
         "-Wl,--entry=Reset_Handler",

@@ -27,6 +27,7 @@ from tesla_embed.ir.store import digest
 from tesla_host.batch import run_batch
 from tesla_host.elf import read_image
 from tesla_host.fleet import Deliver, Fleet, Station
+from tesla_host.footprint import library_stack
 from tesla_host.inspection import arena_buffers
 from tesla_host.jobs import Job, Probe, Record, Sample, Ticks, plan_jobs
 from tesla_host.link.replies import Hello
@@ -42,7 +43,6 @@ from tesla_host.results import (
     TargetInfo,
     Tool,
 )
-from tesla_host.stack_bound import run_stack
 from tesla_host.targets import find_target, is_connection
 from tesla_host.workbench import Observer, Workbench, ignore
 
@@ -333,11 +333,5 @@ def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
         buffers=arena_buffers(bench.project),
         arena_bound_bytes=bench.project.plan.bound_bytes,
         steps=[op.name for op in bench.model.graph.ops],
-        library_stack_bytes=_library_stack(bench),
+        library_stack_bytes=library_stack(device, bench.project) if device else None,
     )
-
-
-def _library_stack(bench: Workbench) -> int | None:
-    if bench.device is None:
-        return None
-    return run_stack(bench.device.elf, bench.device.frames, bench.project.prefix)

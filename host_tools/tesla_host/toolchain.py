@@ -68,9 +68,14 @@ def build_elf(
     with ThreadPoolExecutor(_JOBS) as pool:
         compiled = list(pool.map(compile_unit, units))
     with replacing(elf) as temporary:
-        arguments = [*map(str, compiled), *link_flags, "-o", str(temporary)]
-        _call(compiler, compiler.linker or compiler.command, arguments)
+        link_elf(compiler, compiled, link_flags, temporary)
     return compiled
+
+
+def link_elf(compiler: Compiler, objects: Sequence[Path], flags: Sequence[str], elf: Path) -> None:
+    """Link `objects` to `elf`. Raises `ToolchainError` with the linker's first errors."""
+    arguments = [*map(str, objects), *flags, "-o", str(elf)]
+    _call(compiler, compiler.linker or compiler.command, arguments)
 
 
 def _compile(

@@ -22,11 +22,13 @@ from graphs.narrow import narrow_model
 from graphs.native import Native
 from graphs.vectored import Vectored
 from graphs.wide import wide_model
+from graphs.zoo import ZOO, zoo_model
 
 __all__ = [
     "BENCHMARK_INPUTS",
     "RICH",
     "STRICT",
+    "ZOO",
     "Cross",
     "Emulated",
     "Int8",
@@ -47,4 +49,5 @@ __all__ = [
     "quantized_model",
     "wide_model",
     "zig_m4",
+    "zoo_model",
 ]

@@ -64,7 +64,10 @@ def measure_footprint(
     build_elf(
         find_compiler(kind),
         [Unit(source=source, flags=("-Os", *machine_flags(target, kind)))],
-        [*map(str, build.library), *link_flags(target, kind, folder / "static")],
+        [
+            *map(str, build.library.objects if build.library else ()),
+            *link_flags(target, kind, folder / "static"),
+        ],
         [folder / "project" / "include"],
         source.parent,
         elf,
