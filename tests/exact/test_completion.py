@@ -1,4 +1,4 @@
-"""Completion as the shells themselves run it, and help that shows how each verb is used."""
+"""Completion as the shells themselves run it."""
 
 import shutil
 import subprocess
