@@ -15,12 +15,13 @@ import typer
 from tesla_embed import __version__
 from tesla_embed.errors import TeslaEmbedError
 from tesla_host.cli.bench import bench
-from tesla_host.cli.build import build, doctor, targets
+from tesla_host.cli.build import build, targets
 from tesla_host.cli.cam import cam
 from tesla_host.cli.compare import compare
 from tesla_host.cli.completion import completion
 from tesla_host.cli.demo import demo
 from tesla_host.cli.diagnose import diagnose
+from tesla_host.cli.doctor import doctor
 from tesla_host.cli.emulate import emulate
 from tesla_host.cli.flash import flash
 from tesla_host.cli.foreign import export, import_, inspect, run
@@ -30,6 +31,7 @@ from tesla_host.cli.prune import prune, sort
 from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
 from tesla_host.cli.train import evaluate, train
+from tesla_host.cli.verb import Verb
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -43,7 +45,7 @@ for verb in (
     export, generate, build, flash, emulate, profile, verify, report, targets, doctor,
     completion,
 ):  # fmt: skip
-    app.command(verb.__name__.rstrip("_"))(verb)
+    app.command(verb.__name__.rstrip("_"), cls=Verb)(verb)
 app.add_typer(bench, name="bench")
 
 

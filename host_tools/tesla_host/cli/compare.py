@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tesla_host.cli.options import DataOption, parse_dp_list
+from tesla_host.cli.verb import JsonOption, check_json, present
 
 if TYPE_CHECKING:
     from tesla_host.compare.results import Comparison
@@ -54,6 +55,7 @@ def compare(
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="runs at once; by default one per core")
     ] = None,
+    json_: JsonOption = None,
 ) -> None:
     """Train in several ways and compare accuracy at every dot-product percentage.
 
@@ -65,6 +67,7 @@ def compare(
     from tesla_host.cli.terminal import need_torch, progress
 
     dps = parse_dp_list(dp)
+    check_json(json_, *map(Path, recipes))
     need_torch()
     from tesla_host.compare.plan import parse_rows, parse_seeds
     from tesla_host.compare.study import Study
@@ -81,11 +84,10 @@ def compare(
     )
     with progress("comparing") as observer:
         comparison = run_comparison(study, out, jobs or os.cpu_count() or 1, observer)
-    _print_table(comparison)
-    print(out / "compare.md")
+    present(json_, comparison, lambda: _print_table(comparison, out))
 
 
-def _print_table(comparison: "Comparison") -> None:
+def _print_table(comparison: "Comparison", out: Path) -> None:
     from rich.table import Table
 
     from tesla_host.cli.terminal import console
@@ -103,3 +105,4 @@ def _print_table(comparison: "Comparison") -> None:
             "" if row.mean_accuracy_sd is None else f"{row.mean_accuracy_sd:.2%}",
         )
     console().print(table)
+    print(out / "compare.md")

@@ -7,8 +7,13 @@ from typing import Annotated
 
 import typer
 
-from tesla_host.cli.measure import BuildOption, JsonOption
+from tesla_host.cli.measure import BuildOption
 from tesla_host.cli.options import ModelArgument, ToolchainOption
+from tesla_host.cli.verb import JsonOption, check_json, present
+
+IMPORT_SCHEMA = "tesla-embed/import/1"
+EXPORT_SCHEMA = "tesla-embed/export/1"
+RUN_SCHEMA = "tesla-embed/run/1"
 
 OutOption = Annotated[Path, typer.Option(help="where the file goes")]
 DpOption = Annotated[
@@ -35,6 +40,7 @@ def import_(
     channels_last: Annotated[
         bool, typer.Option("--channels-last", help="the .pt2 takes images with channels last")
     ] = False,
+    json_: JsonOption = None,
 ) -> None:
     """Read a network that others made, as a model of one region.
 
@@ -45,19 +51,23 @@ def import_(
     from tesla_host.importing import ImportOptions, import_network
 
     check_writable(out, network)
+    check_json(json_, network)
     options = ImportOptions(
         name=name, data=data, samples=samples, trust=trust, channels_last=channels_last
     )
     model = import_network(network, options)
     save_model(out, model)
     layers = len(model.graph.ops)
-    print(f"{out}: {model.name}, {layers} operations, 100 % DP, digest {digest(model)[:16]}")
+    line = f"{out}: {model.name}, {layers} operations, 100 % DP, digest {digest(model)[:16]}"
+    document = {"out": out, "model": model.name, "digest": digest(model), "operations": layers}
+    present(json_, {"schema": IMPORT_SCHEMA, **document}, lambda: print(line))
 
 
 def export(
     model: ModelArgument,
     out: OutOption,
     dp: DpOption = None,
+    json_: JsonOption = None,
 ) -> None:
     """Write one region as a stand-alone int8 .tflite that any runtime can execute.
 
@@ -68,11 +78,14 @@ def export(
     from tesla_embed.tflite.export import to_tflite
 
     check_writable(out, model)
+    check_json(json_, model)
     loaded = load_model(model)
     region = loaded.regions[-1] if dp is None else loaded.region(dp)
     content = to_tflite(loaded, region)
     write_bytes(out, content)
-    print(f"{out}: {loaded.name} at {region.dp} % DP, {len(content):,} B")
+    document = {"out": out, "model": loaded.name, "dp": region.dp, "bytes": len(content)}
+    line = f"{out}: {loaded.name} at {region.dp} % DP, {len(content):,} B"
+    present(json_, {"schema": EXPORT_SCHEMA, **document}, lambda: print(line))
 
 
 def inspect(
@@ -84,20 +97,15 @@ def inspect(
 
     Example: tesla-embed inspect m.safetensors --dp 40
     """
-    from tesla_embed.atomic import check_writable
     from tesla_embed.ir.store import load_model
     from tesla_host.cli.terminal import print_inspection
     from tesla_host.inspection import inspect_model
-    from tesla_host.results import write_json
 
-    if json_ is not None:
-        check_writable(json_, model)
+    check_json(json_, model)
     loaded = load_model(model)
     chosen = loaded.regions[-1].dp if dp is None else loaded.region(dp).dp
     found = inspect_model(loaded)
-    if json_ is not None:
-        write_json(json_, found)
-    print_inspection(found, chosen)
+    present(json_, found, lambda: print_inspection(found, chosen))
 
 
 def run(
@@ -116,6 +124,7 @@ def run(
         bool, typer.Option("--dequantize", help="write real numbers, not int8")
     ] = False,
     build_dir: BuildOption = None,
+    json_: JsonOption = None,
 ) -> None:
     """Run a model on a batch of inputs.
 
@@ -129,6 +138,7 @@ def run(
     from tesla_host.targets import check_target
 
     check_writable(output, model, input_)
+    check_json(json_, model, input_)
     if target != INTERPRETER:
         check_target(target)
     loaded = load_model(model)
@@ -144,4 +154,6 @@ def run(
 
         outputs = run_model(loaded, region, inputs, target, folder, observer, toolchain)
         write_outputs(output, loaded, region, outputs, dequantize)
-    print(f"{output}: {len(outputs):,} outputs of {loaded.name} at {region.dp} % DP on {target}")
+    line = f"{output}: {len(outputs):,} outputs of {loaded.name} at {region.dp} % DP on {target}"
+    document = {"output": output, "samples": len(outputs), "model": loaded.name, "dp": region.dp}
+    present(json_, {"schema": RUN_SCHEMA, **document, "target": target}, lambda: print(line))
