@@ -26,7 +26,7 @@ static struct {
 } sent;
 static uint64_t reads;
 
-const tesla_board_info_t tesla_board = {"fuzz", "native", 0, 1, {{"reads", 0}, {"", 0}}};
+tesla_board_info_t tesla_board = {"fuzz", "native", 0, 1, {{"reads", 0}, {"", 0}}};
 
 void tesla_board_init(void) {
 }
