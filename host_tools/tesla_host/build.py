@@ -15,7 +15,7 @@ from pathlib import Path
 from tesla_embed import __version__
 from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
-from tesla_host import board
+from tesla_host import board, boot2
 from tesla_host.apps import LINK, App
 from tesla_host.elf import read_image
 from tesla_host.stack_bound import read_frames
@@ -113,6 +113,7 @@ def build_firmware(
         )
     except ToolchainError as error:
         raise _does_not_fit(row, str(error)) or error from error
+    boot2.seal(elf)
     image = read_image(elf)
     return BuildResult(
         elf=elf,

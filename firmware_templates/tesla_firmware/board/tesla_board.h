@@ -30,7 +30,8 @@ typedef struct {
     tesla_board_counter_t counters[TESLA_MAX_COUNTERS];
 } tesla_board_info_t;
 
-extern const tesla_board_info_t tesla_board;
+/* Whole once tesla_board_init has returned: what the clocks came to shows only there. */
+extern tesla_board_info_t tesla_board;
 
 /* Clocks, UART and counters. Called once, before everything else. */
 void tesla_board_init(void);
