@@ -6,9 +6,10 @@ small driver in the firmware's `boards/`.
 
 from tesla_host.catalogue.arm_mps import ARM_MPS
 from tesla_host.catalogue.emulated import EMULATED
+from tesla_host.catalogue.riscv import RISCV_BOARDS
 from tesla_host.catalogue.rows import Core, Memory, Qemu, Target
 from tesla_host.catalogue.stm32 import STM32
 
 __all__ = ["TARGETS", "Core", "Memory", "Qemu", "Target"]
 
-TARGETS: tuple[Target, ...] = (*EMULATED, *ARM_MPS, *STM32)
+TARGETS: tuple[Target, ...] = (*EMULATED, *ARM_MPS, *STM32, *RISCV_BOARDS)
