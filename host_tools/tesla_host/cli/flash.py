@@ -167,7 +167,7 @@ def _build(
 
     loaded, chosen = load_model(model), find_target(target)
     app = choose_app(speaks[0], loaded, speaks[1])
-    folder = build_dir or Path("build") / f"{loaded.name}-{target}"
+    folder = build_dir or Path("build") / f"{loaded.name}-{chosen.name}"
     toolchain, optimize = ways
     with progress("building") as observer:
         return make_firmware(
