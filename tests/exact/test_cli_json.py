@@ -74,6 +74,7 @@ CASES: dict[str, Callable[[Path], Words]] = {
 
 ELSEWHERE = {
     "emulate": "runs until it is interrupted: see below",
+    "monitor": "prints a document for each line: see test_monitor",
     "completion": "prints a program for the shell",
     "bench training": "writes its numbers to --json FILE; its table is for eyes",
     "bench kernels": "writes its numbers to --json FILE; its table is for eyes",

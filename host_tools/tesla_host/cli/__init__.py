@@ -27,6 +27,7 @@ from tesla_host.cli.flash import flash
 from tesla_host.cli.foreign import export, import_, inspect, run
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate
+from tesla_host.cli.monitor import monitor
 from tesla_host.cli.prune import prune, sort
 from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
@@ -42,7 +43,7 @@ app = typer.Typer(
 )
 for verb in (
     demo, train, evaluate, compare, cam, sort, prune, quantize, diagnose, import_, inspect, run,
-    export, generate, build, flash, emulate, profile, verify, report, targets, doctor,
+    export, generate, build, flash, emulate, monitor, profile, verify, report, targets, doctor,
     completion,
 ):  # fmt: skip
     app.command(verb.__name__.rstrip("_"), cls=Verb)(verb)
