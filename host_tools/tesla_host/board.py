@@ -7,6 +7,8 @@ toolchain. Nothing is refused: the catalogue is ours.
 from tesla_host.catalogue import Target
 
 HEADER = "tesla_target.h"
+MARKER = "MARKER"
+"""The constant of a row whose board has a pin for a current probe, and `tesla_board_marker`."""
 LINKER_SCRIPT = "target.ld"
 SECTIONS = "sections.ld"
 """In each folder of the firmware's boards that holds start-up code: where the sections go."""
@@ -44,7 +46,9 @@ def memory_map(target: Target) -> str:
 
 def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
     """What makes a toolchain emit code for the target, compiling and linking."""
-    receives = (f"-DTESLA_BOARD_RECEIVE_BYTES={target.receive_bytes}u",)
+    receives: tuple[str, ...] = (f"-DTESLA_BOARD_RECEIVE_BYTES={target.receive_bytes}u",)
+    if MARKER in dict(target.constants):
+        receives += ("-DTESLA_BOARD_MARKER",)
     if target.core is None:
         return receives
     flags = target.core.zig_flags if toolchain == "zig" else target.core.gcc_flags
