@@ -8,6 +8,8 @@ from tesla_host.catalogue import Target
 from tesla_host.compilers import ARM, RISCV
 
 HEADER = "tesla_target.h"
+MARKER = "MARKER"
+"""The constant of a row whose board has a pin for a current probe, and `tesla_board_marker`."""
 LINKER_SCRIPT = "target.ld"
 SECTIONS = "sections.ld"
 """In each folder of the firmware's boards that holds start-up code: where the sections go."""
@@ -48,7 +50,9 @@ def memory_map(target: Target) -> str:
 
 def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
     """What makes a toolchain emit code for the target, compiling and linking."""
-    receives = (f"-DTESLA_BOARD_RECEIVE_BYTES={target.receive_bytes}u",)
+    receives: tuple[str, ...] = (f"-DTESLA_BOARD_RECEIVE_BYTES={target.receive_bytes}u",)
+    if MARKER in dict(target.constants):
+        receives += ("-DTESLA_BOARD_MARKER",)
     if target.core is None:
         return receives
     return (*target.core.flags[toolchain], *receives)

@@ -74,6 +74,8 @@ CASES: dict[str, Callable[[Path], Words]] = {
 
 ELSEWHERE = {
     "emulate": "runs until it is interrupted: see below",
+    "energy": "needs what a current probe recorded: see test_energy",
+    "monitor": "prints a document for each line: see test_monitor",
     "completion": "prints a program for the shell",
     "bench training": "writes its numbers to --json FILE; its table is for eyes",
     "bench kernels": "writes its numbers to --json FILE; its table is for eyes",

@@ -23,10 +23,12 @@ from tesla_host.cli.demo import demo
 from tesla_host.cli.diagnose import diagnose
 from tesla_host.cli.doctor import doctor
 from tesla_host.cli.emulate import emulate
+from tesla_host.cli.energy import energy
 from tesla_host.cli.flash import flash
 from tesla_host.cli.foreign import export, import_, inspect, run
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate
+from tesla_host.cli.monitor import monitor
 from tesla_host.cli.prune import prune, sort
 from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
@@ -42,8 +44,8 @@ app = typer.Typer(
 )
 for verb in (
     demo, train, evaluate, compare, cam, sort, prune, quantize, diagnose, import_, inspect, run,
-    export, generate, build, flash, emulate, profile, verify, report, targets, doctor,
-    completion,
+    export, generate, build, flash, emulate, monitor, profile, energy, verify, report, targets,
+    doctor, completion,
 ):  # fmt: skip
     app.command(verb.__name__.rstrip("_"), cls=Verb)(verb)
 app.add_typer(bench, name="bench")

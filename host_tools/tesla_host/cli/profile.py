@@ -23,7 +23,7 @@ from tesla_host.cli.verb import check_json, json_file, present
 from tesla_host.cluster import Cluster, RemoteBoard
 from tesla_host.fleet import Fleet
 from tesla_host.profiler import Crew, load_samples, profile_bench
-from tesla_host.regression import missing_regions, parse_share, regressions
+from tesla_host.regression import missing_regions, parse_share, regressions, remarks
 from tesla_host.results import Profile, read_profile
 from tesla_host.stations import expected_model, resolve_ports, stations_of
 from tesla_host.workbench import Workbench, set_up
@@ -65,12 +65,17 @@ def run_profile(request: Request) -> bool:
     def show() -> None:
         print_profile(profile)
         if old is not None:
-            print_regressions(worse, allowed, missing_regions(old, profile))
+            missing = missing_regions(old, profile)
+            print_regressions(worse, allowed, missing, remarks(old, profile))
 
     document: object = profile
     if old is not None:
-        gone = {"worse": worse, "missing_regions": missing_regions(old, profile)}
-        document = msgspec.to_builtins(profile) | gone
+        compared = {
+            "worse": worse,
+            "missing_regions": missing_regions(old, profile),
+            "remarks": remarks(old, profile),
+        }
+        document = msgspec.to_builtins(profile) | compared
     present(request.json, document, show)
     partial = _partial(request)
     if request.results is None and partial is not None:

@@ -42,8 +42,9 @@ class Verb(TyperCommand):
         self.help, self.examples = split_examples(self.help or "")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give a `--json` without a file its value."""
-        return super().parse_args(ctx, with_values(args))
+        """Give a `--json` without a file its value, where it takes one."""
+        flags = {text for one in self.params if getattr(one, "is_flag", False) for text in one.opts}
+        return super().parse_args(ctx, args if _OPTION in flags else with_values(args))
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """The examples, each in a line of its own, so that it can be copied."""
