@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tesla_embed.ir.types import Weights
 
-_PER_LINE = {"int8": 20, "int32": 8}
+_PER_LINE = {"int8": 20, "int16": 14, "int32": 8}
 CHANNEL = "tesla_channel_t"
 """The C type of a row of an int32 table `[N, 4]`."""
 
@@ -33,7 +33,7 @@ class CArray:
     @property
     def bytes(self) -> int:
         """Bytes in flash."""
-        return self.length * {"int8_t": 1, "int32_t": 4, CHANNEL: 16}[self.c_type]
+        return self.length * {"int8_t": 1, "int16_t": 2, "int32_t": 4, CHANNEL: 16}[self.c_type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class TablePool:
 
 
 def c_array(name: str, values: npt.NDArray[np.generic]) -> CArray:
-    """A C array of a NumPy array: int8 or int32 and flat, or int32 `[N, 4]` of `CHANNEL`s."""
+    """A C array of integers: 8, 16 or 32 bits and flat, or int32 `[N, 4]` of `CHANNEL`s."""
     if values.ndim == 2:
         rows = tuple(f"{{{', '.join(map(_literal, row))}}}," for row in values.tolist())
         return CArray(c_type=CHANNEL, name=name, length=len(values), lines=rows)

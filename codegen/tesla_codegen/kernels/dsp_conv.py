@@ -6,6 +6,7 @@ In: a convolution of a verified model. Out: its variant, or `None` where it woul
 import numpy as np
 import numpy.typing as npt
 
+from tesla_codegen.kernels.dsp_winograd import winograd
 from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
 from tesla_codegen.kernels.pairing import BLOCK, paired
 from tesla_codegen.kernels.portable import layer_constants
@@ -23,9 +24,11 @@ _COLUMNS_BYTES = 16
 def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
     """A variant of a convolution, or `None` where it would not be exact.
 
-    To save flash, 3 by 3 taps get no kernel of their own.
+    To save flash, 3 by 3 taps get no kernel of their own; for speed they may take more of it.
     """
     op = model.graph.ops[index]
+    if optimize is Optimize.SPEED and (fast := winograd(model, index)) is not None:
+        return fast
     if not isinstance(op, Conv2D) or not qualifies(model, index, pairs=True):
         return None
     source = model.graph.tensors[op.input].type

@@ -114,6 +114,16 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_packed_region
                           const int8_t *input, const int8_t *weights, void *scratch,
                           int8_t *output);
 
+/* The same for outputs at least four pixels wide and two high, with fewer products of more weights
+ * (tesla/winograd.h). Rows of outputs are made two at a time, and the last pixels of a row and the
+ * last rows may be made twice.
+ *
+ * weights  [full outputs / 4][16][layer->full_channels / 4][16]
+ * scratch  324 bytes for each 4 input channels, and 512 */
+void tesla_conv2d_winograd_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
+                               const int8_t *input, const int16_t *weights, void *scratch,
+                               int8_t *output);
+
 /* 3 by 3 taps, a multiplier of 1, stride 1 or 2 in both directions, any padding, no dilation.
  *
  * input    [input height][input width][region->input_channels]
