@@ -87,7 +87,7 @@ def build_firmware(
         raise ConfigError(
             f"{project} is no generated project: firmware/app_model.c or src/ is missing"
         )
-    compiler = find_compiler(kind, row.core.architecture) if row.core else find_compiler(kind)
+    compiler = _compiler(row, kind)
     static = out / "static"
     sources = _copy_static(row, app, static)
     small = "-Os" if row.core else "-O2"
@@ -152,16 +152,22 @@ def choose_toolchain(target: Target, wanted: str | None) -> str:
     return wanted
 
 
+def _compiler(target: Target, toolchain: str) -> Compiler:
+    if target.core is None:
+        return find_compiler(toolchain)
+    return find_compiler(toolchain, target.core.architecture)
+
+
 def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
     """What every source for a target is compiled with, whatever its optimisation."""
-    zig = _ZIG if find_compiler(toolchain).name == "zig" else ()
+    zig = _ZIG if _compiler(target, toolchain).name == "zig" else ()
     return (*_COMMON, *zig, *board.machine_flags(target, toolchain))
 
 
 def link_flags(target: Target, toolchain: str, static: Path) -> tuple[str, ...]:
     """What links a firmware; `static` is the folder of a build with the target's linker script."""
     if target.core is None:
-        return ("-g1",) if find_compiler(toolchain).name == "zig" else ()
+        return ("-g1",) if _compiler(target, toolchain).name == "zig" else ()
     return (
         *_bare(target, toolchain),
         "-Wl,--gc-sections",
