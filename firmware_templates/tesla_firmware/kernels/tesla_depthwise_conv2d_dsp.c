@@ -140,6 +140,6 @@ void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
             }
         }
     }
-    tesla_clamp_outputs(region, output,
+    tesla_clamp_outputs(region->activation_min, region->activation_max, output,
                         (uint32_t)window->output_height * window->output_width * channels);
 }

@@ -95,14 +95,18 @@ void tesla_fully_connected_dsp(const tesla_fully_connected_t *layer,
  * weights  [full outputs / 4][layer->full_channels / 4][height][width][16 bytes]
  * scratch  (16 * height * width + 4) bytes for each 4 input channels
  * output   [output height][output width][region->output_channels] */
-void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
+void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                       const int8_t *input, const int8_t *weights, void *scratch, int8_t *output);
 
 /* The same for images whose channels are all active in every region, without dilation in width.
  *
+ * Of a row of taps, width * layer->full_channels inputs, the multiple of 4 comes first; what rows
+ * have left follows after the last row, that of the last row first.
+ *
  * weights  [full outputs / 4][height * width * layer->full_channels / 4][16 bytes]
- * scratch  24 bytes for each 4 inputs of a window */
-void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
+ * scratch  16 bytes for each 4 inputs of a window, 8 for each 4 that rows have left, and as many
+ *          padded rows of the image as a window spans, and stride height more */
+void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                            const int8_t *input, const int8_t *weights, void *scratch,
                            int8_t *output);
 
@@ -110,7 +114,7 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_packed_regio
  *
  * weights  [full outputs / 4][layer->full_channels / 4][144 bytes]
  * scratch  24 * (output width + 2) bytes for each 4 input channels */
-void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
+void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                           const int8_t *input, const int8_t *weights, void *scratch,
                           int8_t *output);
 
@@ -138,6 +142,10 @@ void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
 /* As tesla_max_pool2d_s8. */
 void tesla_max_pool2d_dsp(const tesla_window_t *window, uint16_t channels, const int8_t *input,
                           int8_t *output);
+
+/* As tesla_add_s8, which the generator has compared them with for every pair of inputs. */
+void tesla_add_once_dsp(const tesla_add_once_t *region, const int8_t *first, const int8_t *second,
+                        int8_t *output);
 
 /* As tesla_add_s8. */
 void tesla_add_dsp(const tesla_add_scaled_t *row, const int8_t *first, const int8_t *second,
