@@ -182,7 +182,9 @@ class Emulated(Native):
         self._tools = tools
         runtime = ["-fno-builtin", f"-DHEAP={self._heap}u", "-Os", "-c", "runtime.c"]
         compile_c([*tools.compile, "-I", "libc", *runtime], folder)
-        super().__init__(models, folder, [*tools.compile, "-I", "libc"], flags, isa, calls, optimize)
+        super().__init__(
+            models, folder, [*tools.compile, "-I", "libc"], flags, isa, calls, optimize
+        )
 
     def _link(self, objects: Sequence[str], folder: Path) -> None:
         script = ["-T", "script.ld", "-o", "program"]
