@@ -116,6 +116,11 @@ RESERVED = frozenset(
         "uart",
         "widen",
         "window",
+        "winograd",
+        "winograd_blocks",
+        "winograd_column",
+        "winograd_place",
+        "winograd_tiles",
     }
 )
 """Model names whose `tesla_<name>` the static C uses itself, for a header, type or function."""

@@ -9,7 +9,7 @@ from graphs.compare import expected_layers
 from graphs.driver import STRICT, Int8, Request, compile_c, first_difference
 from graphs.emulated import Cross, Emulated, zig_m4
 from graphs.extremes import extreme_model
-from graphs.layered import layered_model
+from graphs.layered import filtered_model, layered_model
 from graphs.models import (
     RICH,
     every_operation,
@@ -40,6 +40,7 @@ __all__ = [
     "every_operation",
     "expected_layers",
     "extreme_model",
+    "filtered_model",
     "first_difference",
     "float_inputs",
     "float_model",

@@ -1,7 +1,7 @@
 """Convolutions of 3 by 3 taps with 16 products for 36, at 3.56 times the flash: F(2 x 2, 3 x 3).
 
-In: a convolution of a verified model. Out: its variant, or `None` where it would not be exact or
-not be worth its flash.
+In: a convolution of a verified model. Out: its variant, or `None` where it would not be exact, or
+would not bring enough.
 
 `tesla/winograd.h` has the matrices. Filters are transformed here, to whole numbers of at most 1152,
 and inputs at run time, to at most 1020. Their products are added modulo 2^32. What is left at the
@@ -21,11 +21,16 @@ from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Conv2D, Window
 from tesla_embed.ir.specialize import specialize
 
+LARGEST_SHARE = 0.7
+"""Of the instructions of the ordinary kernel; beyond, the estimated cycles would be no fewer, since
+these kernels take 1.6 cycles for an instruction and ordinary ones 1.1."""
 _FILTER = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
 """Twice the matrix G."""
-_TILES = (2, 4)
-"""Rows and columns of the outputs that are made at a time."""
+_ROWS, _COLUMNS = 2, 4
+"""Outputs that are made at a time."""
 _REACH = 2**29
+_SCRATCH_BYTES = 12288
+"""Scratch that one layer may take, as line buffers may."""
 _QUAD_BYTES = 256 + 64 + BLOCK
 """Scratch of a quad of inputs: transformed, kept for the next tiles, and of a pixel of padding."""
 _SUMS_BYTES = 512
@@ -34,16 +39,17 @@ _SUMS_BYTES = 512
 def winograd(model: Model, index: int) -> Variant | None:
     """A variant of a convolution with transformed filters."""
     op = model.graph.ops[index]
-    if (
-        not isinstance(op, Conv2D)
-        or not _fits(op.window)
-        or not qualifies(model, index, pairs=False)
-    ):
+    if not isinstance(op, Conv2D) or not _fits(op.window):
         return None
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
-    if any(size < least for size, least in zip(target.shape, _TILES, strict=False)):
+    scratch = -(-source.channels // BLOCK) * _QUAD_BYTES + _SUMS_BYTES
+    height, width = target.shape[:2]
+    if height < _ROWS or width < _COLUMNS or scratch > _SCRATCH_BYTES:
         return None
-    if not all(_sums_fit(specialize(model, region), index) for region in model.regions):
+    if _share(height, width, source.channels, target.channels) > LARGEST_SHARE:
+        return None
+    exact = all(_sums_fit(specialize(model, region), index) for region in model.regions)
+    if not exact or not qualifies(model, index, pairs=False):
         return None
     return Variant(
         kernel="tesla_conv2d_winograd_dsp",
@@ -53,8 +59,23 @@ def winograd(model: Model, index: int) -> Variant | None:
         layer=layer_constants(model, op),
         weights=transformed(op.weights.data.astype(np.int8)),
         aligned=True,
-        scratch_bytes=-(-source.channels // BLOCK) * _QUAD_BYTES + _SUMS_BYTES,
+        scratch_bytes=scratch,
     )
+
+
+def _share(height: int, width: int, inputs: int, outputs: int) -> float:
+    """About how many instructions this takes of those of `tesla_conv2d_3x3_dsp`.
+
+    At full width, counted in the assembly; of the rest the measured average. Most depends on
+    whether there are enough channels to transform inputs for, and outputs to share that.
+    """
+    quads, blocks = -(-inputs // BLOCK), -(-outputs // BLOCK)
+    tiles = -(-height // _ROWS) * -(-width // _COLUMNS)
+    transformed_inputs = 256 * quads + 320
+    here = tiles * (transformed_inputs + blocks * (352 * quads + 646))
+    pairs = height * -(-width // 2)
+    there = pairs * (blocks * (246 * quads + 90) + 50) + height * width * quads * 15
+    return here / there
 
 
 def transformed(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int16]:

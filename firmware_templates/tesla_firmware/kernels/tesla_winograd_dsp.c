@@ -53,16 +53,16 @@
     "strb   " LEFT2 ", [" TO ", r12, lsl #1]\n"                                                    \
     "strb   " LEFT ", [" TO "], #1          \n"
 
-/* The stack: 0 end of a place's inputs, 4 where the loop over four quads is entered, 8 the sums to
+/* The stack: 0 end of a place's inputs, 4 where the loop over eight quads is entered, 8 the sums to
  * write next, 12 end of the row of places, then of the first sums, 16 bytes back to the inputs of
  * the next place, 20 skip, 24 first, 28 second, 32 channels, 36 end of the channels, 40 inputs, 44
- * sums, 48 apart, 52 end of the first place's inputs, 56 weights of the next block. */
+ * sums, 48 apart, 52 end of the first place's inputs, 56 quads, 60 weights of the next block. */
 TESLA_NAKED void tesla_winograd_blocks(const tesla_winograd_t *tiles TESLA_UNUSED) {
     __asm__(".syntax unified                \n"
             "push   {r4-r11, lr}            \n"
             "ldrd   r2, r3, [r0, #32]       \n"
             "ldm    r0, {r4-r11}            \n"
-            "sub    sp, sp, #60             \n"
+            "sub    sp, sp, #64             \n"
             "mov    r1, r5                  \n"
             "str    r2, [sp, #20]           \n"
             "str    r3, [sp, #48]           \n"
@@ -72,21 +72,22 @@ TESLA_NAKED void tesla_winograd_blocks(const tesla_winograd_t *tiles TESLA_UNUSE
             "strd   r4, r9, [sp, #40]       \n"
             "lsl    r2, r11, #8             \n"
             "add    r3, r4, r2              \n"
-            "str    r3, [sp, #52]           \n"
+            "strd   r3, r11, [sp, #52]      \n"
             "sub    r2, r2, #16             \n"
             "str    r2, [sp, #16]           \n"
-            "and    r2, r11, #3             \n" /* enter in front of the last quads % 4 */
-            "rsb    r2, r2, #4              \n"
-            "and    r2, r2, #3              \n"
+            "and    r2, r11, #7             \n" /* enter in front of the last quads % 8 */
+            "rsb    r2, r2, #8              \n"
+            "and    r2, r2, #7              \n"
             "mov    r3, #" QUAD_CODE "      \n"
             "mul    r2, r2, r3              \n"
-            "adr    r3, 2f                  \n"
+            "adr    r3, 3f                  \n"
             "add    r3, r3, r2              \n"
             "orr    r3, r3, #1              \n"
             "str    r3, [sp, #4]            \n"
             "1:                             \n" /* a block of four channels */
             "ldrd   r0, r2, [sp, #40]       \n"
-            "ldr    r3, [sp, #52]           \n"
+            "ldrd   r3, r12, [sp, #52]      \n"
+            "cmp    r12, #9                 \n" /* the carry stays until the next block */
             "add    r12, r2, #128           \n"
             "str    r3, [sp]                \n"
             "strd   r2, r12, [sp, #8]       \n"
@@ -99,39 +100,45 @@ TESLA_NAKED void tesla_winograd_blocks(const tesla_winograd_t *tiles TESLA_UNUSE
             "mov    r10, #0                 \n"
             "mov    r11, #0                 \n"
             "ldr    pc, [sp, #4]            \n"
-            "3:                             \n" /* the next row goes on from its third place */
-            "add    r12, r12, #128          \n"
-            "sub    r2, lr, #64             \n"
-            "str    r12, [sp, #12]          \n"
-            "ldm    r2, {r4-r11}            \n"
-            "4:                             \n"
-            "ldr    pc, [sp, #4]            \n"
-            ".p2align 2                     \n"
-            "2:                             \n");
-    __asm__(QUAD QUAD QUAD QUAD);
-    __asm__("ldr    r2, [sp]                \n"
-            "cmp    r0, r2                  \n"
-            "bne    2b                      \n"
-            "ldrd   r3, r12, [sp, #16]      \n" /* the next place */
+            "2:                             \n" /* behind 8 quads, where there are more than 8 */
+            "ldr    r2, [sp]                \n"
+            "teq    r0, r2                  \n"
+            "bne    3f                      \n"
             "add    r2, r2, #16             \n"
-            "sub    r0, r0, r3              \n"
             "str    r2, [sp]                \n"
+            "b      4f                      \n"
+            ".p2align 2                     \n"
+            "3:                             \n");
+    __asm__(QUAD QUAD QUAD QUAD);
+    __asm__(QUAD QUAD QUAD QUAD);
+    __asm__("bcs    2b                      \n"
+            "4:                             \n" /* the next place */
+            "ldrd   r3, r12, [sp, #16]      \n"
+            "sub    r0, r0, r3              \n"
             "add    r1, r1, r12             \n"
             "ldrd   lr, r12, [sp, #8]       \n"
             "stm    lr!, {r4-r11}           \n"
             "str    lr, [sp, #8]            \n"
-            "cmp    lr, r12                 \n"
-            "bne    4b                      \n"
+            "teq    lr, r12                 \n"
+            "beq    5f                      \n"
+            "ldr    pc, [sp, #4]            \n"
+            "5:                             \n" /* the next row goes on from its third place */
             "ldr    r2, [sp, #44]           \n"
             "sub    r3, lr, #512            \n"
-            "cmp    r2, r3                  \n"
-            "bne    3b                      \n"
-            "str    r1, [sp, #56]           \n"
+            "teq    r2, r3                  \n"
+            "beq    6f                      \n"
+            "add    r12, r12, #128          \n"
+            "sub    r2, lr, #64             \n"
+            "str    r12, [sp, #12]          \n"
+            "ldm    r2, {r4-r11}            \n"
+            "ldr    pc, [sp, #4]            \n"
+            "6:                             \n"
+            "str    r1, [sp, #60]           \n"
             "mov    r1, r3                  \n"
             "add    r3, r3, #32             \n"
             "ldr    r0, [sp, #32]           \n"
             "str    r3, [sp, #12]           \n"
-            "5:                             \n"); /* a channel: upper pixels r4 .. r7, then lower */
+            "7:                             \n"); /* a channel: upper pixels r4 .. r7, then lower */
     __asm__(DIFFERENCES("0", "r6", "r7"));
     __asm__(DIFFERENCES("128", "r10", "r11"));
     __asm__(DIFFERENCES("256", "r2", "r3"));
@@ -159,13 +166,13 @@ TESLA_NAKED void tesla_winograd_blocks(const tesla_winograd_t *tiles TESLA_UNUSE
             "ldr    r2, [sp, #12]           \n"
             "add    r1, r1, #8              \n"
             "cmp    r1, r2                  \n"
-            "bne    5b                      \n"
+            "bne    7b                      \n"
             "ldr    r2, [sp, #36]           \n"
-            "ldr    r1, [sp, #56]           \n"
+            "ldr    r1, [sp, #60]           \n"
             "str    r0, [sp, #32]           \n"
             "cmp    r0, r2                  \n"
             "bne    1b                      \n"
-            "add    sp, sp, #60             \n"
+            "add    sp, sp, #64             \n"
             "pop    {r4-r11, pc}            \n");
 }
 #else
