@@ -13,9 +13,12 @@ from typing import TypeVar
 
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_host.bench.cases import Case
+from tesla_host.bench.cmsis_nn import Checkout, measure_peer
 from tesla_host.bench.measure import Choice, check_choice, measure_case, measure_network
 from tesla_host.bench.networks import Benchmark, benchmark_model
+from tesla_host.bench.peers import Peer, find_peer
 from tesla_host.bench.rows import Row
+from tesla_host.targets import find_target
 
 Observer = Callable[[str, float], None]
 Item = TypeVar("Item", Case, Benchmark)
@@ -49,13 +52,34 @@ class Campaign:
 
 
 def measure_kernels(
-    campaign: Campaign, cases: Sequence[Case], observer: Observer, *, dense: int | None = None
+    campaign: Campaign,
+    cases: Sequence[Case],
+    observer: Observer,
+    *,
+    dense: int | None = None,
+    checkout: Checkout | None = None,
 ) -> list[Row]:
-    """Rows of all cases; `dense` as in `measure_case`."""
+    """Rows of all cases; `dense` as in `measure_case`.
+
+    With a `checkout`, the peer is what it takes in the same emulator, else what was published.
+    """
     rows: list[Row] = []
-    for choice, case, folder in _jobs(campaign, cases, observer):
-        rows += measure_case(case, choice, folder, dense=dense)
+    with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
+        for choice, case, folder in _jobs(campaign, cases, observer):
+            peers = _peers(choice, checkout, Path(name))
+            rows += measure_case(case, choice, folder, peers, dense=dense)
     return rows
+
+
+def _peers(
+    choice: Choice, checkout: Checkout | None, folder: Path
+) -> Callable[[Case, int], Peer | None]:
+    """What finds the peer of a case; all that a compiler builds for a target share a folder."""
+    target, toolchain = find_target(choice.target), choice.toolchain
+    if checkout is None:
+        return lambda case, dp: find_peer(case.name, target.cpu, dp)
+    place = folder / f"{target.name}-{toolchain}".replace(":", "-")
+    return lambda case, dp: measure_peer(checkout, case, dp, target.name, toolchain, place)
 
 
 def measure_networks(

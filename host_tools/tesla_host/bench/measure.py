@@ -5,7 +5,7 @@ the integer interpreter, bit for bit; `DeviceError` where they are not. Refuses 
 no instructions with `ConfigError`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tesla_embed.ir.interpret import interpret, interpret_layers
 from tesla_host.bench.cases import MEASURED, Case, case_model
 from tesla_host.bench.footprint import measure_footprint
 from tesla_host.bench.networks import Benchmark
-from tesla_host.bench.peers import find_network_peer, find_peer
+from tesla_host.bench.peers import Peer, find_network_peer
 from tesla_host.bench.rows import Counts, Row, Setting
 from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.link.client import LinkClient
@@ -62,9 +62,14 @@ def check_choice(choice: Choice) -> None:
 
 
 def measure_case(
-    case: Case, choice: Choice, folder: Path, *, dense: int | None = None
+    case: Case,
+    choice: Choice,
+    folder: Path,
+    find_peer: Callable[[Case, int], Peer | None],
+    *,
+    dense: int | None = None,
 ) -> list[Row]:
-    """Build a case and run it once per region.
+    """Build a case and run it once per region; `find_peer` is asked for each DP percentage.
 
     With `dense`, a DP percentage, the network of these widths is measured, without channels beyond.
     """
@@ -90,7 +95,7 @@ def measure_case(
                 counts=counts[region.dp],
                 flash_bytes=flash,
                 ram_bytes=ram,
-                peer=find_peer(case.name, built.row.cpu, dp),
+                peer=find_peer(case, dp),
                 portable=portable.get(region.dp),
             )
         )

@@ -69,6 +69,10 @@ def kernels(
         int | None,
         typer.Option(min=1, max=100, help="only this DP percentage, without channels beyond it"),
     ] = None,
+    cmsis_nn: Annotated[
+        Path | None,
+        typer.Option("--cmsis-nn", metavar="DIR", help="your checkout; measure it here, too"),
+    ] = None,
     json_: JsonOption = None,
     out: OutOption = None,
 ) -> None:
@@ -80,14 +84,16 @@ def kernels(
     """
     from tesla_host.bench.campaign import measure_kernels
     from tesla_host.bench.cases import find_cases
+    from tesla_host.bench.cmsis_nn import find_checkout
 
     if dense is not None and out is not None:
         raise ConfigError("--out writes all regions; leave --dense out")
     cases = find_cases(only)
+    checkout = None if cmsis_nn is None else find_checkout(cmsis_nn)
     campaign = _campaign(target, toolchain, isa, optimize, portable)
     document = _check(out, "kernels", json_)
     with progress("measuring kernels") as observer:
-        rows = measure_kernels(campaign, cases, observer, dense=dense)
+        rows = measure_kernels(campaign, cases, observer, dense=dense, checkout=checkout)
     narrow: list[Row] = []
     for dp in _DENSE if document else ():
         plain = _campaign(target, toolchain, isa, optimize, False)
