@@ -34,6 +34,9 @@ _Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="change a key of every recipe; repeatable"),
 ]
+_Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="runs at once; by default one per core")
+]
 _References = Annotated[
     list[str] | None,
     typer.Option("--reference", help="published figures to show: mnist-mlp or a .toml file"),
@@ -53,9 +56,7 @@ def compare(
     ] = _GRID,
     set_: _Changes = None,
     reference: _References = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="runs at once; by default one per core")
-    ] = None,
+    jobs: _Jobs = None,
     json_: JsonOption = None,
 ) -> None:
     """Train in several ways and compare accuracy at every dot-product percentage.

@@ -13,9 +13,15 @@ from tesla_host.cli.options import ModelArgument, ToolchainOption
 from tesla_host.cli.verb import JsonOption, check_json, present
 
 EXPORT_SCHEMA = "tesla-embed/export/1"
+_SMALL = 1e-4
 RUN_SCHEMA = "tesla-embed/run/1"
 
 OutOption = Annotated[Path, typer.Option(help="where the file goes")]
+InputOption = Annotated[
+    Path, typer.Option("--input", help=".npy of a batch [N, ...], int8, uint8 or floats")
+]
+PlaceOption = Annotated[str, typer.Option(help="interpreter, or what `tesla-embed targets` lists")]
+RealOption = Annotated[bool, typer.Option("--dequantize", help="write real numbers, not int8")]
 DpOption = Annotated[
     int | None, typer.Option("--dp", help="DP percentage of a region; default: the largest")
 ]
@@ -68,19 +74,12 @@ def inspect(
 
 def run(
     model: ModelArgument,
-    input_: Annotated[
-        Path,
-        typer.Option("--input", help=".npy of a batch [N, ...], int8, uint8 or floats"),
-    ],
+    input_: InputOption,
     output: Annotated[Path, typer.Option(help=".npy for the outputs")],
     dp: DpOption = None,
-    target: Annotated[
-        str, typer.Option(help="interpreter, or what `tesla-embed targets` lists")
-    ] = "interpreter",
+    target: PlaceOption = "interpreter",
     toolchain: ToolchainOption = None,
-    dequantize: Annotated[
-        bool, typer.Option("--dequantize", help="write real numbers, not int8")
-    ] = False,
+    dequantize: RealOption = False,
     build_dir: BuildOption = None,
     json_: JsonOption = None,
 ) -> None:
@@ -107,9 +106,7 @@ def run(
     loaded = load_model(model)
     region = loaded.regions[-1] if dp is None else loaded.region(dp)
     inputs, beyond = read_inputs(input_, loaded)
-    if beyond:
-        share = f"{beyond:.2%}" if beyond >= 1e-4 else "less than 0.01%"
-        print(f"{input_}: {share} of the values lie beyond what the input holds", file=sys.stderr)
+    _tell_saturation(input_, beyond)
     with contextlib.ExitStack() as stack:
         observer = stack.enter_context(progress("running"))
 
@@ -124,3 +121,9 @@ def run(
     document = {"output": output, "samples": len(outputs), "model": loaded.name, "dp": region.dp}
     document |= {"saturated": beyond}
     present(json_, {"schema": RUN_SCHEMA, **document, "target": target}, lambda: print(line))
+
+
+def _tell_saturation(path: Path, beyond: float) -> None:
+    if beyond:
+        share = f"{beyond:.2%}" if beyond >= _SMALL else f"less than {_SMALL:.2%}"
+        print(f"{path}: {share} of the values lie beyond what the input holds", file=sys.stderr)
