@@ -25,7 +25,8 @@ from tesla_host.cli.doctor import doctor
 from tesla_host.cli.emulate import emulate
 from tesla_host.cli.energy import energy
 from tesla_host.cli.flash import flash
-from tesla_host.cli.foreign import export, import_, inspect, run
+from tesla_host.cli.foreign import export, inspect, run
+from tesla_host.cli.foreign_import import import_
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate
 from tesla_host.cli.monitor import monitor
@@ -34,6 +35,9 @@ from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
 from tesla_host.cli.train import evaluate, train
 from tesla_host.cli.verb import Verb
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code after Ctrl-C."""
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -67,7 +71,13 @@ def main() -> None:
     """Entry point of the `tesla-embed` command."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        sys.exit(code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except TeslaEmbedError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:  # of the terminal or pipe that we print to

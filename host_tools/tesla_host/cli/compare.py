@@ -1,6 +1,7 @@
 """The verb that compares ways of training, as the paper's Figures 3 and 4 do."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,9 @@ _Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="change a key of every recipe; repeatable"),
 ]
+_Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="runs at once; by default one per core")
+]
 _References = Annotated[
     list[str] | None,
     typer.Option("--reference", help="published figures to show: mnist-mlp or a .toml file"),
@@ -52,14 +56,13 @@ def compare(
     ] = _GRID,
     set_: _Changes = None,
     reference: _References = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="runs at once; by default one per core")
-    ] = None,
+    jobs: _Jobs = None,
     json_: JsonOption = None,
 ) -> None:
     """Train in several ways and compare accuracy at every dot-product percentage.
 
     Writes DIR/compare.md, compare.json and a figure. Started again, it continues where it was.
+    Ends with code 1 when some of the runs failed; the others are compared.
 
     Example: tesla-embed compare mnist-mlp --data idx:mnist --row tesla:linear --row idp:linear
     --seeds 0,1,2 --out runs/compare
@@ -85,6 +88,10 @@ def compare(
     with progress("comparing") as observer:
         comparison = run_comparison(study, out, jobs or os.cpu_count() or 1, observer)
     present(json_, comparison, lambda: _print_table(comparison, out))
+    for text in comparison.failed:
+        print(f"failed: {text}", file=sys.stderr)
+    if comparison.failed:
+        raise typer.Exit(1)
 
 
 def _print_table(comparison: "Comparison", out: Path) -> None:

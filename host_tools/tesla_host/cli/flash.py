@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,18 +85,7 @@ def flash(
 
     check_json(json_, source)
     row = find_flash_board(board)
-    given: dict[str, object] = {
-        "toolchain": toolchain,
-        "optimize": optimize,
-        "benchmark": benchmark,
-    }
-    given |= {"build-dir": build_dir, "app": None if app == "link" else app}
-    if _is_elf(source):
-        _refuse_build_options(source, given)
-        elf = source
-    else:
-        ways = (toolchain, optimize or Optimize.BALANCED)
-        elf = _build(source, row.target, ways, (app, benchmark), build_dir)
+    elf = _elf(source, row.target, (toolchain, optimize), (app, benchmark), build_dir)
     extra = tuple(programmer_arg or ())
     wishes = Wishes(
         programmer=programmer, port=port, probe=probe, drive=drive, baud=baud, extra=extra
@@ -143,13 +131,33 @@ def _is_elf(path: Path) -> bool:
         raise ConfigError(f"cannot read {path}: {error.strerror}; check the path") from error
 
 
-def _refuse_build_options(elf: Path, given: Mapping[str, object]) -> None:
-    """What an ELF has been built with cannot be chosen any more."""
+def _elf(
+    source: Path,
+    target: str,
+    ways: tuple[str | None, Optimize | None],
+    speaks: tuple[str, str | None],
+    build_dir: Path | None,
+) -> Path:
+    """The firmware to write: what was given, or what is built of it.
+
+    Raises `ConfigError` for choices that an ELF leaves none of.
+    """
     from tesla_embed.errors import ConfigError
 
+    (toolchain, optimize), (app, benchmark) = ways, speaks
+    if not _is_elf(source):
+        return _build(source, target, (toolchain, optimize or Optimize.BALANCED), speaks, build_dir)
+    given = {
+        "toolchain": toolchain,
+        "optimize": optimize,
+        "app": None if app == "link" else app,
+        "benchmark": benchmark,
+        "build-dir": build_dir,
+    }
     useless = [f"--{name}" for name, value in given.items() if value is not None]
     if useless:
-        raise ConfigError(f"{elf} is built already; {' and '.join(useless)} is for a model")
+        raise ConfigError(f"{source} is built already; {' and '.join(useless)} is for a model")
+    return source
 
 
 def _build(

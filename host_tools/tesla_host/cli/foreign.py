@@ -1,6 +1,7 @@
-"""Verbs that exchange models with others: `import`, `export`, `inspect` and `run`."""
+"""Verbs that look at models and hand them on: `export`, `inspect` and `run`."""
 
 import contextlib
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -11,56 +12,19 @@ from tesla_host.cli.measure import BuildOption
 from tesla_host.cli.options import ModelArgument, ToolchainOption
 from tesla_host.cli.verb import JsonOption, check_json, present
 
-IMPORT_SCHEMA = "tesla-embed/import/1"
 EXPORT_SCHEMA = "tesla-embed/export/1"
+_SMALL = 1e-4
 RUN_SCHEMA = "tesla-embed/run/1"
 
 OutOption = Annotated[Path, typer.Option(help="where the file goes")]
+InputOption = Annotated[
+    Path, typer.Option("--input", help=".npy of a batch [N, ...], int8, uint8 or floats")
+]
+PlaceOption = Annotated[str, typer.Option(help="interpreter, or what `tesla-embed targets` lists")]
+RealOption = Annotated[bool, typer.Option("--dequantize", help="write real numbers, not int8")]
 DpOption = Annotated[
     int | None, typer.Option("--dp", help="DP percentage of a region; default: the largest")
 ]
-
-
-def import_(
-    network: Annotated[
-        Path, typer.Argument(help=".tflite; of float32, .pt2, .keras, SavedModel with --data")
-    ],
-    out: Annotated[Path, typer.Option(help="where the integer model goes")],
-    name: Annotated[
-        str | None, typer.Option(help="name of the model, a C identifier; default: the file's")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="SPEC", help="data to calibrate a network of floats on"),
-    ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="training examples to calibrate on")] = 1000,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="open a .pt2, although that runs code which is in it")
-    ] = False,
-    channels_last: Annotated[
-        bool, typer.Option("--channels-last", help="the .pt2 takes images with channels last")
-    ] = False,
-    json_: JsonOption = None,
-) -> None:
-    """Read a network that others made, as a model of one region.
-
-    Example: tesla-embed import person_detect.tflite --out person.safetensors
-    """
-    from tesla_embed.atomic import check_writable
-    from tesla_embed.ir.store import digest, save_model
-    from tesla_host.importing import ImportOptions, import_network
-
-    check_writable(out, network)
-    check_json(json_, network)
-    options = ImportOptions(
-        name=name, data=data, samples=samples, trust=trust, channels_last=channels_last
-    )
-    model = import_network(network, options)
-    save_model(out, model)
-    layers = len(model.graph.ops)
-    line = f"{out}: {model.name}, {layers} operations, 100 % DP, digest {digest(model)[:16]}"
-    document = {"out": out, "model": model.name, "digest": digest(model), "operations": layers}
-    present(json_, {"schema": IMPORT_SCHEMA, **document}, lambda: print(line))
 
 
 def export(
@@ -110,19 +74,12 @@ def inspect(
 
 def run(
     model: ModelArgument,
-    input_: Annotated[
-        Path,
-        typer.Option("--input", help=".npy of a batch [N, ...], int8, uint8 or floats"),
-    ],
+    input_: InputOption,
     output: Annotated[Path, typer.Option(help=".npy for the outputs")],
     dp: DpOption = None,
-    target: Annotated[
-        str, typer.Option(help="interpreter, or what `tesla-embed targets` lists")
-    ] = "interpreter",
+    target: PlaceOption = "interpreter",
     toolchain: ToolchainOption = None,
-    dequantize: Annotated[
-        bool, typer.Option("--dequantize", help="write real numbers, not int8")
-    ] = False,
+    dequantize: RealOption = False,
     build_dir: BuildOption = None,
     json_: JsonOption = None,
 ) -> None:
@@ -131,6 +88,7 @@ def run(
     Example: tesla-embed run m.safetensors --input x.npy --output y.npy --dp 40 --target host
     """
     from tesla_embed.atomic import check_writable
+    from tesla_embed.errors import ConfigError
     from tesla_embed.ir.store import load_model
     from tesla_host.cli.terminal import progress
     from tesla_host.runner import INTERPRETER, run_model
@@ -141,9 +99,14 @@ def run(
     check_json(json_, model, input_)
     if target != INTERPRETER:
         check_target(target)
+    elif toolchain is not None or build_dir is not None:
+        raise ConfigError(
+            f"the {INTERPRETER} builds nothing; --toolchain and --build-dir need --target"
+        )
     loaded = load_model(model)
     region = loaded.regions[-1] if dp is None else loaded.region(dp)
-    inputs = read_inputs(input_, loaded)
+    inputs, beyond = read_inputs(input_, loaded)
+    _tell_saturation(input_, beyond)
     with contextlib.ExitStack() as stack:
         observer = stack.enter_context(progress("running"))
 
@@ -156,4 +119,11 @@ def run(
         write_outputs(output, loaded, region, outputs, dequantize)
     line = f"{output}: {len(outputs):,} outputs of {loaded.name} at {region.dp} % DP on {target}"
     document = {"output": output, "samples": len(outputs), "model": loaded.name, "dp": region.dp}
+    document |= {"saturated": beyond}
     present(json_, {"schema": RUN_SCHEMA, **document, "target": target}, lambda: print(line))
+
+
+def _tell_saturation(path: Path, beyond: float) -> None:
+    if beyond:
+        share = f"{beyond:.2%}" if beyond >= _SMALL else f"less than {_SMALL:.2%}"
+        print(f"{path}: {share} of the values lie beyond what the input holds", file=sys.stderr)

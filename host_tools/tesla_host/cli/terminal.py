@@ -25,10 +25,20 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
+class _Bar(Progress):
+    """A bar after which an error can stand alone."""
+
+    def stop(self) -> None:
+        """End it; where there is no terminal, rich itself prints an empty line in any case."""
+        self.live.stop()
+        if not (self.console.is_interactive or self.live.transient):
+            self.console.print()
+
+
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Callable[[str, float], None]]:
     """A bar on stderr; yields a function that takes a status and the share done, 0 to 1."""
-    with Progress(
+    with _Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),

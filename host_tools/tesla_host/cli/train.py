@@ -5,6 +5,7 @@ work without it.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tesla_embed.train.loop import EpochDone
     from tesla_embed.train.recipe import Recipe
 
+_MOST_NAMES = 5
 TRAIN_SCHEMA = "tesla-embed/train/1"
 EVALUATE_SCHEMA = "tesla-embed/evaluate/1"
 
@@ -71,7 +73,7 @@ def train(
     """
     need_torch()
     from tesla_embed.train.loop import MODEL_NAME
-    from tesla_embed.train.recipe import load_recipe
+    from tesla_embed.train.recipe import idle_settings, load_recipe
 
     atomic.check_writable(out / MODEL_NAME)
     check_json(json_, init, usage, Path(recipe))
@@ -79,7 +81,10 @@ def train(
         raise ConfigError(f"--trainable-profile excludes --profile {profile}; give one of them")
     overrides = _overrides(set_, algorithm, "trainable" if trainable_profile else profile)
     overrides += [f"usage={json.dumps(str(usage))}"] if usage else []
-    _train(load_recipe(recipe, overrides), data, out, init, tensorboard, json_)
+    chosen = load_recipe(recipe, overrides)
+    for setting in idle_settings(chosen, overrides):
+        print(f"--set {setting}, which {chosen.algorithm} does not look at", file=sys.stderr)
+    _train(chosen, data, out, init, tensorboard, json_)
 
 
 def _train(
@@ -106,6 +111,13 @@ def _train(
             observer(_status(event), event.fraction)
 
         result = loop.train(chosen, dataset, out, note, initial=init, tensorboard=tensorboard)
+    if result.left_out:
+        names = ", ".join(result.left_out[:_MOST_NAMES])
+        print(
+            f"{len(result.left_out)} tensors of {init} fit nothing and were left out: {names}"
+            + (", ..." if len(result.left_out) > _MOST_NAMES else ""),
+            file=sys.stderr,
+        )
     evaluation = run_evaluation(result.network, dataset.test, parse_dp_list(ALL_REGIONS))
 
     def show() -> None:
@@ -113,6 +125,7 @@ def _train(
         print(f"{result.path}: {chosen.name} after {result.epochs} epochs")
 
     made = {"model": result.path, "recipe": chosen.name, "epochs": result.epochs}
+    made |= {"left_out": result.left_out}
     document = _document(evaluation, dataset.name) | {"schema": TRAIN_SCHEMA, **made}
     present(json_, document, show)
 
