@@ -23,7 +23,7 @@ from tesla_host.link.client import ExpectedModel
 from tesla_host.targets import find_target, open_link
 from tesla_host.verifier import random_inputs
 
-TOOLCHAINS = ("zig", "gcc")
+TOOLCHAINS = ("zig", "gcc", "clang")
 EMULATED = [row.runs_as for row in TARGETS if row.core is not None and row.runs_as]
 COMPILED = [row.name for row in TARGETS if row.runs_as is None]
 

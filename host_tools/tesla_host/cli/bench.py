@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tesla_embed import atomic
 from tesla_embed.errors import ConfigError
+from tesla_host.cli.bench_boards import boards
 from tesla_host.cli.bench_counts import kernels, models
 from tesla_host.cli.options import parse_dp_list
 from tesla_host.cli.terminal import console, need_torch, progress
@@ -23,6 +24,7 @@ BENCH_SCHEMA = "tesla-embed/bench-training/1"
 bench = typer.Typer(no_args_is_help=True, help="Measure what things cost.")
 bench.command()(kernels)
 bench.command()(models)
+bench.command()(boards)
 
 
 @bench.callback()
