@@ -5,6 +5,7 @@ toolchain. Nothing is refused: the catalogue is ours.
 """
 
 from tesla_host.catalogue import Target
+from tesla_host.compilers import ARM, RISCV
 
 HEADER = "tesla_target.h"
 LINKER_SCRIPT = "target.ld"
@@ -15,6 +16,9 @@ SECTIONS = "sections.ld"
 def header(target: Target) -> str:
     """The row's numbers as macros."""
     numbers = {"CLOCK_HZ": target.clock_hz, **dict(target.constants)}
+    for name, memory in (("FLASH", target.flash), ("RAM", target.ram)):
+        if memory:
+            numbers |= {name: memory.origin, f"{name}_BYTES": memory.bytes}
     if target.qemu:
         per_tick = target.qemu.instructions_per_tick
         numbers |= {
@@ -48,3 +52,16 @@ def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
     if target.core is None:
         return receives
     return (*target.core.flags[toolchain], *receives)
+
+
+def link_flags(target: Target, toolchain: str) -> tuple[str, ...]:
+    """What makes a toolchain link code for the target, and with which library.
+
+    The GNU toolchain links for Clang. That for RISC-V comes without a C library: the start-up code
+    brings the few functions that compilers call.
+    """
+    assert target.core is not None
+    if toolchain == "zig":
+        return machine_flags(target, toolchain)
+    alone = {ARM: ("-nostartfiles",), RISCV: ("-nostdlib", "-lgcc")}[target.core.architecture]
+    return (*machine_flags(target, "gcc"), *alone)

@@ -77,7 +77,7 @@ def build_firmware(
         raise ConfigError(
             f"{project} is no generated project: firmware/app_model.c or src/ is missing"
         )
-    compiler = find_compiler(kind)
+    compiler = find_compiler(kind, row.core.architecture) if row.core else find_compiler(kind)
     static = out / "static"
     sources = _copy_static(row, app, static)
     small = "-Os" if row.core else "-O2"
@@ -133,8 +133,7 @@ def _link_flags(
     if target.core is None:
         return ("-g1",) if compiler.name == "zig" else ()
     return (
-        *board.machine_flags(target, toolchain),
-        *(("-nostartfiles",) if toolchain == "gcc" else ()),
+        *board.link_flags(target, toolchain),
         "-g1",
         "-Os",
         "-Wl,--gc-sections",
@@ -150,7 +149,8 @@ def _copy_static(target: Target, app: App, folder: Path) -> list[Path]:
     """
     package = files("tesla_firmware")
     copied: list[Path] = []
-    for name in ("include", *app.folders, "board", *(f"boards/{part}" for part in target.sources)):
+    parts = ("stack", *target.sources) if target.core else target.sources
+    for name in ("include", *app.folders, "board", *(f"boards/{part}" for part in parts)):
         copied += _copy(package.joinpath(name), folder / name)
     _write(folder / "target" / board.HEADER, board.header(target).encode())
     for path in copied:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import FAKE_MODEL, require, tools_of
@@ -47,7 +48,7 @@ def counts(bench: Workbench) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("toolchain", ["zig", "gcc"])
+@pytest.mark.parametrize("toolchain", ["zig", "gcc", "clang"])
 def test_counts_equal_unicorns(toolchain: str, model: Model, tmp_path: Path) -> None:
     """The same code of a network, counted by two emulators: not one instruction apart."""
     for target in ("emulator", M4):
@@ -58,7 +59,7 @@ def test_counts_equal_unicorns(toolchain: str, model: Model, tmp_path: Path) -> 
     assert counts(benches[0]) == counts(benches[1])
 
 
-@pytest.mark.parametrize("toolchain", ["zig", "gcc"])
+@pytest.mark.parametrize("toolchain", ["zig", "gcc", "clang"])
 @pytest.mark.parametrize("board", BOARDS)
 def test_verify(board: str, toolchain: str, model: Model, tmp_path: Path) -> None:
     require(lambda: tools_of(board, toolchain))
@@ -121,9 +122,11 @@ def test_without_qemu_the_install_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     require(lambda: tools_of("emulator"))
-    monkeypatch.setattr(qemu, "PROGRAM", "qemu-system-of-nobody")
-    with pytest.raises(ToolchainError, match="apt install qemu-system-arm"):
-        qemu.find_qemu()
+    monkeypatch.setattr(qemu, "shutil", SimpleNamespace(which=lambda name: None))
+    for row in (find_target(board).qemu for board in BOARDS):
+        assert row is not None
+        with pytest.raises(ToolchainError, match=f"no {row.program}: apt install qemu-system-"):
+            qemu.find_qemu(row.program)
     save_model(tmp_path / "m.safetensors", model)
     assert call("verify", tmp_path / "m.safetensors", "--target", M4, "--samples", 1) == 3
     assert "apt install qemu-system-arm" in capsys.readouterr().err

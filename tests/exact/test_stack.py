@@ -74,7 +74,7 @@ def touched(elf: Path, model: Model) -> int:
     return most[0]
 
 
-@pytest.mark.parametrize("compiler", ["zig", "gcc"])
+@pytest.mark.parametrize("compiler", ["zig", "gcc", "clang"])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_run_stays_within_the_bound(tmp_path: Path, name: str, compiler: str) -> None:
     model = MODELS[name]()

@@ -11,7 +11,7 @@ def _emulator(name: str, core: Core, unicorn: str, clock_hz: int, counters: str)
         description=f"{core.name} in this process: {counters}",
         core=core,
         sources=("cortex_m", "emulator"),
-        toolchains=("zig", "gcc"),
+        toolchains=("zig", "gcc", "clang"),
         clock_hz=clock_hz,
         flash=Memory(origin=0, bytes=1 << 20),
         ram=Memory(origin=0x2000_0000, bytes=256 << 10),

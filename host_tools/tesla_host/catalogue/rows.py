@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tesla_codegen.kernels.variant import Isa
+from tesla_host.compilers import ARM
 
 QEMU_PREFIX = "qemu:"
 
@@ -18,12 +19,13 @@ class Core:
     """A CPU, whose kernels it runs, and what makes each toolchain emit code for it.
 
     `flags` are those of a kind of `toolchain.find_compiler`; a kind that is missing there cannot
-    build for the CPU.
+    build for the CPU. `architecture` is one of `compilers.GNU`.
     """
 
     name: str
     isa: Isa
     flags: Mapping[str, tuple[str, ...]]
+    architecture: str = ARM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +40,17 @@ class Memory:
 class Qemu:
     """How QEMU emulates a board: every instruction takes 2^`icount_shift` ns of its time.
 
-    A timer of `timer_hz` then counts instructions, exactly while one takes several ticks. The
-    firmware's UART is the machine's serial port number `serial`, from 0.
+    A timer of `timer_hz` then counts instructions, exactly while one takes several ticks, or one.
+    The firmware's UART is the machine's serial port number `serial`, from 0. `program` is the QEMU
+    of the architecture, `options` what else it is called with.
     """
 
     machine: str
     icount_shift: int
     timer_hz: int
     serial: int = 0
+    program: str = "qemu-system-arm"
+    options: tuple[str, ...] = ()
 
     @property
     def instructions_per_tick(self) -> Fraction:

@@ -10,7 +10,7 @@ from tesla_host.catalogue.rows import Memory, Qemu, Target
 
 _COMMON = ("cortex_m", "chip", "cortex_m_counter")
 _F4 = (*_COMMON, "stm32_usart", "stm32_gpio", "stm32f4")
-_TOOLCHAINS = ("zig", "gcc")
+_TOOLCHAINS = ("zig", "gcc", "clang")
 _FLASH = 0x0800_0000
 _RAM = 0x2000_0000
 

@@ -9,7 +9,7 @@ TI = (
         description="LM3S6965; UART0 (PL011) by its USB",
         core=CORTEX_M3,
         sources=("cortex_m", "chip", "cortex_m_counter", "lm3s", "pl011"),
-        toolchains=("zig", "gcc"),
+        toolchains=("zig", "gcc", "clang"),
         clock_hz=50_000_000,
         flash=Memory(origin=0, bytes=256 << 10),
         ram=Memory(origin=0x2000_0000, bytes=64 << 10),

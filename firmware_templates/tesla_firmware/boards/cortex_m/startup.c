@@ -1,6 +1,6 @@
 /* Vector table and reset of a Cortex-M: paints the stack, fills .data, clears .bss. */
-#include "stack.h"
 #include "tesla_app.h"
+#include "tesla_stack.h"
 #include "tesla_target.h"
 #include "tesla_uart.h"
 
