@@ -88,6 +88,7 @@ def build_firmware(
     units = [Unit(source=path, flags=(*fast, *common)) for path in library]
     small_flags = (small, *common, *(f"-D{macro}" for macro in app.macros))
     units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
+    units += [_own_unit(path, small_flags) for path in row.files]
     include = [project / "include", *(static / name for name in ("include", "board", *app.folders))]
     include += [static / "target"]
     elf = out / "firmware.elf"
@@ -140,6 +141,13 @@ def _link_flags(
         f"-Wl,-T,{static / 'target' / board.LINKER_SCRIPT}",
         "-Wl,--entry=Reset_Handler",
     )
+
+
+def _own_unit(source: Path, flags: tuple[str, ...]) -> Unit:
+    """A file of a user's own board, compiled where it lies; headers lie beside it."""
+    folder = source.parent
+    own = (f"-ffile-prefix-map={folder}=board",)
+    return Unit(source=source, flags=(*flags, *own), headers=tuple(sorted(folder.glob("*.h"))))
 
 
 def _copy_static(target: Target, app: App, folder: Path) -> list[Path]:

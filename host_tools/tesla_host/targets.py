@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tesla_embed.errors import ConfigError
 from tesla_host.catalogue import TARGETS, Target
+from tesla_host.catalogue.user import file_of, names_file, user_target
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.pipes import Pipe, ProcessPipe
 from tesla_host.link.ports import AUTO, Port, find_boards, is_connection
@@ -27,7 +28,12 @@ __all__ = [
 
 
 def find_target(name: str) -> Target:
-    """A row of the catalogue. Raises `ConfigError` when there is none of this name."""
+    """A row of the catalogue, or of a user's own file `PATH.toml`.
+
+    Raises `ConfigError` when there is none of this name.
+    """
+    if names_file(name):
+        return user_target(file_of(name))
     for target in TARGETS:
         if name in target.names:
             return target
@@ -48,7 +54,7 @@ def check_target(name: str) -> None:
     if is_connection(name):
         return
     row = find_target(name)
-    if row.runs_as == name:
+    if row.runs_as == name or (names_file(name) and row.qemu is not None):
         return
     emulated = f", or give {row.runs_as}, which emulates it" if row.runs_as else ""
     raise ConfigError(

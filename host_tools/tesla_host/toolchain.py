@@ -30,10 +30,14 @@ _TIMEOUT_S = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """One source file (.c or .S) and the flags it is compiled with."""
+    """One source file (.c or .S) and the flags it is compiled with.
+
+    `headers` are files that it may include from elsewhere than the folders of `build_elf`.
+    """
 
     source: Path
     flags: tuple[str, ...]
+    headers: tuple[Path, ...] = ()
 
 
 def build_elf(
@@ -59,7 +63,9 @@ def build_elf(
 
     def compile_unit(unit: Unit) -> Path:
         key = context.copy()
-        key.update(repr(unit).encode() + unit.source.read_bytes())
+        key.update(repr(unit).encode())
+        for file in (unit.source, *unit.headers):
+            key.update(file.read_bytes())
         target = objects / f"{unit.source.stem}-{key.hexdigest()[:24]}.o"
         if not target.exists() or (frames and _told(unit) and not _su(target).exists()):
             _compile(compiler, unit, flags, target, frames)

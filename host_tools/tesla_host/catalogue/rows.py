@@ -7,6 +7,7 @@ the compilers' flags and the emulators' settings are made from it (see `tesla_ho
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from tesla_codegen.kernels.variant import Isa
 from tesla_host.compilers import ARM
@@ -18,7 +19,7 @@ QEMU_PREFIX = "qemu:"
 class Core:
     """A CPU, whose kernels it runs, and what makes each toolchain emit code for it.
 
-    `flags` are those of a kind of `toolchain.find_compiler`; a kind that is missing there cannot
+    `flags` are those of a kind of `compilers.find_compiler`; a kind that is missing there cannot
     build for the CPU. `architecture` is one of `compilers.GNU`.
     """
 
@@ -65,8 +66,9 @@ class Target:
     A board that QEMU models is one row: the firmware of `NAME` is the one that `qemu:NAME` runs.
     `unicorn` names Unicorn's CPU where the target is the emulator in this process.
 
-    `sources` are folders of the firmware's `boards/` that make up the board; `toolchains` the kinds
-    that `toolchain.find_compiler` knows, the usual one first. `core`, `flash` and `ram` are None
+    `sources` are folders of the firmware's `boards/` that make up the board, `files` what a user's
+    own board adds from elsewhere; `toolchains` the kinds that `compilers.find_compiler` knows, the
+    usual one first. `core`, `flash` and `ram` are None
     where nothing is known or limited, as on this machine. `receive_bytes` is how much input the
     board keeps while its CPU computes. `constants` are further numbers of the row that its drivers
     need, by name.
@@ -89,6 +91,7 @@ class Target:
     constants: tuple[tuple[str, int], ...] = ()
     qemu: Qemu | None = None
     unicorn: str = ""
+    files: tuple[Path, ...] = ()
 
     @property
     def runs_as(self) -> str | None:

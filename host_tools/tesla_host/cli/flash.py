@@ -119,7 +119,7 @@ def _build(
 
     loaded, chosen = load_model(model), find_target(target)
     application = choose_app(app, loaded, benchmark)
-    folder = build_dir or Path("build") / f"{loaded.name}-{target}"
+    folder = build_dir or Path("build") / f"{loaded.name}-{chosen.name}"
     with progress("building") as observer:
         generate(loaded, folder / "project", isa=chosen.isa)
         observer(f"for {chosen.name}", 0.2)

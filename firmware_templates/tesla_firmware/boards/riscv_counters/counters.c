@@ -23,12 +23,12 @@
 #define COUNTERS 2
 #endif
 
-__attribute__((weak))
-tesla_board_info_t tesla_board = {TESLA_TARGET_NAME,
-                                        TESLA_TARGET_CPU,
-                                        TESLA_TARGET_CLOCK_HZ,
-                                        COUNTERS,
-                                        {{"instructions", 0}, {"cycles", TESLA_TARGET_CLOCK_HZ}}};
+__attribute__((weak)) tesla_board_info_t tesla_board = {
+    TESLA_TARGET_NAME,
+    TESLA_TARGET_CPU,
+    TESLA_TARGET_CLOCK_HZ,
+    COUNTERS,
+    {{"instructions", 0}, {"cycles", TESLA_TARGET_CLOCK_HZ}}};
 
 __attribute__((weak)) void tesla_board_read_counters(uint64_t ticks[TESLA_MAX_COUNTERS]) {
     READ_WIDE(ticks[0], "minstret", "minstreth");
