@@ -14,7 +14,7 @@ from conftest import FAKE_MODEL, require, tools_of
 from graphs import quantized_model
 from shell import call
 
-from tesla_embed.errors import ConfigError, DeviceError, ToolchainError
+from tesla_embed.errors import ConfigError, DeviceError, LinkTimeout, ToolchainError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import save_model
 from tesla_host.build import BuildResult, build_firmware
@@ -97,6 +97,20 @@ def test_a_count_beyond_the_timers_32_bits(board: str, tmp_path: Path) -> None:
         client.load_input(b"\x60")
         assert abs(long - short - 800_000_000) < 10
         assert client.run()[0]["instructions"] == long
+
+
+def test_flash_of_the_risc_v_machine_is_read_only(tmp_path: Path) -> None:
+    """All its memory is RAM: without the core's memory protection the write would go unnoticed."""
+    require(lambda: tools_of("qemu:virt"))
+    elf = build_firmware(
+        FAKE_MODEL, "qemu:virt", tmp_path, extra_flags=("-DFAKE_WRITES_FLASH",)
+    ).elf
+    with LinkClient(open_target("qemu:virt", elf), run_timeout_s=2, retries=0) as client:
+        client.load_input(b"\x5e")
+        client.run()
+        client.load_input(b"\x5f")
+        with pytest.raises(LinkTimeout):
+            client.run()
 
 
 def test_a_crash_shows_what_qemu_said(tmp_path: Path) -> None:

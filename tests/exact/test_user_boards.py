@@ -13,6 +13,8 @@ from tesla_embed.ir.store import save_model
 from tesla_host.build import build_firmware
 from tesla_host.link.client import LinkClient
 from tesla_host.targets import find_target, open_target
+from tesla_host.verifier import random_inputs
+from tesla_host.workbench import set_up
 
 GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-board.md"
 INPUT = bytes(i * 7 % 90 for i in range(1500))
@@ -123,6 +125,22 @@ def test_systick_counts_far_beyond_its_24_bits(board: Path, tmp_path: Path) -> N
         extra = client.run()[0]["instructions"] - short[0] - 800_000_000
         rounds = 800_000_000 * 3.2 / 2**24
         assert abs(extra) <= 2 * rounds
+
+
+def test_systick_counts_as_the_catalogues_timers_do(board: Path, tmp_path: Path) -> None:
+    """The same code on another board with a Cortex-M3: layer by layer the same instructions."""
+    found = []
+    for target in (str(board), "qemu:mps2-an385"):
+        require(lambda target=target: tools_of(target))  # type: ignore[misc]
+        bench = set_up(quantized_model(11), target, tmp_path / target[-4:])
+        with bench.connect() as client:
+            client.load_input(random_inputs(bench.model, 1)[0].tobytes())
+            entries = [
+                (client.set_dp(r.dp), *client.run(2), *client.layer_ticks())
+                for r in bench.model.regions
+            ]
+            found.append([[entry["instructions"] for entry in region] for region in entries])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("which", ["board", "riscv"])
