@@ -30,7 +30,7 @@ from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.targets import find_target, open_target
 from tesla_host.verifier import random_inputs
 
-TOOLCHAINS = ("zig", "gcc")
+TOOLCHAINS = ("zig", "gcc", "clang")
 ELSEWHERE = ("emulator", "host", "qemu:mps2-an386", "qemu:mps3-an547")  # in tests of their own
 ROWS = [row for row in TARGETS if row.name not in ELSEWHERE]
 EMULATED = [row.runs_as for row in ROWS if row.runs_as is not None]
