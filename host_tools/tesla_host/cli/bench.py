@@ -14,6 +14,7 @@ from rich.table import Table
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_embed import atomic
 from tesla_embed.errors import ConfigError
+from tesla_host.cli.bench_boards import boards
 from tesla_host.cli.measure import TargetOption
 from tesla_host.cli.options import OptimizeOption, parse_dp_list
 from tesla_host.cli.terminal import console, need_torch, progress
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 BENCH_SCHEMA = "tesla-embed/bench-training/1"
 bench = typer.Typer(no_args_is_help=True, help="Measure what things cost.")
+
+
+bench.command()(boards)
 
 
 @bench.callback()
