@@ -77,7 +77,7 @@ def build_firmware(
         raise ConfigError(
             f"{project} is no generated project: firmware/app_model.c or src/ is missing"
         )
-    compiler = find_compiler(kind, row.core.architecture) if row.core else find_compiler(kind)
+    compiler = compiler_for(row, kind)
     static = out / "static"
     sources = _copy_static(row, app, static)
     small = "-Os" if row.core else "-O2"
@@ -115,6 +115,14 @@ def build_firmware(
         sections=image.sections,
         frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
     )
+
+
+def compiler_for(target: Target, toolchain: str | None = None) -> Compiler:
+    """A target's compiler, by default its usual one. Raises `ToolchainError` if it is missing."""
+    kind = toolchain or target.compiler
+    if target.core is None:
+        return find_compiler(kind)
+    return find_compiler(kind, target.core.architecture)
 
 
 def choose_toolchain(target: Target, wanted: str | None) -> str:
