@@ -87,7 +87,7 @@ def build_firmware(
         raise ConfigError(
             f"{project} is no generated project: firmware/app_model.c or src/ is missing"
         )
-    compiler = _compiler(row, kind)
+    compiler = compiler_for(row, kind)
     static = out / "static"
     sources = _copy_static(row, app, static)
     small = "-Os" if row.core else "-O2"
@@ -141,6 +141,14 @@ def _bare(target: Target, toolchain: str) -> tuple[str, ...]:
     return (*board.link_flags(target, toolchain), "-g1", "-Os")
 
 
+def compiler_for(target: Target, toolchain: str | None = None) -> Compiler:
+    """A target's compiler, by default its usual one. Raises `ToolchainError` if it is missing."""
+    kind = toolchain or target.compiler
+    if target.core is None:
+        return find_compiler(kind)
+    return find_compiler(kind, target.core.architecture)
+
+
 def choose_toolchain(target: Target, wanted: str | None) -> str:
     """`wanted`, or the target's usual toolchain. Raises `ConfigError` for one it does not have."""
     if wanted is None:
@@ -152,22 +160,16 @@ def choose_toolchain(target: Target, wanted: str | None) -> str:
     return wanted
 
 
-def _compiler(target: Target, toolchain: str) -> Compiler:
-    if target.core is None:
-        return find_compiler(toolchain)
-    return find_compiler(toolchain, target.core.architecture)
-
-
 def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
     """What every source for a target is compiled with, whatever its optimisation."""
-    zig = _ZIG if _compiler(target, toolchain).name == "zig" else ()
+    zig = _ZIG if compiler_for(target, toolchain).name == "zig" else ()
     return (*_COMMON, *zig, *board.machine_flags(target, toolchain))
 
 
 def link_flags(target: Target, toolchain: str, static: Path) -> tuple[str, ...]:
     """What links a firmware; `static` is the folder of a build with the target's linker script."""
     if target.core is None:
-        return ("-g1",) if _compiler(target, toolchain).name == "zig" else ()
+        return ("-g1",) if compiler_for(target, toolchain).name == "zig" else ()
     return (
         *_bare(target, toolchain),
         "-Wl,--gc-sections",
