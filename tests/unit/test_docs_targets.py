@@ -36,6 +36,6 @@ def test_no_other_line() -> None:
 def test_hardware_is_claimed_for_none() -> None:
     """Whoever verifies a board on hardware also changes what the documentation says of it."""
     assert not [row.name for row in TARGETS if row.status == "hardware-verified"]
-    assert "None yet: nothing here has run on hardware." in (
-        ROOT / "docs" / "targets.md"
-    ).read_text()
+    assert (
+        "None yet: nothing here has run on hardware." in (ROOT / "docs" / "targets.md").read_text()
+    )
