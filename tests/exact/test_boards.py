@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import require, tools_of
-from graphs import benchmark_model
+from graphs import benchmark_model, every_operation
 from graphs.grow import Builder, Cell
 from graphs.models import finish, float_inputs
 
@@ -204,3 +204,13 @@ def test_a_network_too_large_for_a_board(tmp_path: Path) -> None:
     row = find_target("stm32vldiscovery")
     with pytest.raises(CodegenError, match=r"not fit stm32vldiscovery: [\d,]+ bytes of RAM too"):
         build(benchmark_model("ic01"), row, "gcc", tmp_path)
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_every_operation_on_a_small_core(toolchain: str, tmp_path: Path) -> None:
+    """Armv6-M faults at unaligned accesses: no kernel makes one."""
+    row, model = find_target("emulator:m0plus"), every_operation()
+    require(lambda: tools_of(row.name, toolchain))
+    built = build(model, row, toolchain, tmp_path)
+    with LinkClient(open_target(row.name, built.elf), expected(model)) as client:
+        check_bits(client, model, 2)
