@@ -51,5 +51,4 @@ def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
         receives += ("-DTESLA_BOARD_MARKER",)
     if target.core is None:
         return receives
-    flags = target.core.zig_flags if toolchain == "zig" else target.core.gcc_flags
-    return (*flags, *receives)
+    return (*target.core.flags[toolchain], *receives)

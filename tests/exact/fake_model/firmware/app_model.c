@@ -35,6 +35,9 @@ static int8_t arena[FAKE_INPUT];
 static struct {
     uint8_t percent;
     int8_t runs;
+#ifdef FAKE_TIRES /* how many runs succeed after a start */
+    uint32_t left;
+#endif
     tesla_layer_callback_t callback;
     void *user;
 } fake;
@@ -50,6 +53,9 @@ static tesla_status_t set_dp(uint8_t percent) {
 }
 
 static tesla_status_t init(void) {
+#ifdef FAKE_TIRES
+    fake.left = FAKE_TIRES;
+#endif
     return set_dp(regions[sizeof regions - 1]);
 }
 
@@ -69,6 +75,12 @@ static tesla_status_t run(const int8_t *input, int8_t *output) {
         uint32_t rounds = 400000000u;
         __asm__ volatile("1: subs %0, %0, #1\n\tbne 1b" : "+r"(rounds)::"cc");
     }
+#endif
+#ifdef FAKE_TIRES
+    if (fake.left == 0) {
+        return TESLA_ERROR_STATE;
+    }
+    fake.left--;
 #endif
     const uint32_t size = (uint32_t)FAKE_INPUT * fake.percent / 100u;
     fake_add(input, arena, size, fake.percent);
