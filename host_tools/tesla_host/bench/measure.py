@@ -30,6 +30,9 @@ from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.link.client import LinkClient
 from tesla_host.targets import Target, find_target, open_link
 
+_LARGE_REPLIES = ("-DTESLA_LINK_MAX_BODY=33000u",)
+"""So that an image comes back after one run instead of one for each piece of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -77,11 +80,11 @@ def measure_case(
     """
     model = case_model(case) if dense is None else case_model(case, (dense,), dense=True)
     place = next(i for i, op in enumerate(model.graph.ops) if op.name == MEASURED)
-    built = _build(model, choice, folder, choice.isa)
+    built = _build(model, choice, folder, choice.isa, _LARGE_REPLIES)
     counts = _count_layer(built, place, case.name)
     portable: Mapping[int, Counts] = {}
     if choice.portable and built.setting.isa != Isa.PORTABLE.value:
-        plain = _build(model, choice, folder / "portable", Isa.PORTABLE)
+        plain = _build(model, choice, folder / "portable", Isa.PORTABLE, _LARGE_REPLIES)
         portable = _count_layer(plain, place, case.name)
     flash, ram = _layer_memory(built, place)
     rows = []
@@ -132,12 +135,16 @@ def measure_network(bench: Benchmark, model: Model, choice: Choice, folder: Path
     ]
 
 
-def _build(model: Model, choice: Choice, folder: Path, isa: Isa | None) -> _Built:
+def _build(
+    model: Model, choice: Choice, folder: Path, isa: Isa | None, flags: tuple[str, ...] = ()
+) -> _Built:
     check_choice(choice)
     row = find_target(choice.target)
     isa = isa or row.isa
     project = generate(model, folder / "project", isa=isa, optimize=choice.optimize)
-    build = build_firmware(folder / "project", row, folder, toolchain=choice.toolchain)
+    build = build_firmware(
+        folder / "project", row, folder, toolchain=choice.toolchain, extra_flags=flags
+    )
     setting = Setting(
         target=choice.target,
         toolchain=choose_toolchain(row, choice.toolchain),
