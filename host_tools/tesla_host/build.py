@@ -12,6 +12,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_embed import __version__
 from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
@@ -71,13 +72,15 @@ def build_firmware(
     *,
     toolchain: str | None = None,
     app: App = LINK,
+    optimize: Optimize = Optimize.BALANCED,
     extra_flags: tuple[str, ...] = (),
 ) -> BuildResult:
     """Compile and link `project` with the application `app` and the target's board.
 
-    The library's sources in `src/` are compiled with -O3, everything else with -Os; on the host,
-    with -O3 for this very processor, and -O2. `toolchain` is one of the target's, by default its
-    first. `extra_flags` go to every compilation and to the link (for instance -Werror).
+    The library's sources in `src/` are compiled with -O3, or -Os where `optimize` saves flash,
+    everything else with -Os; on the host, with -O3 for this very processor, and -O2. `toolchain` is
+    one of the target's, by default its first. `extra_flags` go to every compilation and to the link
+    (for instance -Werror).
     """
     row = find_target(target) if isinstance(target, str) else target
     kind = choose_toolchain(row, toolchain)
@@ -94,7 +97,8 @@ def build_firmware(
     common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *board.machine_flags(row, kind))
     common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
-    fast = ("-O3", *(() if row.core else compiler.native))
+    level = small if row.core and optimize is Optimize.SIZE else "-O3"
+    fast = (level, *(() if row.core else compiler.native))
     units = [Unit(source=path, flags=(*fast, *common)) for path in library]
     small_flags = (small, *common, *(f"-D{macro}" for macro in app.macros))
     units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]

@@ -78,9 +78,10 @@ def set_up(
     device = None
     if row is not None:
         native = row.name == "host"
-        device = host if native else _build(row, folder, toolchain)
+        device = host if native else _build(row, folder, toolchain, optimize)
     return Workbench(model=model, project=project, target=target, host=host, device=device)
 
 
-def _build(row: Target, folder: Path, toolchain: str | None) -> BuildResult:
-    return build_firmware(folder / "project", row, folder, toolchain=toolchain)
+def _build(row: Target, folder: Path, toolchain: str | None, optimize: Optimize) -> BuildResult:
+    project = folder / "project"
+    return build_firmware(project, row, folder, toolchain=toolchain, optimize=optimize)

@@ -4,6 +4,7 @@
 TensorFlow Lite Micro with CMSIS-NN, arena and stack.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -12,13 +13,14 @@ import pytest
 from conftest import require, tools_of
 from graphs import ZOO, zoo_model
 from graphs.depth import touched_stack
+from graphs.zoo import DPS
 
 from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
 from tesla_host.build import BuildResult, build_firmware
 from tesla_host.footprint import Footprint, footprint
 from tesla_host.link.qemu import find_qemu
-from tesla_host.targets import find_target
+from tesla_host.targets import find_target, open_link
 
 TFLM_RAM = {"kws": 22_820 + 844, "ic": 54_996 + 844, "vww": 100_708 + 844, "ad": 2_580 + 556}
 BUILDS = [
@@ -75,3 +77,13 @@ def test_a_run_stays_within_its_stack(make: Make, name: str, target: str, toolch
     print(f"{name}, {target}, {toolchain}: {measured} B touched, at most {made.found.stack} B")
     assert made.found.stack is not None
     assert 0.5 * made.found.stack < measured <= made.found.stack
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_changing_the_region_is_cheap(make: Make, name: str) -> None:
+    require(lambda: importlib.import_module("unicorn"))
+    made = make(name, "emulator", "zig")
+    with open_link("emulator", made.built.elf) as client:
+        costs = [client.set_dp(dp)["instructions"] for dp in (100, *DPS, 10)]
+    print(f"{name}: {max(costs)} instructions")
+    assert max(costs) < 500

@@ -45,7 +45,14 @@ def build(
     with progress("building") as observer:
         generate(loaded, out / "project", isa=chosen.isa, optimize=optimize)
         observer(f"for {chosen.name}", 0.2)
-        result = build_firmware(out / "project", chosen, out, toolchain=toolchain, app=application)
+        result = build_firmware(
+            out / "project",
+            chosen,
+            out,
+            toolchain=toolchain,
+            app=application,
+            optimize=optimize,
+        )
     print(
         f"{result.elf}: flash {result.flash_bytes:,} B, RAM {result.ram_bytes:,} B, "
         f"{result.compiler}"
