@@ -77,10 +77,10 @@ def build_firmware(
 ) -> BuildResult:
     """Compile and link `project` with the application `app` and the target's board.
 
-    The library's sources in `src/` are compiled with -O3, or -Os where `optimize` saves flash,
-    everything else with -Os; on the host, with -O3 for this very processor, and -O2. `toolchain` is
-    one of the target's, by default its first. `extra_flags` go to every compilation and to the link
-    (for instance -Werror).
+    The library's kernels are compiled with -O3, or -Os where `optimize` saves flash, all the rest
+    with -Os; on the host, the library with -O3 for this very processor, the rest with -O2.
+    `toolchain` is one of the target's, by default its first. `extra_flags` go to every compilation
+    and to the link (for instance -Werror).
     """
     row = find_target(target) if isinstance(target, str) else target
     kind = choose_toolchain(row, toolchain)
@@ -97,19 +97,25 @@ def build_firmware(
     common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *board.machine_flags(row, kind))
     common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
-    level = small if row.core and optimize is Optimize.SIZE else "-O3"
-    fast = (level, *(() if row.core else compiler.native))
-    units = [Unit(source=path, flags=(*fast, *common)) for path in library]
+    saving = row.core is not None and optimize is Optimize.SIZE
+    fast = (small if saving else "-O3", *(() if row.core else compiler.native))
+    calls = (small, *fast[1:]) if row.core else fast  # between kernels, nothing takes time
+    levels = [calls if path.parent == project / "src" else fast for path in library]
+    units = [
+        Unit(source=path, flags=(*level, *common))
+        for path, level in zip(library, levels, strict=True)
+    ]
     small_flags = (small, *common, *(f"-D{macro}" for macro in app.macros))
     units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
     include = [project / "include", *(static / name for name in ("include", "board", *app.folders))]
     include += [static / "target"]
+    bare = _bare(row, kind, saving)
     elf = out / "firmware.elf"
     try:
         made = build_elf(
             compiler,
             units,
-            [*_link_flags(row, kind, compiler, static), *extra_flags],
+            [*_link_flags(row, bare, compiler, static), *extra_flags],
             [path for path in include if path.is_dir()],
             out / "objects",
             elf,
@@ -126,22 +132,23 @@ def build_firmware(
         stack_bytes=image.stack_bytes,
         sections=image.sections,
         frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
-        library=_library(row, kind, compiler, made[: len(library)]),
+        library=_library(row, bare, compiler, made[: len(library)]),
     )
 
 
 def _library(
-    target: Target, toolchain: str, compiler: Compiler, objects: list[Path]
+    target: Target, bare: tuple[str, ...], compiler: Compiler, objects: list[Path]
 ) -> Library | None:
     if target.core is None:
         return None
-    flags = (*board.machine_flags(target, toolchain), *_bare(toolchain))
-    return Library(compiler=compiler, objects=tuple(objects), flags=flags)
+    return Library(compiler=compiler, objects=tuple(objects), flags=bare)
 
 
-def _bare(toolchain: str) -> tuple[str, ...]:
-    """Flags of a link without the compiler's own start-up code."""
-    return (*(("-nostartfiles",) if toolchain == "gcc" else ()), "-g1", "-Os")
+def _bare(target: Target, toolchain: str, saving: bool) -> tuple[str, ...]:
+    """Flags of a link without the compiler's own start-up code. They also choose which memset and
+    memcpy zig links: with -Os, loops over bytes."""
+    start = ("-nostartfiles",) if toolchain == "gcc" else ()
+    return (*board.machine_flags(target, toolchain), *start, "-g1", "-Os" if saving else "-O2")
 
 
 def choose_toolchain(target: Target, wanted: str | None) -> str:
@@ -156,13 +163,12 @@ def choose_toolchain(target: Target, wanted: str | None) -> str:
 
 
 def _link_flags(
-    target: Target, toolchain: str, compiler: Compiler, static: Path
+    target: Target, bare: tuple[str, ...], compiler: Compiler, static: Path
 ) -> tuple[str, ...]:
     if target.core is None:
         return ("-g1",) if compiler.name == "zig" else ()
     return (
-        *board.machine_flags(target, toolchain),
-        *_bare(toolchain),
+        *bare,
         "-Wl,--gc-sections",
         f"-Wl,-T,{static / 'target' / board.LINKER_SCRIPT}",
         "-Wl,--entry=Reset_Handler",

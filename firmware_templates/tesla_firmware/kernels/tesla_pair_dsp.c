@@ -90,6 +90,7 @@ void tesla_clamp_outputs(const tesla_packed_region_t *region, int8_t *output, ui
     if (low == INT8_MIN && high == INT8_MAX) {
         return;
     }
+#pragma GCC unroll 1
     for (uint32_t i = 0; i < count; ++i) {
         const int8_t value = output[i] < low ? low : output[i];
         output[i] = value > high ? high : value;
