@@ -7,6 +7,7 @@ exactly (four-bit weights, inputs of several parts, numbers that `pairing` or `c
 from dataclasses import replace
 from typing import assert_never
 
+from tesla_codegen.kernels.compact import compacted
 from tesla_codegen.kernels.dsp_add import addition
 from tesla_codegen.kernels.dsp_add_once import addition_once
 from tesla_codegen.kernels.dsp_conv import convolution
@@ -34,6 +35,13 @@ from tesla_embed.ir.ops import (
 
 def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
     """The variant of operation `index`, or `None` if the portable kernel has to do."""
+    variant = _fastest(model, index, optimize)
+    if variant is None or optimize is Optimize.SPEED:
+        return variant
+    return compacted(model, index, variant)
+
+
+def _fastest(model: Model, index: int, optimize: Optimize) -> Variant | None:
     op = model.graph.ops[index]
     match op:
         case FullyConnected():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tesla_embed.errors import DeviceError
-from tesla_host.catalogue import CORTEX_M55
+from tesla_host.catalogue.cores import CORTEX_M55
 from tesla_host.emulator.traces import Stretch, read_stretches
 from tesla_host.link.client import LinkClient
 from tesla_host.link.qemu import QemuPipe

@@ -20,6 +20,7 @@
 #ifndef TESLA_KERNELS_H
 #define TESLA_KERNELS_H
 
+#include "tesla/compact.h"
 #include "tesla/kernels_helium.h"
 #include "tesla/layers.h"
 #include "tesla/packed.h"
