@@ -118,7 +118,7 @@ RESERVED = frozenset(
         "window",
         "winograd",
         "winograd_blocks",
-        "winograd_column",
+        "winograd_columns",
         "winograd_place",
         "winograd_tiles",
     }
