@@ -40,9 +40,10 @@ def require_tool() -> Callable[[Callable[[], T]], T]:
 def tools_of(target: str, toolchain: str | None = None) -> None:
     """What building for a target and running there needs; raises `ToolchainError` without it."""
     row = find_target(target)
-    find_compiler(toolchain or row.compiler)
+    kind = toolchain or row.compiler
+    find_compiler(kind, row.core.architecture) if row.core else find_compiler(kind)
     if row.qemu is not None:
-        find_qemu()
+        find_qemu(row.qemu.program)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tesla_codegen.arena_map import BufferRow, arena_map, region_peak
-from tesla_codegen.inplace import shared_buffers
+from tesla_codegen.inplace import buffer_homes, last_steps, shared_buffers
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
@@ -19,7 +19,7 @@ from tesla_codegen.tables import CArray, Initializer, c_array
 from tesla_embed import __version__
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model, Region, macs_fraction, region_macs
-from tesla_embed.ir.ops import Concat, Op, Reshape, Weighted
+from tesla_embed.ir.ops import Concat, Op, Weighted
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import TensorType
@@ -82,6 +82,7 @@ RESERVED = frozenset(
         "helium_run",
         "helium_window",
         "kernels",
+        "kernels_helium",
         "layer_callback",
         "layer_region",
         "layers",
@@ -205,7 +206,8 @@ def lower(
     _check_names(model)
     verify(model)
     variants = choose(model, isa, optimize)
-    homes = _buffer_homes(model)
+    kernels = [None if variant is None else variant.kernel for variant in variants]
+    homes = buffer_homes(model, kernels)
     memory = _plan(model, homes, variants)
     address = _addresses(model, homes, memory)
     scratch = _scratch_addresses(model, memory)
@@ -287,25 +289,14 @@ def _shape(type_: TensorType) -> str:
     return " x ".join(map(str, type_.shape))
 
 
-def _buffer_homes(model: Model) -> list[int]:
-    """For every tensor the one whose buffer it uses: reshaping moves nothing."""
-    homes = list(range(len(model.graph.tensors)))
-    for op in model.graph.ops:
-        if isinstance(op, Reshape):
-            homes[op.output] = homes[op.input]
-    return homes
-
-
 def _plan(model: Model, homes: list[int], variants: Sequence[Variant | None]) -> Plan:
     """Buffers of everything between input and output, at full width, and of scratch memory."""
     graph = model.graph
     outside = {homes[graph.input], homes[graph.output]}
+    last = last_steps(model, homes)
     first: dict[int, int] = {}
-    last: dict[int, int] = {}
     for step, op in enumerate(graph.ops):
         first.setdefault(homes[op.output], step)
-        for tensor in (*op.inputs, op.output):
-            last[homes[tensor]] = step
     buffers = [
         Lifetime(
             name=graph.tensors[home].name,

@@ -15,6 +15,8 @@ from tesla_embed.ir.types import Weights
 _PER_LINE = {"int8": 20, "int16": 14, "int32": 8}
 CHANNEL = "tesla_channel_t"
 """The C type of a row of an int32 table `[N, 4]`."""
+SCALED = "tesla_scaled_channel_t"
+"""The C type of a row of an int32 table `[N, 3]`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,8 @@ class CArray:
     @property
     def bytes(self) -> int:
         """Bytes in flash."""
-        return self.length * {"int8_t": 1, "int16_t": 2, "int32_t": 4, CHANNEL: 16}[self.c_type]
+        sizes = {"int8_t": 1, "int16_t": 2, "int32_t": 4, SCALED: 12, CHANNEL: 16}
+        return self.length * sizes[self.c_type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,7 @@ class TablePool:
         kept: dict[bytes, list[tuple[str, npt.NDArray[np.generic]]]] = {}
         where: dict[str, str] = {}
         for name, values in sorted(self._wanted, key=lambda entry: -len(entry[1])):
-            kind = f"{values.dtype.str}{values.ndim}".encode()
+            kind = f"{values.dtype.str}{values.shape[1:]}".encode()
             alike = kept.setdefault(kind + values[:1].tobytes(), [])
             home = next((other for other, longer in alike if _starts_with(longer, values)), None)
             if home is None:
@@ -76,10 +79,11 @@ class TablePool:
 
 
 def c_array(name: str, values: npt.NDArray[np.generic]) -> CArray:
-    """A C array of integers: 8, 16 or 32 bits and flat, or int32 `[N, 4]` of `CHANNEL`s."""
+    """A C array of integers: 8, 16 or 32 bits and flat, or int32 `[N, 3 or 4]` of structs."""
     if values.ndim == 2:
         rows = tuple(f"{{{', '.join(map(_literal, row))}}}," for row in values.tolist())
-        return CArray(c_type=CHANNEL, name=name, length=len(values), lines=rows)
+        c_type = SCALED if values.shape[1] == 3 else CHANNEL
+        return CArray(c_type=c_type, name=name, length=len(values), lines=rows)
     flat = values.reshape(-1)
     return CArray(
         c_type=f"{flat.dtype.name}_t", name=name, length=len(flat), lines=tuple(_lines(flat))

@@ -15,7 +15,7 @@ from pathlib import Path
 from tesla_embed import __version__
 from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
-from tesla_host import board
+from tesla_host import board, boot2
 from tesla_host.apps import LINK, App
 from tesla_host.elf import read_image
 from tesla_host.stack_bound import read_frames
@@ -38,11 +38,20 @@ _OVERFLOW = re.compile(r"region [`'](\w+)'[^\n]*?overflowed by (\d+) bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """The objects of a project's own sources, and what linking them takes."""
+
+    compiler: Compiler
+    objects: tuple[Path, ...]
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
     """A firmware and its size: flash = text + rodata + data, RAM = data + bss without the stack.
 
     `frames` are the bytes of stack that each of its functions takes for itself, by name; empty on
-    the host.
+    the host. `library` is what of it was generated (see `footprint`), `None` on the host.
     """
 
     elf: Path
@@ -52,6 +61,7 @@ class BuildResult:
     stack_bytes: int
     sections: dict[str, int]
     frames: dict[str, int] = field(default_factory=dict)
+    library: Library | None = None
 
 
 def build_firmware(
@@ -77,17 +87,18 @@ def build_firmware(
         raise ConfigError(
             f"{project} is no generated project: firmware/app_model.c or src/ is missing"
         )
-    compiler = find_compiler(kind)
+    compiler = _compiler(row, kind)
     static = out / "static"
     sources = _copy_static(row, app, static)
     small = "-Os" if row.core else "-O2"
-    common = (*_COMMON, *(_ZIG if compiler.name == "zig" else ()), *board.machine_flags(row, kind))
+    common = machine_flags(row, kind)
     common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
     fast = ("-O3", *(() if row.core else compiler.native))
     units = [Unit(source=path, flags=(*fast, *common)) for path in library]
     small_flags = (small, *common, *(f"-D{macro}" for macro in app.macros))
     units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
+    units += [_own_unit(path, small_flags) for path in row.files]
     include = [project / "include", *(static / name for name in ("include", "board", *app.folders))]
     include += [static / "target"]
     elf = out / "firmware.elf"
@@ -95,7 +106,7 @@ def build_firmware(
         made = build_elf(
             compiler,
             units,
-            [*_link_flags(row, kind, compiler, static), *extra_flags],
+            [*link_flags(row, kind, static), *extra_flags],
             [path for path in include if path.is_dir()],
             out / "objects",
             elf,
@@ -103,6 +114,7 @@ def build_firmware(
         )
     except ToolchainError as error:
         raise _does_not_fit(row, str(error)) or error from error
+    boot2.seal(elf)
     image = read_image(elf)
     return BuildResult(
         elf=elf,
@@ -112,7 +124,21 @@ def build_firmware(
         stack_bytes=image.stack_bytes,
         sections=image.sections,
         frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
+        library=_library(row, kind, compiler, made[: len(library)]),
     )
+
+
+def _library(
+    target: Target, toolchain: str, compiler: Compiler, objects: list[Path]
+) -> Library | None:
+    if target.core is None:
+        return None
+    return Library(compiler=compiler, objects=tuple(objects), flags=_bare(target, toolchain))
+
+
+def _bare(target: Target, toolchain: str) -> tuple[str, ...]:
+    """Flags of a link without the compiler's own start-up code."""
+    return (*board.link_flags(target, toolchain), "-g1", "-Os")
 
 
 def choose_toolchain(target: Target, wanted: str | None) -> str:
@@ -126,20 +152,35 @@ def choose_toolchain(target: Target, wanted: str | None) -> str:
     return wanted
 
 
-def _link_flags(
-    target: Target, toolchain: str, compiler: Compiler, static: Path
-) -> tuple[str, ...]:
+def _compiler(target: Target, toolchain: str) -> Compiler:
     if target.core is None:
-        return ("-g1",) if compiler.name == "zig" else ()
+        return find_compiler(toolchain)
+    return find_compiler(toolchain, target.core.architecture)
+
+
+def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
+    """What every source for a target is compiled with, whatever its optimisation."""
+    zig = _ZIG if _compiler(target, toolchain).name == "zig" else ()
+    return (*_COMMON, *zig, *board.machine_flags(target, toolchain))
+
+
+def link_flags(target: Target, toolchain: str, static: Path) -> tuple[str, ...]:
+    """What links a firmware; `static` is the folder of a build with the target's linker script."""
+    if target.core is None:
+        return ("-g1",) if _compiler(target, toolchain).name == "zig" else ()
     return (
-        *board.machine_flags(target, toolchain),
-        *(("-nostartfiles",) if toolchain == "gcc" else ()),
-        "-g1",
-        "-Os",
+        *_bare(target, toolchain),
         "-Wl,--gc-sections",
         f"-Wl,-T,{static / 'target' / board.LINKER_SCRIPT}",
         "-Wl,--entry=Reset_Handler",
     )
+
+
+def _own_unit(source: Path, flags: tuple[str, ...]) -> Unit:
+    """A file of a user's own board, compiled where it lies; headers lie beside it."""
+    folder = source.parent
+    own = (f"-ffile-prefix-map={folder}=board",)
+    return Unit(source=source, flags=(*flags, *own), headers=tuple(sorted(folder.glob("*.h"))))
 
 
 def _copy_static(target: Target, app: App, folder: Path) -> list[Path]:
@@ -149,7 +190,8 @@ def _copy_static(target: Target, app: App, folder: Path) -> list[Path]:
     """
     package = files("tesla_firmware")
     copied: list[Path] = []
-    for name in ("include", *app.folders, "board", *(f"boards/{part}" for part in target.sources)):
+    parts = ("stack", *target.sources) if target.core else target.sources
+    for name in ("include", *app.folders, "board", *(f"boards/{part}" for part in parts)):
         copied += _copy(package.joinpath(name), folder / name)
     _write(folder / "target" / board.HEADER, board.header(target).encode())
     for path in copied:

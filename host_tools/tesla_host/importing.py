@@ -11,7 +11,13 @@ from tesla_embed.data import DataSet, load_data
 from tesla_embed.errors import ConfigError, TeslaEmbedError, ToolchainError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.verify import IDENTIFIER
-from tesla_embed.tflite.importer import import_file, import_tflite, model_name, provenance
+from tesla_embed.tflite.importer import (
+    holds_integers,
+    import_file,
+    import_tflite,
+    model_name,
+    provenance,
+)
 from tesla_embed.tflite.keras import convert, is_keras
 
 EXPORTED = ".pt2"
@@ -21,7 +27,8 @@ EXPORTED = ".pt2"
 class ImportOptions:
     """How to read a file: `data` (a specification) and how many examples calibrate floats.
 
-    `trust` lets PyTorch open a .pt2, which runs code that is in it. `channels_last` says that the
+    With `data_is_for_check` data are welcome beside a file of integers, which needs none. `trust`
+    lets PyTorch open a .pt2, which runs code that is in it. `channels_last` says that the
     program in it takes images `[B, height, width, channels]`.
     """
 
@@ -30,6 +37,7 @@ class ImportOptions:
     samples: int = 1000
     trust: bool = False
     channels_last: bool = False
+    data_is_for_check: bool = False
 
 
 def import_network(path: Path, options: ImportOptions) -> Model:
@@ -40,8 +48,11 @@ def import_network(path: Path, options: ImportOptions) -> Model:
     Raises `ConfigError` without data where they are needed, and what reading and converting raise.
     """
     exported, name = path.suffix.lower() == EXPORTED, _name(path, options.name)
+    if not exported and (options.trust or options.channels_last):
+        flag = "--trust" if options.trust else "--channels-last"
+        raise ConfigError(f"{flag} is for a {EXPORTED}; leave it out for {path.name}")
     if not exported and not is_keras(path):
-        if options.data is None:
+        if options.data is None or (options.data_is_for_check and holds_integers(path)):
             return import_file(path, name).model
         return _quantized(path, name, options)
     if exported:

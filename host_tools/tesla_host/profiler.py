@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tesla_codegen.arena_map import region_peak
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
-from tesla_embed.errors import ConfigError, ToolchainError
+from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.requantization import quantize_input
@@ -27,6 +27,7 @@ from tesla_embed.ir.store import digest
 from tesla_host.batch import run_batch
 from tesla_host.elf import read_image
 from tesla_host.fleet import Deliver, Fleet, Station
+from tesla_host.footprint import library_stack
 from tesla_host.inspection import arena_buffers
 from tesla_host.jobs import Job, Probe, Record, Sample, Ticks, plan_jobs
 from tesla_host.link.replies import Hello
@@ -42,7 +43,6 @@ from tesla_host.results import (
     TargetInfo,
     Tool,
 )
-from tesla_host.stack_bound import stack_bound
 from tesla_host.targets import find_target, is_connection
 from tesla_host.workbench import Observer, Workbench, ignore
 
@@ -333,20 +333,5 @@ def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
         buffers=arena_buffers(bench.project),
         arena_bound_bytes=bench.project.plan.bound_bytes,
         steps=[op.name for op in bench.model.graph.ops],
-        library_stack_bytes=_library_stack(bench),
+        library_stack_bytes=library_stack(device, bench.project) if device else None,
     )
-
-
-def _library_stack(bench: Workbench) -> int | None:
-    """The most stack that a run takes; `None` where the machine code does not tell.
-
-    It does not of kernels that are called through pointers; the callback is the user's.
-    """
-    if bench.device is None or not bench.device.frames:
-        return None
-    run = f"{bench.project.prefix}_run"
-    try:
-        found = stack_bound(bench.device.elf, bench.device.frames, run)
-    except ToolchainError:
-        return None
-    return found.bytes if set(found.through_pointers) <= {run, "done"} else None

@@ -45,6 +45,27 @@ def regressions(old: Profile, new: Profile, allowed: float) -> list[Worse]:
     return [worse for worse in pairs if worse.change > allowed]
 
 
+def remarks(old: Profile, new: Profile) -> list[str]:
+    """What the two profiles did not measure alike, and which figures that concerns."""
+    found: list[str] = []
+    if old.model.digest != new.model.digest:
+        found.append("the old profile is of another model")
+    if old.data != new.data:
+        found.append(f"the old profile is of the data {old.data}, this one of {new.data}")
+    accuracy = ("samples", "accuracies are of different test samples")
+    costs = ("device_samples", "costs and device accuracies are of different inputs")
+    for what, meaning in (accuracy, costs):
+        before, after = ({getattr(r, what) for r in one.regions} for one in (old, new))
+        if before != after:
+            then, now = (", ".join(f"{n:,}" for n in sorted(counts)) for counts in (before, after))
+            found.append(
+                f"{what.replace('_', ' ')}: {then} in the old profile, {now} now; {meaning}"
+            )
+    if old.runs != new.runs:
+        found.append(f"runs of each: {old.runs} in the old profile, {new.runs} now")
+    return found
+
+
 def missing_regions(old: Profile, new: Profile) -> list[int]:
     """Regions of the old profile that the new one lacks."""
     have = {region.dp for region in new.regions}

@@ -31,7 +31,7 @@ def network(data: bytes, dp: int, runs: int) -> bytes:
     return bytes([*folded[:-1], runs % 256])
 
 
-@pytest.fixture(params=["emulator", "host", "qemu:mps2-an386", "qemu:mps3-an547"])
+@pytest.fixture(params=["emulator", "host", "qemu:mps2-an386", "qemu:mps3-an547", "qemu:virt"])
 def pipe(request: pytest.FixtureRequest, fake_firmware: Build) -> Iterator[Pipe]:
     pipe = open_target(request.param, fake_firmware(request.param).elf)
     yield pipe

@@ -146,6 +146,27 @@ def test_an_interrupt_ends_the_programmer_too(
     assert_gone(int(alive.read_text()))
 
 
+def test_an_interrupt_while_the_programmer_starts(
+    fake: Fake, elf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = tmp_path / "alive"
+    fake("openocd", f"echo $$ > '{alive}'\nsleep 60")
+    started: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        """Is interrupted as soon as the program runs, before its caller knows of it."""
+
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)  # type: ignore[call-overload]
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(make_plan(elf, NUCLEO, Wishes()))
+    assert_gone(started[0])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

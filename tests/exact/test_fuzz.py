@@ -83,11 +83,12 @@ def test_a_whole_model_passes(tmp_path: Path) -> None:
     assert call("inspect", path) == 0
 
 
-LINK_SCRIPT = SCRIPT.with_name("link.py")
+FIRMWARE_SCRIPT = SCRIPT.with_name("firmware.py")
 
 
-def test_the_link_under_arbitrary_input(tmp_path: Path) -> None:
-    """Seeded, with the compiler that is there; `tests/fuzz/link.py` says how to try many more."""
+@pytest.mark.parametrize("app", ["link", "mlperf-tiny", "mlperf-tiny:ad01"])
+def test_an_application_under_arbitrary_input(app: str) -> None:
+    """Seeded, with the compiler that is there; the script says how to try many more."""
 
     def find() -> object:
         if not any(shutil.which(name) for name in ("clang", "gcc", "cc")):
@@ -95,7 +96,8 @@ def test_the_link_under_arbitrary_input(tmp_path: Path) -> None:
         return None
 
     require(find)
-    command = [sys.executable, str(LINK_SCRIPT), "--engine", "loop", "--count", "20000"]
+    command = [sys.executable, str(FIRMWARE_SCRIPT), "--app", app, "--engine", "loop"]
+    command += ["--count", "20000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "20000 inputs" in done.stdout

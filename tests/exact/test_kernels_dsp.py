@@ -50,6 +50,7 @@ KERNELS = {
     "tesla_depthwise_conv2d_dsp",
     "tesla_max_pool2d_dsp",
     "tesla_add_dsp",
+    "tesla_add_once_dsp",
 }
 
 

@@ -20,7 +20,7 @@ from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import Model
-from tesla_host.catalogue import CORTEX_M55
+from tesla_host.catalogue.cores import CORTEX_M55
 from tesla_host.link.qemu import find_qemu
 from tesla_host.toolchain import find_compiler
 
@@ -28,12 +28,12 @@ from tesla_host.toolchain import find_compiler
 def zig_m55() -> Cross:
     find_qemu()
     quiet = ("-fno-sanitize=undefined", "-fno-stack-protector")
-    return Cross((*zig(), *CORTEX_M55.zig_flags, *quiet), (*zig(), *CORTEX_M55.zig_flags))
+    return Cross((*zig(), *CORTEX_M55.flags["zig"], *quiet), (*zig(), *CORTEX_M55.flags["zig"]))
 
 
 def gcc_m55() -> Cross:
     find_qemu()
-    command = (*find_compiler("gcc").command, *CORTEX_M55.gcc_flags)
+    command = (*find_compiler("gcc").command, *CORTEX_M55.flags["gcc"])
     return Cross(command, (*command, "-nostartfiles"))
 
 
@@ -43,7 +43,7 @@ def clang_m55() -> Cross:
     if shutil.which("clang") is None:
         raise ToolchainError("clang is not installed; run: apt install clang")
     target = "--target=thumbv8.1m.main-none-eabi"
-    return Cross(("clang", target, *CORTEX_M55.gcc_flags), link)
+    return Cross(("clang", target, *CORTEX_M55.flags["gcc"]), link)
 
 
 KERNELS = {

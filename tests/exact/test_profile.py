@@ -130,6 +130,7 @@ def test_figures_agree_with_each_other(folder: Path) -> None:
     profile = read(folder / "whole.json")
     memory = profile["memory"]
     assert memory["ram_high_water_bytes"] == memory["ram_bytes"] + memory["stack_bytes"]
+    assert 100 < memory["library_stack_bytes"] < memory["stack_bytes"]  # through pointers, too
     for region in profile["regions"]:
         counts, latency = region["instructions"], region["latency"]
         assert counts["min"] <= counts["median"] <= counts["p95"] <= counts["max"]

@@ -2,14 +2,13 @@
  *
  * An input whose first byte is even reaches the receiver as it stands. Otherwise it is a list of
  * requests: a byte of flags, a byte of size (times 3), and the payload; they travel as sound
- * frames. Built with clang's libFuzzer, or with TESLA_FUZZ_LOOP into a program that makes its own
- * inputs. */
+ * frames. */
 #include "commands.h"
+#include "fuzz.h"
 #include "link.h"
 #include "tesla_app.h"
 #include "tesla_board.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,21 +23,6 @@ static struct {
     uint8_t bytes[4 * TESLA_LINK_REPLY_MAX];
     size_t size;
 } sent;
-static uint64_t reads;
-
-const tesla_board_info_t tesla_board = {"fuzz", "native", 0, 1, {{"reads", 0}, {"", 0}}};
-
-void tesla_board_init(void) {
-}
-
-int tesla_board_read_byte(void) {
-    return -1;
-}
-
-bool tesla_board_idle(void) {
-    return false;
-}
-
 void tesla_board_write_byte(uint8_t byte) {
     if (sent.size >= sizeof sent.bytes) {
         abort(); /* longer than any frame may be */
@@ -46,46 +30,29 @@ void tesla_board_write_byte(uint8_t byte) {
     sent.bytes[sent.size++] = byte;
 }
 
-void tesla_board_read_counters(uint64_t ticks[TESLA_MAX_COUNTERS]) {
-    ticks[0] = reads++;
-    ticks[1] = 0;
-}
-
-void tesla_board_stack(uint32_t *size, uint32_t *used) {
-    *size = 0;
-    *used = 0;
-}
-
-static void expect(bool condition, const char *what) {
-    if (!condition) {
-        (void)fprintf(stderr, "violated: %s\n", what);
-        abort();
-    }
-}
-
 /* Hands one byte to the firmware; checks and keeps in `sent` what it answers. */
 static void receive(tesla_link_receiver_t *receiver, tesla_commands_t *state, uint8_t byte) {
     if (!tesla_link_receive(receiver, byte)) {
         return;
     }
-    expect(receiver->size >= TESLA_LINK_REQUEST_HEADER, "a frame has its header");
+    fuzz_expect(receiver->size >= TESLA_LINK_REQUEST_HEADER, "a frame has its header");
     const uint8_t command = receiver->payload[3];
     const uint8_t number[2] = {receiver->payload[1], receiver->payload[2]};
     const tesla_answer_t answer =
         tesla_commands_handle(state, receiver->payload, receiver->size, receiver->crc);
     sent.size = 0;
     if (answer.size == 0) {
-        expect(command == TESLA_COMMAND_FEED, "only FEED stays without an answer");
+        fuzz_expect(command == TESLA_COMMAND_FEED, "only FEED stays without an answer");
         return;
     }
-    expect(answer.size >= TESLA_LINK_REPLY_HEADER, "a reply has its header");
-    expect(answer.size <= TESLA_LINK_REPLY_HEADER + TESLA_LINK_MAX_BODY, "a reply fits");
-    expect(answer.payload[0] == TESLA_LINK_VERSION && answer.payload[1] == number[0] &&
-               answer.payload[2] == number[1] &&
-               answer.payload[3] == (uint8_t)(command | TESLA_COMMAND_REPLY),
-           "a reply names what it answers");
-    expect(answer.payload[4] == 0 || answer.size == TESLA_LINK_REPLY_HEADER,
-           "an error has no body");
+    fuzz_expect(answer.size >= TESLA_LINK_REPLY_HEADER, "a reply has its header");
+    fuzz_expect(answer.size <= TESLA_LINK_REPLY_HEADER + TESLA_LINK_MAX_BODY, "a reply fits");
+    fuzz_expect(answer.payload[0] == TESLA_LINK_VERSION && answer.payload[1] == number[0] &&
+                    answer.payload[2] == number[1] &&
+                    answer.payload[3] == (uint8_t)(command | TESLA_COMMAND_REPLY),
+                "a reply names what it answers");
+    fuzz_expect(answer.payload[4] == 0 || answer.size == TESLA_LINK_REPLY_HEADER,
+                "an error has no body");
     tesla_link_send(answer.payload, answer.size);
 }
 
@@ -111,13 +78,13 @@ static void request(tesla_link_receiver_t *receiver, tesla_commands_t *state, ui
         return;
     }
     const size_t first_size = sent.size;
-    const uint64_t reads_before = reads;
+    const uint64_t reads_before = fuzz_counter_reads;
     memcpy(first, sent.bytes, first_size);
     sent.size = 0;
     deliver(receiver, state, frame, frame_size);
-    expect(sent.size == first_size && memcmp(first, sent.bytes, first_size) == 0,
-           "a repeated request gets the same reply");
-    expect(reads == reads_before, "a repeated request is not executed");
+    fuzz_expect(sent.size == first_size && memcmp(first, sent.bytes, first_size) == 0,
+                "a repeated request gets the same reply");
+    fuzz_expect(fuzz_counter_reads == reads_before, "a repeated request is not executed");
 }
 
 /* What chance would hardly hit on; returns the payload's new size. */
@@ -158,8 +125,6 @@ static size_t take_request(tesla_link_receiver_t *receiver, tesla_commands_t *st
     return 2 + count;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static tesla_link_receiver_t receiver;
     static tesla_commands_t state;
@@ -179,28 +144,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     return 0;
 }
-
-#ifdef TESLA_FUZZ_LOOP
-static uint32_t draw(uint64_t *state) {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33);
-}
-
-/* fuzz COUNT SEED: that many inputs, the same ones for the same seed. */
-int main(int argc, char **argv) {
-    static uint8_t data[4096];
-    const unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 10000;
-    uint64_t state = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    for (unsigned long i = 0; i < count; i++) {
-        const size_t size = draw(&state) % (i % 8 == 0 ? sizeof data : 200u) + 1u;
-        const uint32_t calm = draw(&state) % 256u; /* how many bytes are small numbers */
-        for (size_t k = 0; k < size; k++) {
-            const uint32_t byte = draw(&state);
-            data[k] = (uint8_t)(byte % 256u < calm ? (byte >> 8) % 12u : byte >> 8);
-        }
-        (void)LLVMFuzzerTestOneInput(data, size);
-    }
-    (void)printf("%lu inputs\n", count);
-    return 0;
-}
-#endif

@@ -21,12 +21,14 @@ from graphs.models import (
 from graphs.narrow import narrow_model
 from graphs.native import Native
 from graphs.vectored import Vectored
-from graphs.wide import wide_model
+from graphs.wide import strip_model, wide_model
+from graphs.zoo import ZOO, zoo_model
 
 __all__ = [
     "BENCHMARK_INPUTS",
     "RICH",
     "STRICT",
+    "ZOO",
     "Cross",
     "Emulated",
     "Int8",
@@ -46,6 +48,8 @@ __all__ = [
     "layered_model",
     "narrow_model",
     "quantized_model",
+    "strip_model",
     "wide_model",
     "zig_m4",
+    "zoo_model",
 ]

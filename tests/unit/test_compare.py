@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from shell import call
 
 from tesla_embed.errors import ConfigError
 from tesla_host.compare.figure import draw
@@ -189,9 +191,32 @@ def test_a_run_that_fails_says_which_and_why(tmp_path: Path) -> None:
     (tmp_path / run.folder).mkdir()
     (tmp_path / run.folder / "checkpoint.safetensors").write_bytes(b"nothing")
     (tmp_path / run.folder / RESULT_NAME).write_text("{}")
-    with pytest.raises(ConfigError, match=r"run digits-mlp--idp--linear--0: .*is damaged"):
-        carry_out([run], "digits", tmp_path, [100], 1, nobody)
+    (other,) = plan(["digits-mlp"], [Row("tesla", "linear")], [0], TINY)
+    results, failed = carry_out([run, other], "digits", tmp_path, [100], 1, nobody)
+    assert list(results) == [other]
+    assert isinstance(failed[run], ConfigError)
+    assert re.search(r"run digits-mlp--idp--linear--0: .*is damaged", str(failed[run]))
     assert read_run(tmp_path / run.folder / RESULT_NAME) is None
+
+
+def test_the_others_are_summed_up_when_one_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "digits-mlp--idp--linear--0"
+    folder.mkdir()
+    (folder / "checkpoint.safetensors").write_bytes(b"nothing")
+    words: list[object] = ["digits-mlp", "--data", "digits", "--dp", "30,100", "--out", tmp_path]
+    words += ["--jobs", "1", *(word for text in TINY for word in ("--set", text))]
+    rows = ("--row", "idp:linear", "--row", "tesla:linear")
+    assert call("compare", *words, *rows) == 1
+    shown = capsys.readouterr()
+    assert "failed: run digits-mlp--idp--linear--0" in shown.err and "tesla, linear" in shown.out
+    found = json.loads((tmp_path / "compare.json").read_text())
+    assert [row["label"] for row in found["rows"]] == ["tesla, linear"] and len(
+        found["failed"]
+    ) == 1
+    assert "Missing, because they failed" in (tmp_path / "compare.md").read_text()
+    assert call("compare", *words, "--row", "idp:linear") == 2
 
 
 def test_ctrl_c_leaves_checkpoints_and_no_processes(tmp_path: Path) -> None:

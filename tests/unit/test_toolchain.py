@@ -1,5 +1,6 @@
 """Finding compilers and targets, and what is said when there is none."""
 
+import re
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tesla_embed.errors import ConfigError, ToolchainError
-from tesla_host import board, toolchain
+from tesla_host import board, compilers
+from tesla_host.compilers import TOOLCHAINS, Toolchain
 from tesla_host.targets import TARGETS, find_target, open_target
 from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
 
@@ -21,7 +23,7 @@ def forget_compilers() -> Iterator[None]:
 
 
 def test_no_zig_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toolchain, "find_spec", lambda name: None)
+    monkeypatch.setattr(compilers, "find_spec", lambda name: None)
     with pytest.raises(ToolchainError, match=r"pip install 'tesla-embed\[zig\]'"):
         find_compiler("zig")
 
@@ -29,7 +31,7 @@ def test_no_zig_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_host_compiler_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(toolchain, "find_spec", lambda name: None)
+    monkeypatch.setattr(compilers, "find_spec", lambda name: None)
     with pytest.raises(ToolchainError, match=r"install gcc or clang, or pip install"):
         find_compiler("host")
 
@@ -38,8 +40,8 @@ def test_zig_stands_in_for_a_host_compiler(monkeypatch: pytest.MonkeyPatch) -> N
     zig = Compiler(name="zig", command=("zig", "cc"), version="zig 9")
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(toolchain, "find_spec", lambda name: object())
-    monkeypatch.setattr(toolchain, "_find_zig", lambda: zig)
+    monkeypatch.setattr(compilers, "find_spec", lambda name: object())
+    monkeypatch.setattr(compilers, "_find_zig", lambda: zig)
     assert find_compiler("host") is zig
 
 
@@ -55,6 +57,39 @@ def test_cc_is_obeyed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     mine.chmod(0o755)
     monkeypatch.setenv("CC", str(mine))
     assert find_compiler("host").version == "mycc 1.2"
+
+
+@pytest.mark.parametrize("wanted", TOOLCHAINS, ids=lambda known: f"{known.kind}-{known.name}")
+def test_a_missing_toolchain_names_its_install_command(
+    wanted: Toolchain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(compilers, "find_spec", lambda name: None)
+    with pytest.raises(ToolchainError, match=re.escape(wanted.install)):
+        find_compiler(wanted.kind, wanted.architecture)
+
+
+def _pretend(folder: Path, name: str) -> Path:
+    program = folder / name
+    program.write_text(f"#!/bin/sh\necho {name} 7\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize("architecture", sorted(compilers.GNU))
+def test_clang_is_linked_by_the_gnu_toolchain(
+    architecture: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    clang, gnu = (_pretend(tmp_path, name) for name in ("clang", compilers.GNU[architecture]))
+    found = find_compiler("clang", architecture)
+    assert (found.command, found.linker) == ((str(clang),), (str(gnu),))
+    assert found.version == f"clang 7, linked by {gnu.name} 7"
+    gnu.unlink()
+    find_compiler.cache_clear()
+    monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere")
+    with pytest.raises(ToolchainError, match=f"clang needs {gnu.name} to link.*apt install"):
+        find_compiler("clang", architecture)
 
 
 def test_a_compiler_that_does_not_start_is_named(
@@ -125,7 +160,7 @@ def test_the_first_errors_are_shown(tmp_path: Path) -> None:
 
 def test_unknown_targets_list_what_exists() -> None:
     with pytest.raises(
-        ConfigError, match=r"unknown target 'moon'; there are emulator, host, .*serial:"
+        ConfigError, match=r"unknown target 'moon'; there are emulator, .*host, .*serial:"
     ):
         open_target("moon", Path("fw.elf"))
 
@@ -141,9 +176,12 @@ def test_the_catalogue_is_consistent() -> None:
         assert find_target(target.name) is target
         assert target.status in {"emulated", "compile-tested", "hardware-verified", "native"}
         assert (target.core is None) == (target.flash is None) == (target.ram is None)
+        if target.core is not None:
+            assert set(target.toolchains) == set(target.core.flags)
         if target.qemu:
-            # Exact counting needs several ticks of the timer for each instruction.
-            assert target.qemu.instructions_per_tick < Fraction(1, 3)
+            # Exact counting needs several ticks of the timer for each instruction, or just one.
+            per_tick = target.qemu.instructions_per_tick
+            assert per_tick < Fraction(1, 3) or per_tick == 1
 
 
 def test_every_number_of_a_row_reaches_the_c_side() -> None:

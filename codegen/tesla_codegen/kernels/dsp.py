@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from tesla_codegen.kernels.dsp_add import addition
+from tesla_codegen.kernels.dsp_add_once import addition_once
 from tesla_codegen.kernels.dsp_conv import convolution
 from tesla_codegen.kernels.dsp_dense import fully_connected
 from tesla_codegen.kernels.dsp_depthwise import depthwise
@@ -44,7 +45,7 @@ def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
         case MaxPool2D():
             return replace(portable_variant(model, op), kernel="tesla_max_pool2d_dsp")
         case Add():
-            return addition(model, index)
+            return addition_once(model, index) or addition(model, index)
         case AveragePool2D() | Mean() | Concat() | Pad():
             return None
         case Rescale() | Softmax() | Logistic() | Reshape():

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_codegen.kernels.dsp_winograd import winograd
-from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
+from tesla_codegen.kernels.packed import SCALED, qualifies, scaled_rows
 from tesla_codegen.kernels.pairing import BLOCK, paired
 from tesla_codegen.kernels.portable import layer_constants
 from tesla_codegen.kernels.variant import Optimize, Variant
@@ -29,7 +29,7 @@ def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
     op = model.graph.ops[index]
     if optimize is Optimize.SPEED and (fast := winograd(model, index)) is not None:
         return fast
-    if not isinstance(op, Conv2D) or not qualifies(model, index, pairs=True):
+    if not isinstance(op, Conv2D) or not qualifies(model, index, pairs=True, scaled=True):
         return None
     source = model.graph.tensors[op.input].type
     whole = all(region.types[op.input].channels == source.channels for region in model.regions)
@@ -44,8 +44,8 @@ def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
     return Variant(
         kernel="tesla_conv2d_dsp",
         helpers=("tesla_pair_dsp",),
-        row=PACKED,
-        rows=packed_rows,
+        row=SCALED,
+        rows=scaled_rows,
         layer=layer_constants(model, op),
         weights=paired(channels_first(op.weights.data.astype(np.int8))),
         aligned=True,
@@ -55,17 +55,27 @@ def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
 
 def _flat(model: Model, op: Conv2D) -> Variant:
     """The variant for all channels in every region: taps follow each other without gaps."""
-    rows = op.weights.data.astype(np.int8).reshape(len(op.weights.data), -1)
-    quads = -(-rows.shape[1] // BLOCK)
+    window = op.window
+    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
+    out, height = op.weights.data.shape[:2]
+    rows = op.weights.data.astype(np.int8).reshape(out, height, -1)
+    whole = rows.shape[2] // BLOCK * BLOCK
+    leading = rows[..., :whole].reshape(out, -1)
+    left = rows[:, ::-1, whole:].reshape(out, -1)  # from the last row to the first
+    rest = -(-left.shape[1] // BLOCK) * BLOCK
+    columns = (target.shape[1] - 1) * window.stride_width + window.width
+    lines = (window.height - 1) * window.dilation_height + 1 + window.stride_height
     return Variant(
         kernel="tesla_conv2d_flat_dsp",
         helpers=("tesla_pair_dsp",),
-        row=PACKED,
-        rows=packed_rows,
+        row=SCALED,
+        rows=scaled_rows,
         layer=layer_constants(model, op),
-        weights=paired(rows),
+        weights=paired(np.concatenate([leading, left], axis=1)),
         aligned=True,
-        scratch_bytes=quads * (_COLUMNS_BYTES + 2 * BLOCK),
+        scratch_bytes=(leading.shape[1] + rest) // BLOCK * _COLUMNS_BYTES
+        + 2 * rest
+        + lines * columns * source.channels,
     )
 
 
@@ -85,8 +95,8 @@ def _by_lines(model: Model, op: Conv2D, scratch_bytes: int) -> Variant:
     return Variant(
         kernel="tesla_conv2d_3x3_dsp",
         helpers=("tesla_pair3x3_dsp", "tesla_pair_dsp"),
-        row=PACKED,
-        rows=packed_rows,
+        row=SCALED,
+        rows=scaled_rows,
         layer=layer_constants(model, op),
         weights=_paired_3x3(op.weights.data.astype(np.int8)),
         aligned=True,

@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from tesla_codegen.kernels.channels import channel_table, dense_sum_range, layer_requantization
+from tesla_codegen.kernels.channels import (
+    channel_table,
+    dense_sum_range,
+    layer_requantization,
+    scaled_table,
+)
 from tesla_codegen.kernels.pairing import halves_fit, paired_exactly
 from tesla_codegen.kernels.variant import Row
 from tesla_codegen.tables import TablePool
@@ -13,12 +18,13 @@ from tesla_embed.ir.parts import channel_parts, joined
 from tesla_embed.ir.specialize import specialize
 
 PACKED = Row(c_type="tesla_packed_region_t", bytes=12, size="{positions}u * {row}.output_channels")
+SCALED = Row(c_type="tesla_scaled_region_t", bytes=16, size="{positions}u * {row}.output_channels")
 
 
 def packed_rows(
     dense: Model, index: int, pool: TablePool, *, flat: bool = False
 ) -> list[tuple[str, ...]]:
-    """The row of a region for an operation with weights (see `tesla/packed.h`).
+    """The row of a region for a layer that is no convolution, a `tesla_packed_region_t`.
 
     With `flat`, all elements of the input count as channels of one position.
     """
@@ -34,8 +40,23 @@ def packed_rows(
     return [(*map(str, numbers), name)]
 
 
-def qualifies(model: Model, index: int, *, pairs: bool) -> bool:
-    """Whether an operation with weights can use packed tables in every region.
+def scaled_rows(dense: Model, index: int, pool: TablePool) -> list[tuple[str, ...]]:
+    """The row of a region for a convolution, a `tesla_scaled_region_t`."""
+    op, region = dense.graph.ops[index], dense.regions[0]
+    q, table = layer_requantization(dense, index), scaled_table(dense, index)
+    if table is None:
+        raise CodegenError(f"{op.name}: has no scaled table at {region.dp} % DP")
+    name = f"{op.name}_channels_{region.dp}"
+    pool.add(name, table.channels)
+    source, target = region.types[op.input], region.types[op.output]
+    channels = (source.channels, target.channels)
+    numbers = (-q.input_offset, q.output_offset, q.activation_min, q.activation_max)
+    how = (int(table.away), table.early)
+    return [(*map(str, (*channels, *numbers, *how)), name)]
+
+
+def qualifies(model: Model, index: int, *, pairs: bool, scaled: bool = False) -> bool:
+    """Whether an operation with weights can use packed tables, or scaled ones, in every region.
 
     With `pairs`, also whether output channels can share halfwords (see `pairing`).
     """
@@ -46,7 +67,8 @@ def qualifies(model: Model, index: int, *, pairs: bool) -> bool:
         return False
     for region in model.regions:
         dense = specialize(model, region)
-        if channel_table(dense, index) is None:
+        table_of = scaled_table if scaled else channel_table
+        if table_of(dense, index) is None:
             return False
         if pairs and not paired_exactly(*dense_sum_range(dense, index)):
             return False

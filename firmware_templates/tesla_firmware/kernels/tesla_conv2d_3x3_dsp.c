@@ -49,7 +49,7 @@ static void next_rows(int16_t *column, const int8_t *row, uint32_t pitch, uint32
     }
 }
 
-void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
+void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                           const int8_t *input, const int8_t *weights, void *scratch,
                           int8_t *output) {
     const tesla_window_t *window = &layer->window;
@@ -61,8 +61,7 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_packed_region
     const uint32_t pixels = window->input_width < room ? window->input_width : room;
     int16_t *const lines = (int16_t *)scratch;
     tesla_pair_t pair;
-    pair.weights = weights;
-    pair.channels = region->channels;
+    tesla_pair_begin(&pair, region, weights);
     pair.quads = (channels + 3u) / 4u;
     pair.pitch = (layer->full_channels + 3u) / 4u * 144u;
     pair.column = columns * COLUMN * (uint32_t)sizeof(int16_t);
@@ -76,20 +75,25 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_packed_region
                 row = &input[at * window->input_width * channels + quad * 4u];
             }
             next_rows(&lines[(quad * columns + window->pad_left) * COLUMN], row, channels, pixels,
-                      left < 4u ? left : 4u, region->input_offset);
+                      left < 4u ? left : 4u, (int16_t)-region->input_zero);
         }
         if (y < 2u) {
             continue; /* three rows make the first output */
         }
-        for (uint32_t x = 0; x < width; x += 2u) {
-            const uint32_t first = x + 2u > width ? width - 2u : x; /* the last pair may overlap */
-            pair.input = &lines[first * COLUMN];
-            pair.first = &output[first * outputs];
+        pair.pairs = width / 2u;
+        pair.input = lines;
+        pair.first = output;
+        pair.second = pair.first + outputs;
+        tesla_pair_channels(&pair, outputs, tesla_pair3x3_dsp);
+        if (width % 2u != 0u) { /* the last pair overlaps */
+            pair.pairs = 1;
+            pair.input = &lines[(width - 2u) * COLUMN];
+            pair.first = &output[(width - 2u) * outputs];
             pair.second = pair.first + outputs;
             tesla_pair_channels(&pair, outputs, tesla_pair3x3_dsp);
         }
         output += width * outputs;
     }
     const uint32_t count = (uint32_t)window->output_height * width * outputs;
-    tesla_clamp_outputs(region, output - count, count);
+    tesla_clamp_outputs(region->activation_min, region->activation_max, output - count, count);
 }

@@ -1,121 +1,198 @@
-/* Convolution of few input channels, int8, for the DSP instructions: the taps of a pixel lie one
+/* Convolution of few input channels, int8, for the DSP instructions: the taps of a row lie one
  * after the other, so that no quad of inputs is wasted on three channels. */
 #include "tesla/kernels.h"
 #include "tesla/pair.h"
 #include "tesla/widen.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
+/* The padded rows of the image that two pixels need, each in the place `row % slots`. Rows count
+ * from the first one above the image. */
 typedef struct {
     const tesla_window_t *window;
     const int8_t *input;
-    uint32_t channels;
-    uint32_t length; /* bytes of a row of taps */
+    int8_t *lines;
+    uint32_t pitch;    /* bytes of a padded row */
+    uint32_t slots;    /* padded rows that are kept */
+    uint32_t loaded;   /* rows so far */
+    uint32_t channels; /* of a pixel */
     int8_t zero;
 } image_t;
 
-/* Copies any number of bytes, four at a time where there are four. */
-static void copy_row(int8_t *to, const int8_t *from, uint32_t length) {
-    if (length == 9u) { /* three taps of three channels */
-        tesla_copy(to, from, 9);
-        return;
-    }
-    while (length >= 4u) {
-        tesla_copy(to, from, 4);
-        to += 4;
-        from += 4;
-        length -= 4u;
-    }
-#pragma GCC unroll 1
-    while (length-- != 0u) {
-        *to++ = *from++;
-    }
-}
+/* Two pixels: where their taps go, the quads of whole words and the bytes that rows have left, and
+ * what is done with them. */
+typedef struct {
+    image_t image;
+    tesla_pair_t pair;
+    int16_t *wide;
+    int8_t *left;        /* both pixels', `left_bytes` apart */
+    uint32_t left_bytes; /* a multiple of 4 */
+    uint32_t words;      /* of a row of taps */
+    uint32_t rest;       /* bytes of a row of taps */
+    uint32_t outputs;
+    int16_t offset;
+} work_t;
 
-/* A row of taps of which some lie beside the image. */
-static TESLA_NOINLINE void border_row(const image_t *image, int8_t *to, const int8_t *row,
-                                      int32_t x) {
-    for (uint32_t tap = 0; tap < image->window->width; ++tap) {
-        const uint32_t column = (uint32_t)x + tap;
-        const bool inside = row != NULL && column < image->window->input_width;
-        const int8_t *pixel = inside ? &row[column * image->channels] : NULL;
-#pragma GCC unroll 1
-        for (uint32_t c = 0; c < image->channels; ++c) {
-            *to++ = pixel != NULL ? pixel[c] : image->zero;
-        }
-    }
-}
-
-/* All taps of the output pixel `y`, `x`. */
-static void gather(const image_t *image, int8_t *to, uint32_t y, uint32_t x) {
+/* Makes sure that all rows in front of `until` are there. */
+static TESLA_NOINLINE void load_rows(image_t *image, uint32_t until) {
     const tesla_window_t *window = image->window;
-    const int32_t left = (int32_t)(x * window->stride_width) - window->pad_left;
-    const bool across = left >= 0 && left + window->width <= window->input_width;
-    uint32_t line = y * window->stride_height - window->pad_top; /* wraps around above the image */
-    const uint32_t pitch = window->input_width * image->channels;
-    const uint32_t apart = pitch * window->dilation_height;
-    const uint32_t last = line + ((uint32_t)window->height - 1u) * window->dilation_height;
-    if (across && line < window->input_height && last < window->input_height) {
-        const int8_t *row = &image->input[line * pitch + (uint32_t)left * image->channels];
-        for (uint32_t tap = window->height; tap != 0u; --tap) {
-            copy_row(to, row, image->length);
-            to += image->length;
-            row += apart;
-        }
-        return;
-    }
-    for (uint32_t tap = window->height; tap != 0u; --tap) {
-        const bool inside = line < window->input_height;
-        const int8_t *row = inside ? &image->input[line * pitch] : NULL;
-        if (inside && across) {
-            copy_row(to, &row[(uint32_t)left * image->channels], image->length);
+    const uint32_t before = window->pad_left * image->channels;
+    const uint32_t row_bytes = window->input_width * image->channels;
+    const uint32_t room = image->pitch - before;
+    for (; image->loaded < until; ++image->loaded) {
+        int8_t *line = &image->lines[image->loaded % image->slots * image->pitch];
+        const uint32_t row = image->loaded - window->pad_top; /* wraps around above the image */
+        if (row < window->input_height) {
+            tesla_copy(&line[before], &image->input[row * row_bytes],
+                       row_bytes < room ? row_bytes : room);
         } else {
-            border_row(image, to, row, left);
+            tesla_fill(line, (uint8_t)image->zero, image->pitch);
         }
-        to += image->length;
-        line += window->dilation_height;
     }
 }
 
-void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
+/* The next row of taps, around the end of the padded rows. */
+static inline const int8_t *next_row(const int8_t *row, uint32_t apart, const int8_t *end,
+                                     uint32_t around) {
+    row += apart;
+    return row >= end ? row - around : row;
+}
+
+/* The taps of two pixels. */
+static TESLA_NOINLINE void gather(const work_t *work, const int8_t *first, const int8_t *second) {
+    const image_t *image = &work->image;
+    const tesla_window_t *window = image->window;
+    const uint32_t apart = image->pitch * window->dilation_height;
+    const uint32_t around = image->pitch * image->slots;
+    const int8_t *const end = &image->lines[around];
+    const uint32_t length = work->words * 4u;
+    int16_t *wide = work->wide;
+    int8_t *left = &work->left[window->height * work->rest];
+    for (uint32_t tap = window->height; tap != 0u; --tap) {
+        tesla_widen_two(wide, first, second, length, work->offset, 8);
+        wide += work->words * 8u;
+        left -= work->rest;
+        for (uint32_t i = 0; i < work->rest; ++i) {
+            left[i] = first[length + i];
+            left[work->left_bytes + i] = second[length + i];
+        }
+        first = next_row(first, apart, end, around);
+        second = next_row(second, apart, end, around);
+    }
+    tesla_widen_two(wide, work->left, &work->left[work->left_bytes], work->left_bytes, work->offset,
+                    8);
+}
+
+/* A row of nine bytes of two pixels, of which the last ones go to `left`. */
+static inline void nine(int16_t *wide, const int8_t *first, const int8_t *second, uint32_t offset,
+                        uint32_t left[2]) {
+    uint32_t a = 0;
+    uint32_t b = 0;
+    tesla_copy(&a, first, 4);
+    tesla_copy(&b, second, 4);
+    tesla_widen_word_two(wide, a, b, offset);
+    tesla_copy(&a, first + 4, 4);
+    tesla_copy(&b, second + 4, 4);
+    tesla_widen_word_two(wide + 8, a, b, offset);
+    left[0] = left[0] << 8 | (uint8_t)first[8];
+    left[1] = left[1] << 8 | (uint8_t)second[8];
+}
+
+/* The same for three rows of three taps of three channels; of what rows have left the last is the
+ * first. */
+static inline void gather_3x9(const work_t *work, const int8_t *first, const int8_t *second) {
+    const uint32_t pitch = work->image.pitch;
+    const uint32_t around = pitch * 4u;
+    const int8_t *const end = &work->image.lines[around];
+    const uint32_t offset = tesla_twice(work->offset);
+    int16_t *wide = work->wide;
+    uint32_t left[2] = {0, 0};
+    nine(wide, first, second, offset, left);
+    first = next_row(first, pitch, end, around);
+    second = next_row(second, pitch, end, around);
+    nine(wide + 16, first, second, offset, left);
+    first = next_row(first, pitch, end, around);
+    second = next_row(second, pitch, end, around);
+    nine(wide + 32, first, second, offset, left);
+    tesla_widen_word_two(wide + 48, left[0], left[1], offset);
+}
+
+/* Computes two pixels of whose taps the first ones are given. */
+static TESLA_NOINLINE void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
+    if (work->words == 2u && work->left_bytes == 4u && work->image.slots == 4u) {
+        gather_3x9(work, first, second);
+    } else {
+        gather(work, first, second);
+    }
+    tesla_pair_channels(&work->pair, work->outputs, tesla_pair_dsp);
+    work->pair.first += 2u * work->outputs;
+    work->pair.second += 2u * work->outputs;
+}
+
+static void set_image(image_t *image, const tesla_conv2d_t *layer, const int8_t *input,
+                      int8_t zero) {
+    const tesla_window_t *window = &layer->window;
+    const uint32_t columns = (window->output_width - 1u) * window->stride_width + window->width;
+    image->window = window;
+    image->input = input;
+    image->channels = layer->full_channels;
+    image->pitch = columns * image->channels;
+    image->slots = (window->height - 1u) * window->dilation_height + 1u + window->stride_height;
+    image->loaded = 0;
+    image->zero = zero;
+}
+
+/* Row after row, so that two pixels may be the last one of a row and the first one of the next. */
+static void all_pixels(work_t *work) {
+    image_t *image = &work->image;
+    const tesla_window_t *window = image->window;
+    const uint32_t step = window->stride_width * image->channels;
+    const int8_t *first = NULL;
+    for (uint32_t y = 0; y < window->output_height; ++y) {
+        const uint32_t row = y * window->stride_height;
+        const int8_t *next = &image->lines[row % image->slots * image->pitch];
+        load_rows(image, row + image->slots - window->stride_height);
+        for (uint32_t x = window->output_width; x != 0u; --x) {
+            if (first != NULL) {
+                two_pixels(work, first, next);
+                first = NULL;
+            } else {
+                first = next;
+            }
+            next += step;
+        }
+    }
+    if (first != NULL) { /* the last of an odd number is computed twice */
+        work->pair.second = work->pair.first;
+        two_pixels(work, first, first);
+    }
+}
+
+void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                            const int8_t *input, const int8_t *weights, void *scratch,
                            int8_t *output) {
     const tesla_window_t *window = &layer->window;
     const uint32_t length = (uint32_t)window->width * layer->full_channels;
-    const uint32_t quads = (window->height * length + 3u) / 4u;
-    const uint32_t pixels = (uint32_t)window->output_height * window->output_width;
-    int16_t *const wide = (int16_t *)scratch;
-    int8_t *const patches = (int8_t *)&wide[quads * 8u];
-    const image_t image = {window, input, layer->full_channels, length,
-                           (int8_t)-region->input_offset};
-    tesla_fill(patches, 0, quads * 8u); /* weights of what fills the last quad up are zero */
-    tesla_pair_t pair;
-    pair.input = wide;
-    pair.weights = weights;
-    pair.channels = region->channels;
-    pair.column = 0;
-    pair.quads = quads;
-    pair.pitch = quads * 16u;
-    int8_t *next = output;
-    uint32_t x = 0;
-    uint32_t y = 0;
-    for (uint32_t done = 0; done < pixels; done += 2u) {
-        for (uint32_t i = 0; i < 2u && done + i < pixels; ++i) {
-            gather(&image, &patches[i * quads * 4u], y, x);
-            if (++x == window->output_width) {
-                x = 0;
-                ++y;
-            }
-        }
-        /* The last of an odd number of pixels is computed twice. */
-        const bool two = done + 1u < pixels;
-        tesla_widen_two(wide, patches, two ? &patches[quads * 4u] : patches, quads * 4u,
-                        region->input_offset, 8);
-        pair.first = next;
-        pair.second = two ? next + region->output_channels : next;
-        tesla_pair_channels(&pair, region->output_channels, tesla_pair_dsp);
-        next = pair.second + region->output_channels;
-    }
-    tesla_clamp_outputs(region, output, pixels * region->output_channels);
+    work_t work;
+    set_image(&work.image, layer, input, region->input_zero);
+    work.offset = (int16_t)-region->input_zero;
+    work.outputs = region->output_channels;
+    work.words = length / 4u;
+    work.rest = length % 4u;
+    work.left_bytes = (window->height * work.rest + 3u) & ~3u;
+    tesla_pair_t *pair = &work.pair;
+    tesla_pair_begin(pair, region, weights);
+    pair->quads = window->height * work.words + work.left_bytes / 4u;
+    pair->pitch = pair->quads * 16u;
+    work.wide = (int16_t *)scratch;
+    work.left = (int8_t *)&work.wide[pair->quads * 8u];
+    work.image.lines = &work.left[2u * work.left_bytes];
+    pair->input = work.wide;
+    pair->first = output;
+    pair->second = output + work.outputs;
+    tesla_fill(work.left, 0, 2u * work.left_bytes); /* weights of what fills it up are zero */
+    tesla_fill(work.image.lines, (uint8_t)work.image.zero, work.image.slots * work.image.pitch);
+    all_pixels(&work);
+    tesla_clamp_outputs(region->activation_min, region->activation_max, output,
+                        (uint32_t)window->output_height * window->output_width * work.outputs);
 }

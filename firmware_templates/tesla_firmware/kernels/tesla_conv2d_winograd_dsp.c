@@ -165,5 +165,6 @@ void tesla_conv2d_winograd_dsp(const tesla_conv2d_t *layer, const tesla_packed_r
             }
         }
     }
-    tesla_clamp_outputs(region, output, height * width * outputs);
+    tesla_clamp_outputs(region->activation_min, region->activation_max, output,
+                        height * width * outputs);
 }

@@ -14,29 +14,46 @@
     "ldr    r12, [r1, #" W " + " TAP "]    \n"                                                     \
     "ldr    lr, [r1, #" W " + " TAP " + 4] \n"
 
-/* The stack at 44: bytes from one quad of channels to the next. */
+/* The stack at 4: bytes from one quad of channels to the next; 44 the channels' beginning, 48 the
+ * weights', 52 pairs, 56 step. */
 TESLA_NAKED void tesla_pair3x3_dsp(const tesla_pair_t *pair TESLA_UNUSED) {
     __asm__(".syntax unified               \n"
             "push   {r4-r11, lr}           \n"
-            "ldm    r0, {r4-r11}           \n"
-            "ldr    r12, [r0, #32]         \n"
-            "sub    sp, sp, #48            \n"
-            "str    r12, [sp, #44]         \n"
-            "mov    r12, #144              \n"
-            "mul    r10, r10, r12          \n" TESLA_PAIR_BLOCKS
+            "ldm    r0!, {r4-r12}          \n"
+            "ldm    r0, {r0-r3}            \n" /* early, column, pairs, step */
+            "sub    sp, sp, #60            \n"
+            "str    r1, [sp, #4]           \n"
+            "str    r0, [sp, #40]          \n"
+            "strd   r2, r3, [sp, #52]      \n"
+            "strd   r6, r5, [sp, #44]      \n"
+            "mov    r3, #144               \n"
+            "mul    r10, r10, r3           \n" TESLA_PAIR_BLOCKS
             "2:                            \n" /* a quad of channels */
             ROW("0", "0") ROW("4", "24"));
     __asm__(ROW("8", "48") ROW("12", "72"));
-    __asm__(ROW("16", "96") ROW("20", "120") "ldr    r3, [sp, #44]          \n"
+    __asm__(ROW("16", "96") ROW("20", "120") "ldr    r3, [sp, #4]           \n"
                                              "ldr    r2, [sp]               \n"
                                              "add    r1, r1, #144           \n"
                                              "add    r0, r0, r3             \n"
                                              "cmp    r1, r2                 \n"
                                              "bne    2b                     \n");
     __asm__(TESLA_PAIR_OUTPUTS);
+    __asm__("ldrd   r4, r5, [sp, #52]      \n" /* the next pair: two columns on */
+            "ldr    r6, [sp, #16]          \n"
+            "ldrd   r0, r1, [sp, #44]      \n"
+            "add    r2, r2, r5             \n"
+            "add    r3, r3, r5             \n"
+            "add    r6, r6, #48            \n"
+            "strd   r2, r3, [sp, #24]      \n"
+            "subs   r4, r4, #1             \n"
+            "str    r6, [sp, #16]          \n"
+            "str    r4, [sp, #52]          \n"
+            "bne    1b                     \n"
+            "add    sp, sp, #60            \n"
+            "pop    {r4-r11, pc}           \n" TESLA_PAIR_AWAY);
 }
 #else
-void tesla_pair3x3_dsp(const tesla_pair_t *pair) {
+static void one_pair(const tesla_pair_t *pair) {
     for (uint32_t i = 0; i < pair->blocks * 2u; ++i) {
         const uint32_t pixel = i % 2u;
         const int8_t *weights = &pair->weights[i / 2u * pair->pitch];
@@ -52,6 +69,16 @@ void tesla_pair3x3_dsp(const tesla_pair_t *pair) {
             input += pair->column / 2u;
         }
         tesla_pair_outputs(pair, i / 2u, pixel, sums);
+    }
+}
+
+void tesla_pair3x3_dsp(const tesla_pair_t *pair) {
+    tesla_pair_t one = *pair;
+    for (uint32_t i = 0; i < pair->pairs; ++i) {
+        one_pair(&one);
+        one.input += 24;
+        one.first += pair->blocks * 4u + pair->step;
+        one.second += pair->blocks * 4u + pair->step;
     }
 }
 #endif

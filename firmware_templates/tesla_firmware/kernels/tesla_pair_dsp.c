@@ -14,8 +14,10 @@
 TESLA_NAKED void tesla_pair_dsp(const tesla_pair_t *pair TESLA_UNUSED) {
     __asm__(".syntax unified               \n"
             "push   {r4-r11, lr}           \n"
-            "ldm    r0, {r4-r11}           \n"
-            "sub    sp, sp, #48            \n"
+            "ldm    r0!, {r4-r12}          \n"
+            "ldr    r2, [r0]               \n"
+            "sub    sp, sp, #44            \n"
+            "str    r2, [sp, #40]          \n"
             "and    r2, r10, #3            \n" /* enter in front of the last quads % 4 */
             "rsb    r2, r2, #4             \n"
             "and    r2, r2, #3             \n"
@@ -32,7 +34,8 @@ TESLA_NAKED void tesla_pair_dsp(const tesla_pair_t *pair TESLA_UNUSED) {
             "ldr    r2, [sp]               \n"
             "cmp    r1, r2                 \n"
             "bne    2b                     \n");
-    __asm__(TESLA_PAIR_OUTPUTS);
+    __asm__(TESLA_PAIR_OUTPUTS "add    sp, sp, #44            \n"
+                               "pop    {r4-r11, pc}           \n" TESLA_PAIR_AWAY);
 }
 #else
 void tesla_pair_dsp(const tesla_pair_t *pair) {
@@ -49,15 +52,16 @@ void tesla_pair_dsp(const tesla_pair_t *pair) {
 }
 #endif
 
-/* The block of the last `rest` channels, of which others are not active: outputs and constants of
- * its own. */
-static TESLA_NOINLINE void last_block(const tesla_pair_t *pair, uint32_t rest,
-                                      void (*blocks)(const tesla_pair_t *pair)) {
+/* Outputs and constants of its own. */
+void tesla_pair_last(const tesla_pair_t *pair, uint32_t rest,
+                     void (*blocks)(const tesla_pair_t *pair)) {
     const uint32_t before = pair->blocks;
     tesla_pair_t part = *pair;
-    const tesla_channel_t none = {0, 0, 0, 1};
-    tesla_channel_t last[4] = {none, none, none, none};
+    const tesla_scaled_channel_t none = {0, 0, 2};
+    tesla_scaled_channel_t last[4] = {none, none, none, none};
     int8_t outputs[8];
+    int8_t *first = &pair->first[before * 4u];
+    int8_t *second = &pair->second[before * 4u];
     for (uint32_t i = 0; i < rest; ++i) {
         last[i] = pair->channels[before * 4u + i];
     }
@@ -66,27 +70,20 @@ static TESLA_NOINLINE void last_block(const tesla_pair_t *pair, uint32_t rest,
     part.first = outputs;
     part.second = &outputs[4];
     part.blocks = 1;
-    blocks(&part);
-    for (uint32_t i = 0; i < rest; ++i) {
-        pair->first[before * 4u + i] = outputs[i];
-        pair->second[before * 4u + i] = outputs[4u + i];
+    part.pairs = 1;
+    for (uint32_t done = 0; done < pair->pairs; ++done) {
+        blocks(&part);
+        for (uint32_t i = 0; i < rest; ++i) {
+            first[i] = outputs[i];
+            second[i] = outputs[4u + i];
+        }
+        part.input += 24; /* two columns of 3 by 3 taps */
+        first += before * 4u + pair->step;
+        second += before * 4u + pair->step;
     }
 }
 
-void tesla_pair_channels(tesla_pair_t *pair, uint32_t channels,
-                         void (*blocks)(const tesla_pair_t *pair)) {
-    const uint32_t rest = channels % 4u;
-    pair->blocks = channels / 4u;
-    if (pair->blocks != 0u) {
-        blocks(pair);
-    }
-    if (rest != 0u) {
-        last_block(pair, rest, blocks);
-    }
-}
-void tesla_clamp_outputs(const tesla_packed_region_t *region, int8_t *output, uint32_t count) {
-    const int8_t low = region->activation_min;
-    const int8_t high = region->activation_max;
+void tesla_clamp_outputs(int8_t low, int8_t high, int8_t *output, uint32_t count) {
     if (low == INT8_MIN && high == INT8_MAX) {
         return;
     }

@@ -7,8 +7,10 @@ in pyOCD; those that pyOCD lacks come with `pyocd pack install`.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from tesla_embed.errors import ConfigError
+from tesla_host.catalogue.user import names_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +182,11 @@ FLASH_BOARDS = (
 
 
 def find_flash_board(name: str) -> FlashBoard:
-    """The row of that name. Raises `ConfigError` when there is none."""
+    """The row of that name, or of the file `PATH.toml`. Raises `ConfigError` without one."""
+    if names_file(name):
+        from tesla_host.flash.user import user_flash_board  # which needs the types of this module
+
+        return user_flash_board(Path(name))
     for board in FLASH_BOARDS:
         if board.name == name:
             return board

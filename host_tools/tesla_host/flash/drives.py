@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tesla_embed.errors import DeviceError
-from tesla_host.flash.boards import FlashBoard
+from tesla_host.flash.boards import FLASH_BOARDS, FlashBoard
 
 INFO = "INFO_UF2.TXT"
 _MOUNTS = Path("/proc/mounts")
@@ -23,17 +23,33 @@ def find_drives(board: FlashBoard) -> list[Path]:
     return [folder for folder in _mounted() if is_drive(folder, board)]
 
 
+def uf2_drives() -> list[tuple[Path, str, list[str]]]:
+    """All mounted drives that take UF2 files: the folder, its Board-ID, and our boards like it."""
+    found = []
+    for folder in _mounted():
+        for board_id in _board_ids(folder)[:1]:
+            names = [board.name for board in FLASH_BOARDS if _is_of(board_id, board)]
+            found.append((folder, board_id, names))
+    return found
+
+
 def is_drive(folder: Path, board: FlashBoard) -> bool:
     """Whether `folder` is the drive of such a board."""
-    if board.uf2 is None:
-        return False
+    return any(_is_of(board_id, board) for board_id in _board_ids(folder))
+
+
+def _board_ids(folder: Path) -> list[str]:
     try:
         with (folder / INFO).open("rb") as stream:
             text = stream.read(_INFO_BYTES).decode(errors="replace")
     except OSError:
-        return False
-    names = [line.partition(":")[2] for line in text.splitlines() if line.startswith("Board-ID:")]
-    return any(board.uf2.board_id.lower() in name.lower() for name in names)
+        return []
+    lines = (line.partition(":") for line in text.splitlines())
+    return [name.strip() for key, _, name in lines if key == "Board-ID"]
+
+
+def _is_of(board_id: str, board: FlashBoard) -> bool:
+    return board.uf2 is not None and board.uf2.board_id.lower() in board_id.lower()
 
 
 def choose_drive(board: FlashBoard, wanted: Path | None) -> Path:

@@ -3,7 +3,9 @@
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from tesla_embed.errors import DeviceError
 from tesla_host.flash.commands import Plan
@@ -33,33 +35,54 @@ def run_plan(plan: Plan) -> None:
 def _call(command: Sequence[str], timeout_s: float, advice: str) -> None:
     """Run one program to its end; however this ends, the program has ended, too."""
     name = os.path.basename(command[0])  # noqa: PTH119 - a name on PATH, not a file of ours
+    process: subprocess.Popen[bytes] | None = None
     try:
-        # In a group of its own: what the program started itself goes with it, and Ctrl-C reaches
-        # it through us, once.
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=_POSIX,
+        with _interrupts_wait():
+            # In a group of its own: what the program started itself goes with it, and Ctrl-C
+            # reaches it through us, once.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=_POSIX,
+            )
+        output, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        said = _end(process) if process else ""
+        raise ProgrammerFailed(f"{name} did not end within {timeout_s:g} s; {advice}", said) from (
+            error
         )
     except OSError as error:
         raise DeviceError(f"cannot start {command[0]}: {error.strerror}; install it again") from (
             error
         )
-    try:
-        output, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        said = _end(process)
-        raise ProgrammerFailed(f"{name} did not end within {timeout_s:g} s; {advice}", said) from (
-            error
-        )
     except BaseException:
-        _end(process)
+        if process:
+            _end(process)
         raise
     if process.returncode != 0:
         said = output.decode(errors="replace")
         raise ProgrammerFailed(f"{name} failed with status {process.returncode}; {advice}", said)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back, so that none comes between a program's start and our knowing
+    of it; they are delivered at the end."""
+    if threading.current_thread() is not threading.main_thread():  # where Python delivers none
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for which in came:
+            signal.raise_signal(which)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> str:

@@ -26,7 +26,7 @@ static struct {
     uint64_t instructions;
 } last;
 
-const tesla_board_info_t tesla_board = {
+tesla_board_info_t tesla_board = {
     TESLA_TARGET_NAME, TESLA_TARGET_CPU, TESLA_TARGET_CLOCK_HZ, 1, {{"instructions", 0}, {"", 0}}};
 
 void tesla_board_init(void) {

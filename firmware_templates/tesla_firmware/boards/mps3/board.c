@@ -18,7 +18,7 @@ static struct {
     uint64_t instructions;
 } last;
 
-const tesla_board_info_t tesla_board = {
+tesla_board_info_t tesla_board = {
     TESLA_TARGET_NAME, TESLA_TARGET_CPU, TESLA_TARGET_CLOCK_HZ, 1, {{"instructions", 0}, {"", 0}}};
 
 static uint64_t now(void) {

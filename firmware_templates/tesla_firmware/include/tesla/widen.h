@@ -59,16 +59,29 @@ static inline uint32_t tesla_twice(int16_t offset) {
     return (uint16_t)offset * 0x10001u;
 }
 
-/* Stores two inputs. */
+#if defined(__GNUC__)
+/* A word of memory that holds inputs; accesses side by side may become one instruction. */
+typedef uint32_t __attribute__((may_alias)) tesla_word_t;
+#endif
+
+/* Stores two inputs, at a multiple of 4 bytes. */
 static inline void tesla_put(int16_t *wide, uint32_t word) {
+#if defined(__GNUC__)
+    *(tesla_word_t *)(void *)wide = word;
+#else
     tesla_copy(wide, &word, 4);
+#endif
 }
 
-/* Loads two inputs. */
+/* Loads two inputs, from a multiple of 4 bytes. */
 static inline uint32_t tesla_get(const int16_t *wide) {
+#if defined(__GNUC__)
+    return *(const tesla_word_t *)(const void *)wide;
+#else
     uint32_t word;
     tesla_copy(&word, wide, 4);
     return word;
+#endif
 }
 
 /* Four inputs, of which the first `count` exist and the others are zero. */
@@ -80,8 +93,30 @@ static inline uint32_t tesla_some(const int8_t *input, uint32_t count, int8_t ze
     return word;
 }
 
-/* Widens `count` inputs of two pixels, word by word in turn as tesla/pair.h wants them; from one
- * quad to the next are `pitch` elements. The last quad is filled up with zeros. */
+/* Widens a quad of inputs of two pixels, word by word in turn as tesla/pair.h wants them. */
+static inline void tesla_widen_word_two(int16_t *wide, uint32_t a, uint32_t b, uint32_t offset) {
+#if TESLA_DSP
+    uint32_t first;
+    uint32_t second;
+    __asm__("sxtab16 %0, %4, %2         \n"
+            "sxtab16 %1, %4, %3         \n"
+            "strd    %0, %1, [%5]       \n"
+            "sxtab16 %0, %4, %2, ror #8 \n"
+            "sxtab16 %1, %4, %3, ror #8 \n"
+            "strd    %0, %1, [%5, #8]   \n"
+            : "=&r"(first), "=&r"(second)
+            : "r"(a), "r"(b), "r"(offset), "r"(wide)
+            : "memory");
+#else
+    tesla_put(wide, tesla_widened_even(a, offset));
+    tesla_put(&wide[2], tesla_widened_even(b, offset));
+    tesla_put(&wide[4], tesla_widened_odd(a, offset));
+    tesla_put(&wide[6], tesla_widened_odd(b, offset));
+#endif
+}
+
+/* Widens `count` inputs of two pixels; from one quad to the next are `pitch` elements. The last
+ * quad is filled up with zeros. */
 static inline void tesla_widen_two(int16_t *wide, const int8_t *first, const int8_t *second,
                                    uint32_t count, int16_t offset, uint32_t pitch) {
     const uint32_t both = tesla_twice(offset);
@@ -90,10 +125,7 @@ static inline void tesla_widen_two(int16_t *wide, const int8_t *first, const int
     for (uint32_t quad = count / 4u; quad != 0u; --quad) {
         tesla_copy(&a, first, 4);
         tesla_copy(&b, second, 4);
-        tesla_put(wide, tesla_widened_even(a, both));
-        tesla_put(&wide[2], tesla_widened_even(b, both));
-        tesla_put(&wide[4], tesla_widened_odd(a, both));
-        tesla_put(&wide[6], tesla_widened_odd(b, both));
+        tesla_widen_word_two(wide, a, b, both);
         first += 4;
         second += 4;
         wide += pitch;
@@ -101,10 +133,7 @@ static inline void tesla_widen_two(int16_t *wide, const int8_t *first, const int
     if (count % 4u != 0u) {
         a = tesla_some(first, count % 4u, (int8_t)-offset);
         b = tesla_some(second, count % 4u, (int8_t)-offset);
-        tesla_put(wide, tesla_widened_even(a, both));
-        tesla_put(&wide[2], tesla_widened_even(b, both));
-        tesla_put(&wide[4], tesla_widened_odd(a, both));
-        tesla_put(&wide[6], tesla_widened_odd(b, both));
+        tesla_widen_word_two(wide, a, b, both);
     }
 }
 

@@ -35,6 +35,9 @@ static int8_t arena[FAKE_INPUT];
 static struct {
     uint8_t percent;
     int8_t runs;
+#ifdef FAKE_TIRES /* how many runs succeed after a start */
+    uint32_t left;
+#endif
     tesla_layer_callback_t callback;
     void *user;
 } fake;
@@ -50,6 +53,9 @@ static tesla_status_t set_dp(uint8_t percent) {
 }
 
 static tesla_status_t init(void) {
+#ifdef FAKE_TIRES
+    fake.left = FAKE_TIRES;
+#endif
     return set_dp(regions[sizeof regions - 1]);
 }
 
@@ -57,6 +63,11 @@ static tesla_status_t run(const int8_t *input, int8_t *output) {
 #ifndef FAKE_NEVER_FAULTS
     if (input[0] == 99) {
         (void)*(const volatile uint8_t *)(uintptr_t)0x70000000u;
+    }
+#endif
+#ifdef FAKE_WRITES_FLASH
+    if (input[0] == 95) {
+        *(volatile uint8_t *)(uintptr_t)digest = 0xFA; /* what is there anyway */
     }
 #endif
     if (input[0] == 98) {
@@ -67,8 +78,18 @@ static tesla_status_t run(const int8_t *input, int8_t *output) {
 #ifdef FAKE_LONG /* more instructions than a timer of 32 bits counts: two in each round */
     if (input[0] == 96) {
         uint32_t rounds = 400000000u;
+#ifdef __riscv
+        __asm__ volatile("1: addi %0, %0, -1\n\tbnez %0, 1b" : "+r"(rounds));
+#else
         __asm__ volatile("1: subs %0, %0, #1\n\tbne 1b" : "+r"(rounds)::"cc");
+#endif
     }
+#endif
+#ifdef FAKE_TIRES
+    if (fake.left == 0) {
+        return TESLA_ERROR_STATE;
+    }
+    fake.left--;
 #endif
     const uint32_t size = (uint32_t)FAKE_INPUT * fake.percent / 100u;
     fake_add(input, arena, size, fake.percent);

@@ -3,8 +3,10 @@
 
 #include <stdint.h>
 
+#ifndef FAKE_INPUT
 #define FAKE_INPUT  1500
 #define FAKE_OUTPUT 10
+#endif
 
 /* target[i] = source[i] + value, modulo 256 */
 void fake_add(const int8_t *source, int8_t *target, uint32_t size, uint8_t value);

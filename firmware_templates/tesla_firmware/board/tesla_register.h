@@ -1,0 +1,34 @@
+/* Registers of devices: access by address, and waits that end. */
+#ifndef TESLA_REGISTER_H
+#define TESLA_REGISTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TESLA_REGISTER(address) (*(volatile uint32_t *)(address))
+
+/* Looks before a wait is given up: 50 ms or more at the clocks that chips start with, where the
+ * slowest crystal takes 10 ms. */
+#define TESLA_WAIT_LOOKS 200000u
+
+/* Waits until `mask` of the register reads `value`; false when it does not come. */
+static inline bool tesla_wait(uintptr_t address, uint32_t mask, uint32_t value) {
+    for (uint32_t i = 0; i < TESLA_WAIT_LOOKS; i++) {
+        if ((TESLA_REGISTER(address) & mask) == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Replaces the bits `mask` of the register by `value`. */
+static inline void tesla_change(uintptr_t address, uint32_t mask, uint32_t value) {
+    TESLA_REGISTER(address) = (TESLA_REGISTER(address) & ~mask) | value;
+}
+
+/* Lets a Cortex-M take interrupt `number` of a device. */
+static inline void tesla_enable_interrupt(uint32_t number) {
+    TESLA_REGISTER(0xE000E100u + 4u * (number / 32u)) = 1u << (number % 32u);
+}
+
+#endif /* TESLA_REGISTER_H */

@@ -1,0 +1,163 @@
+/* Cycles of a Cortex-M: of its debug unit (DWT), or of SysTick where that stands still.
+ *
+ * SysTick has 24 bits; its interrupt counts the rounds. QEMU has no DWT, and gives each instruction
+ * the same time: there SysTick counts instructions. Between two readings lie whole ones, each of
+ * several ticks, so that rounding to the nearest number is exact and nothing adds up. What the
+ * interrupt itself takes is measured at boot and taken off. */
+#include "tesla_counter.h"
+
+#include "tesla_register.h"
+#include "tesla_target.h"
+
+#define DEBUG_CONTROL    0xE000EDFCu /* bit 24: trace units on */
+#define DWT_CONTROL      0xE0001000u
+#define DWT_CYCLES       0xE0001004u
+#define DWT_LOCK         0xE0001FB0u
+#define DWT_KEY          0xC5ACCE55u
+#define SYSTICK_CONTROL  0xE000E010u
+#define SYSTICK_RELOAD   0xE000E014u
+#define SYSTICK_VALUE    0xE000E018u
+#define SYSTICK_RUN      7u /* on, with its interrupt, at the CPU's clock */
+#define ROUND_BITS       24
+#define ROUND_MASK       0xFFFFFFu
+#define INTERRUPT_STATE  0xE000ED04u
+#define PEND_BIT         26
+#define ROUNDED_BIT      16
+#define ADVANCE_ATTEMPTS 8u
+
+#ifdef TESLA_TARGET_INSTRUCTIONS_OF_TICKS
+#define PER_TICK  TESLA_TARGET_INSTRUCTIONS_OF_TICKS
+#define OF_TICKS  TESLA_TARGET_TICKS_OF_INSTRUCTIONS
+#define EMULATION "instructions"
+#else
+#define PER_TICK  1u
+#define OF_TICKS  1u
+#define EMULATION "ticks"
+#endif
+
+static struct {
+    uint64_t count;
+    uint64_t ticks;           /* at the last reading */
+    volatile uint32_t rounds; /* of SysTick */
+    volatile uint32_t calls;  /* of its interrupt */
+    uint32_t counted_calls;   /* at the last reading */
+    uint32_t call_cost;       /* in counts */
+    uint32_t cycles;          /* of the DWT, at the last reading */
+    bool has_dwt;
+    bool emulated;
+} counter;
+
+static uint32_t mask_interrupts(void) {
+    uint32_t before;
+    __asm__ volatile("mrs %0, primask\n\tcpsid i" : "=r"(before)::"memory");
+    return before;
+}
+
+static void restore_interrupts(uint32_t before) {
+    __asm__ volatile("msr primask, %0\n\tisb" ::"r"(before) : "memory");
+}
+
+/* The upper half of a product: division by multiplying, which takes the same time each time. */
+static uint64_t upper_product(uint64_t a, uint64_t b) {
+    const uint64_t a_low = (uint32_t)a;
+    const uint64_t a_high = a >> 32;
+    const uint64_t b_low = (uint32_t)b;
+    const uint64_t b_high = b >> 32;
+    const uint64_t low = (a_low * b_low) >> 32;
+    const uint64_t first = a_high * b_low + low;
+    const uint64_t second = a_low * b_high + (uint32_t)first;
+    return a_high * b_high + (first >> 32) + (second >> 32);
+}
+
+/* Ticks to counts, to the nearest. */
+static uint64_t scale(uint64_t ticks) {
+#if OF_TICKS > 1
+    const uint64_t reciprocal = UINT64_MAX / OF_TICKS + 1u;
+    const uint64_t instructions = upper_product(ticks * PER_TICK + OF_TICKS / 2u, reciprocal);
+    return counter.emulated ? instructions : ticks;
+#else
+    (void)upper_product;
+    return ticks;
+#endif
+}
+
+static void advance_dwt(void) {
+    const uint32_t now = TESLA_REGISTER(DWT_CYCLES);
+    counter.count += now - counter.cycles;
+    counter.cycles = now;
+}
+
+/* The value is taken again where a round ended since the interrupts are masked: which of the two
+ * came first, the value or the end, cannot be told. */
+static void advance_systick(void) {
+    const uint32_t first = TESLA_REGISTER(SYSTICK_VALUE);
+    const uint32_t pending = (TESLA_REGISTER(INTERRUPT_STATE) >> PEND_BIT) & 1u;
+    const uint32_t second = TESLA_REGISTER(SYSTICK_VALUE);
+    const uint32_t value = first ^ ((first ^ second) & (0u - pending));
+    const uint64_t rounds = (uint64_t)counter.rounds + pending;
+    const uint64_t ticks = (rounds << ROUND_BITS) + ((0u - value) & ROUND_MASK);
+    const uint32_t calls = counter.calls;
+    const uint32_t cost = (calls - counter.counted_calls) * counter.call_cost;
+    counter.count += scale(ticks - counter.ticks) - cost;
+    counter.ticks = ticks;
+    counter.counted_calls = calls;
+}
+
+uint64_t tesla_counter_read(void) {
+    const uint32_t before = mask_interrupts();
+    if (counter.has_dwt) {
+        advance_dwt();
+    } else {
+        advance_systick();
+    }
+    const uint64_t count = counter.count;
+    restore_interrupts(before);
+    return count;
+}
+
+/* A call without a round is one that `cost_of_call` asked for. */
+void SysTick_Handler(void);
+void SysTick_Handler(void) {
+    counter.calls++;
+    counter.rounds += (TESLA_REGISTER(SYSTICK_CONTROL) >> ROUNDED_BIT) & 1u;
+    if (counter.has_dwt) {
+        advance_dwt(); /* before its 32 bits go round */
+    }
+}
+
+static bool start_dwt(void) {
+#if __ARM_ARCH >= 7
+    tesla_change(DEBUG_CONTROL, 0, 1u << 24);
+    TESLA_REGISTER(DWT_LOCK) = DWT_KEY;
+    tesla_change(DWT_CONTROL, 0, 1u);
+    counter.cycles = TESLA_REGISTER(DWT_CYCLES);
+    for (uint32_t i = 0; i < ADVANCE_ATTEMPTS; i++) {
+        if (TESLA_REGISTER(DWT_CYCLES) != counter.cycles) {
+            return true;
+        }
+    }
+#endif
+    return false;
+}
+
+static uint64_t cost_of_writing(uint32_t state) {
+    const uint64_t start = tesla_counter_read();
+    TESLA_REGISTER(INTERRUPT_STATE) = state;
+    __asm__ volatile("dsb\n\tisb" ::: "memory");
+    return tesla_counter_read() - start;
+}
+
+tesla_board_counter_t tesla_counter_init(uint32_t clock_hz) {
+    const tesla_board_counter_t cycles = {"cycles", clock_hz};
+    const tesla_board_counter_t others = {EMULATION, 0};
+    counter.emulated = clock_hz == 0;
+    counter.has_dwt = start_dwt();
+    TESLA_REGISTER(SYSTICK_RELOAD) = ROUND_MASK;
+    TESLA_REGISTER(SYSTICK_VALUE) = 0;
+    TESLA_REGISTER(SYSTICK_CONTROL) = SYSTICK_RUN;
+    if (!counter.has_dwt) {
+        const uint64_t nothing = cost_of_writing(0);
+        counter.call_cost = (uint32_t)(cost_of_writing(1u << PEND_BIT) - nothing);
+    }
+    return counter.emulated ? others : cycles;
+}

@@ -1,0 +1,90 @@
+"""The verb `bench boards`: the same networks on every board of the catalogue."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.table import Table
+
+from tesla_embed import atomic
+from tesla_host.cli.terminal import console, need_torch, progress
+
+if TYPE_CHECKING:
+    from tesla_host.bench.boards import BoardRow
+
+
+def boards(
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="NAMES", help="comma-separated; else all")
+    ] = None,
+    toolchains: Annotated[
+        str, typer.Option("--toolchains", metavar="NAMES", help="of zig, gcc, clang")
+    ] = "zig,gcc",
+    inputs: Annotated[int, typer.Option("--inputs", min=1, help="random ones per region")] = 2,
+    json_: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="for boards.json and boards.md")
+    ] = None,
+) -> None:
+    """Build an MLP and a CNN for every board, and run them wherever it is emulated.
+
+    Warnings are errors, and every output must be the interpreter's. What does not fit is replaced
+    by a smaller network.
+
+    Example: tesla-embed bench boards --only emulator,qemu:virt --toolchains zig,gcc,clang
+    """
+    need_torch()
+    from tesla_embed import __version__
+    from tesla_host.bench import boards as matrix
+    from tesla_host.bench.boards_table import as_markdown, summary
+
+    rows = matrix.choose_boards(only)
+    kinds = matrix.check_toolchains(rows, toolchains)
+    matrix.missing_tools(rows, kinds)
+    for path in (json_, out and out / "boards.json", out and out / "boards.md"):
+        if path is not None:
+            atomic.check_writable(path)
+    work = [(row, kind) for row in rows for kind in kinds]
+    found: list[matrix.BoardRow] = []
+    with (
+        progress("measuring boards") as observer,
+        tempfile.TemporaryDirectory(prefix="tesla-embed-") as folder,
+    ):
+        for number, (row, kind) in enumerate(work):
+
+            def tell(what: str, share: float = number / len(work)) -> None:
+                observer(what, share)
+
+            found += matrix.measure_board(row, kind, Path(folder), inputs=inputs, observer=tell)
+    made = matrix.Matrix(
+        schema=matrix.SCHEMA, version=__version__, inputs=inputs, rows=tuple(found)
+    )
+    text = msgspec.json.format(msgspec.json.encode(made), indent=1).decode() + "\n"
+    if json_ is not None:
+        atomic.write_text(json_, text)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(out / "boards.json", text)
+        atomic.write_text(out / "boards.md", as_markdown(made))
+    _print(made.rows)
+    print(summary(made))
+    if any(row.bit_exact is False for row in found):
+        raise typer.Exit(1)
+
+
+def _print(rows: "Sequence[BoardRow]") -> None:
+    table = Table()
+    for heading in ("board", "compiler", "network", "flash", "RAM", "100 %", "exact"):
+        table.add_column(heading)
+    for row in rows:
+        count = row.regions[-1].instructions if row.regions else None
+        numbers = (row.flash_bytes, row.ram_bytes, count)
+        exact = {None: "not run", True: "yes", False: "NO"}[row.bit_exact]
+        cells = ("" if value is None else f"{value:,}" for value in numbers)
+        table.add_row(row.runs_as or row.target, row.toolchain, row.model, *cells, exact)
+    console().print(table)
