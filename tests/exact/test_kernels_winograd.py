@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from conftest import require, tools_of
 from graphs import Cross, Emulated, Native, filtered_model, int8_inputs, layered_model, zig_m4
+from graphs.tight import tight_plan
 from test_generated_layers import SANITIZERS, differences, gcc
 from test_kernels_dsp import clang_m4, gcc_m4
 
+from tesla_codegen import lower
 from tesla_codegen.kernels import dsp_winograd
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize
@@ -69,6 +71,21 @@ def test_plain_c_of_layers_of_all_kinds(tmp_path: Path) -> None:
 def test_assembly(tmp_path: Path) -> None:
     models = [*map(filtered_model, range(1000, 1100))]
     assert layers(models) >= 200
+    native = Emulated(models, tmp_path, require(zig_m4), ["-O2"], Isa.DSP, optimize=Optimize.SPEED)
+    assert differences(native, models, samples=4) == []
+
+
+@pytest.mark.usefixtures("always")
+def test_outputs_where_they_just_may_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place: each output begins as close to its input as the contract allows."""
+    models = [*map(filtered_model, range(3000, 3100))]
+    monkeypatch.setattr(lower, "plan", tight_plan)
+    shared = [
+        entry
+        for model in models
+        for entry in lower.lower(model, isa=Isa.DSP, optimize=Optimize.SPEED).plan.shared
+    ]
+    assert len(shared) >= 20 and layers(models) >= 200
     native = Emulated(models, tmp_path, require(zig_m4), ["-O2"], Isa.DSP, optimize=Optimize.SPEED)
     assert differences(native, models, samples=4) == []
 

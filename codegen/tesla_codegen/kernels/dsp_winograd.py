@@ -75,7 +75,7 @@ def _share(height: int, width: int, inputs: int, outputs: int) -> float:
     transformed_inputs = 256 * quads + 320
     here = tiles * (transformed_inputs + blocks * (352 * quads + 646))
     pairs = height * -(-width // 2)
-    there = pairs * (blocks * (246 * quads + 90) + 50) + height * width * quads * 15
+    there = pairs * (blocks * (246 * quads + 85) + 20) + height * width * quads * 21
     return here / there
 
 
