@@ -20,6 +20,7 @@ from tesla_codegen.leads import (
     rows_gathered,
     rowwise,
     strips,
+    tiled,
 )
 from tesla_codegen.plan import Shared
 from tesla_embed.ir.graph import Model
@@ -67,6 +68,7 @@ _LEADS: dict[str, Lead] = {
     "tesla_conv2d_planes_helium": rows_gathered(_FOUR),
     "tesla_conv2d_s4": pixelwise,
     "tesla_conv2d_s8": pixelwise,
+    "tesla_conv2d_winograd_dsp": tiled(2, 4),
     "tesla_depthwise_conv2d_dsp": _planes,
     "tesla_depthwise_conv2d_parts_s8": pixelwise,
     "tesla_depthwise_conv2d_s4": pixelwise,

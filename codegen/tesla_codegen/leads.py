@@ -93,6 +93,26 @@ def strips(op: Op, source: TensorType, target: TensorType, lines: int) -> int:
     return _largest(ends * row, _row_bytes(source, needed))
 
 
+def tiled(lines: int, columns: int) -> Lead:
+    """So many rows of so many pixels at a time, all of whose windows are read before one of them is
+    written. Tiles go from left to right; the last ones end where the image ends and may begin
+    within those before."""
+
+    def found(op: Op, source: TensorType, target: TensorType) -> int:
+        assert isinstance(op, _Windowed)
+        height, width = target.shape[:2]
+        tops = np.minimum(np.arange(0, height, lines), height - lines)[:, None]
+        lefts = np.minimum(np.arange(0, width, columns), width - columns)
+        written = ((tops + lines - 1) * width + lefts + columns).reshape(-1)
+        rows = np.maximum(tops * op.window.stride_height - op.window.pad_top, 0)
+        first = np.maximum(lefts * op.window.stride_width - op.window.pad_left, 0)
+        read = np.where(rows < source.shape[0], rows * source.shape[1] + first, _NEVER).reshape(-1)
+        needed = np.minimum.accumulate(np.append(read[1:], _NEVER)[::-1])[::-1]
+        return _largest(written * target.channels, needed * source.channels)
+
+    return found
+
+
 def _needed(op: Op, source: TensorType, target: TensorType) -> Int64:
     """For every output pixel, the first pixel of the image that it or a later one reads."""
     assert isinstance(op, _Windowed)

@@ -122,7 +122,7 @@ RESERVED = frozenset(
         "window",
         "winograd",
         "winograd_blocks",
-        "winograd_column",
+        "winograd_columns",
         "winograd_place",
         "winograd_tiles",
     }

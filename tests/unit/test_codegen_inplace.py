@@ -19,6 +19,7 @@ from tesla_codegen.leads import (
     rows_gathered,
     rowwise,
     strips,
+    tiled,
 )
 from tesla_codegen.lower import lower
 from tesla_embed.ir.ops import (
@@ -194,6 +195,33 @@ def test_strips_of_rows(case: tuple[Window, TensorType, TensorType], lines: int)
             steps.append((set(), {p * channels + channel for p in outputs}))
     assert safe(steps, max(needed, 0))
     assert safe(steps, max(needed, 0) + 5)
+
+
+@quick
+@given(windows(), st.integers(1, 3), st.integers(1, 4))
+def test_tiles(case: tuple[Window, TensorType, TensorType], lines: int, columns: int) -> None:
+    """All windows of a tile are read first; tiles at the ends overlap those before."""
+    window, source, target = case
+    window = dataclasses.replace(window, dilation_height=1, dilation_width=1)
+    target = image(*window.output_size(*source.shape[:2]), target.channels)
+    height, width = target.shape[:2]
+    assume(height >= lines and width >= columns)
+    op = MaxPool2D(name="op", inputs=(0,), output=1, window=window)
+    pixels = pixel_steps(window, source, target)
+    each = len(pixels) // (height * width)
+    steps: Steps = []
+    for top in range(0, height, lines):
+        for left in range(0, width, columns):
+            y, x = min(top, height - lines), min(left, width - columns)
+            inside = [(y + i) * width + x + j for i in range(lines) for j in range(columns)]
+            parts = [pixels[each * n : each * (n + 1)] for n in inside]
+            steps.append((set().union(*(read for part in parts for read, _ in part)), set()))
+            steps.append((set(), set().union(*(made for part in parts for _, made in part))))
+    needed = tiled(lines, columns)(op, source, target)
+    assert safe(steps, max(needed, 0))
+    assert safe(steps, max(needed, 0) + 5)
+    if needed > 0 and all(read for read, _ in steps[::2]) and (lines, columns) == (1, 1):
+        assert not safe(steps, needed - 1)
 
 
 @quick

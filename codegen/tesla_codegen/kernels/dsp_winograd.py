@@ -12,7 +12,7 @@ end is four times the sum of the layer, so that the only condition is that this 
 import numpy as np
 import numpy.typing as npt
 
-from tesla_codegen.kernels.channels import dense_sum_range
+from tesla_codegen.kernels.channels import channel_table, dense_sum_range
 from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
 from tesla_codegen.kernels.pairing import BLOCK
 from tesla_codegen.kernels.portable import layer_constants
@@ -48,8 +48,9 @@ def winograd(model: Model, index: int) -> Variant | None:
         return None
     if _share(height, width, source.channels, target.channels) > LARGEST_SHARE:
         return None
-    exact = all(_sums_fit(specialize(model, region), index) for region in model.regions)
-    if not exact or not qualifies(model, index, pairs=False):
+    if not qualifies(model, index, pairs=False):
+        return None
+    if not all(_exact(specialize(model, region), index) for region in model.regions):
         return None
     return Variant(
         kernel="tesla_conv2d_winograd_dsp",
@@ -74,7 +75,7 @@ def _share(height: int, width: int, inputs: int, outputs: int) -> float:
     transformed_inputs = 256 * quads + 320
     here = tiles * (transformed_inputs + blocks * (352 * quads + 646))
     pairs = height * -(-width // 2)
-    there = pairs * (blocks * (246 * quads + 90) + 50) + height * width * quads * 15
+    there = pairs * (blocks * (246 * quads + 85) + 20) + height * width * quads * 21
     return here / there
 
 
@@ -100,6 +101,7 @@ def _fits(window: Window) -> bool:
     return (window.height, window.width) == (3, 3) and strides == dilations == (1, 1)
 
 
-def _sums_fit(dense: Model, index: int) -> bool:
+def _exact(dense: Model, index: int) -> bool:
     low, high = dense_sum_range(dense, index)
-    return bool((low >= -_REACH).all() and (high < _REACH).all())
+    fits = (low >= -_REACH).all() and (high < _REACH).all()
+    return bool(fits) and channel_table(dense, index) is not None

@@ -15,7 +15,8 @@ enum {
 /* Four rows of the image, of which some may lie beside it, and where their columns go. */
 typedef struct {
     const int8_t *rows[4];
-    uint32_t step[4]; /* bytes from a pixel to the next; 0 beside the image */
+    uint32_t step; /* bytes from a pixel to the next */
+    bool whole;    /* no row lies beside the image */
     const int8_t *padding;
     const tesla_packed_region_t *region;
     uint32_t width;
@@ -24,16 +25,16 @@ typedef struct {
 
 /* The rows of a band whose upper one is `y`, which counts modulo 2^32 above the image. */
 static void set_rows(band_t *band, const tesla_window_t *window, const int8_t *input, uint32_t y) {
-    const uint32_t channels = band->region->input_channels;
+    band->whole = true;
     for (uint32_t i = 0; i < 4u; ++i) {
         const bool inside = y + i < window->input_height;
-        band->rows[i] = inside ? &input[(y + i) * band->width * channels] : band->padding;
-        band->step[i] = inside ? channels : 0u;
+        band->rows[i] = inside ? &input[(y + i) * band->width * band->step] : band->padding;
+        band->whole = band->whole && inside;
     }
 }
 
 /* The last inputs of a column, fewer than four in each row. */
-static TESLA_NOINLINE void rest_of_column(const band_t *band, tesla_winograd_column_t *column) {
+static TESLA_NOINLINE void rest_of_column(const band_t *band, tesla_winograd_columns_t *column) {
     const uint32_t channels = band->region->input_channels;
     const int8_t zero = (int8_t)-band->region->input_offset;
     uint32_t words[4];
@@ -43,25 +44,46 @@ static TESLA_NOINLINE void rest_of_column(const band_t *band, tesla_winograd_col
     }
     column->output += channels / 4u * TESLA_WINOGRAD_QUAD;
     column->quads = 1;
-    tesla_winograd_column(column);
+    tesla_winograd_columns(column);
 }
 
 /* Transforms column `x` of the band and makes it number `place` of two tiles. */
-static void set_column(const band_t *band, uint32_t x, uint32_t place) {
+static TESLA_NOINLINE void set_column(const band_t *band, uint32_t x, uint32_t place) {
     const uint32_t channels = band->region->input_channels;
     const bool inside = x < band->width;
-    tesla_winograd_column_t column;
+    tesla_winograd_columns_t column;
     for (uint32_t i = 0; i < 4u; ++i) {
-        column.rows[i] = inside ? band->rows[i] + x * band->step[i] : band->padding;
+        const bool pixel = inside && band->rows[i] != band->padding;
+        column.rows[i] = pixel ? band->rows[i] + x * band->step : band->padding;
     }
     column.output = tesla_winograd_place(band->inputs, place);
     column.offset = tesla_twice(band->region->input_offset);
     column.quads = channels / 4u;
+    column.columns = 1;
     if (column.quads != 0u) {
-        tesla_winograd_column(&column);
+        tesla_winograd_columns(&column);
     }
     if (channels % 4u != 0u) {
         rest_of_column(band, &column);
+    }
+}
+
+/* The same for `count` columns, 2 or 4, from number 2 on: together where they are all there. */
+static TESLA_NOINLINE void set_columns(const band_t *band, uint32_t x, uint32_t count) {
+    const uint32_t channels = band->region->input_channels;
+    if (band->whole && channels % 4u == 0u && x < band->width && band->width - x >= count) {
+        const uint32_t at = x * channels;
+        const tesla_winograd_columns_t columns = {
+            {band->rows[0] + at, band->rows[1] + at, band->rows[2] + at, band->rows[3] + at},
+            tesla_winograd_place(band->inputs, 2),
+            tesla_twice(band->region->input_offset),
+            channels / 4u,
+            count};
+        tesla_winograd_columns(&columns);
+        return;
+    }
+    for (uint32_t i = 0; i < count; ++i) {
+        set_column(band, x + i, 2u + i);
     }
 }
 
@@ -115,7 +137,8 @@ void tesla_conv2d_winograd_dsp(const tesla_conv2d_t *layer, const tesla_packed_r
     int16_t *const kept = &inputs[quads * TESLA_WINOGRAD_QUAD];
     int32_t *const sums = (int32_t *)(void *)&kept[quads * TESLA_WINOGRAD_KEPT];
     int8_t *const padding = (int8_t *)&sums[TESLA_WINOGRAD_SUMS];
-    band_t band = {{0}, {0}, padding, region, window->input_width, inputs};
+    band_t band = {{0},    region->input_channels, false, padding,
+                   region, window->input_width,    inputs};
     tesla_winograd_t tiles = {
         inputs,       weights, region->channels,           output, output, sums,
         outputs / 4u, quads,   (full_quads - quads) * 32u, outputs};
@@ -127,13 +150,10 @@ void tesla_conv2d_winograd_dsp(const tesla_conv2d_t *layer, const tesla_packed_r
             const uint32_t x = start + WIDTH > width ? width - WIDTH : start;
             const uint32_t at = x - window->pad_left;
             if (start == 0u || x != start) { /* no tiles before have the first columns */
-                set_column(&band, at, 2);
-                set_column(&band, at + 1u, 3);
+                set_columns(&band, at, 2);
                 keep(inputs, kept, quads);
             }
-            for (uint32_t column = 2; column < 6u; ++column) {
-                set_column(&band, at + column, column);
-            }
+            set_columns(&band, at + 2u, 4);
             tesla_winograd_tiles(inputs, kept, quads);
             tiles.first = &output[(y * width + x) * outputs];
             tiles.second = tiles.first + width * outputs;

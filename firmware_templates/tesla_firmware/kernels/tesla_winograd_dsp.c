@@ -1,5 +1,5 @@
 /* Products and outputs of two tiles: see tesla/winograd.h. */
-#include "tesla/pair_code.h"
+#include "tesla/dsp.h"
 #include "tesla/winograd.h"
 
 #if TESLA_DSP
@@ -44,6 +44,14 @@
 
 /* An accumulator from four times the sum without bias. */
 #define BIAS(A) "add    " A ", r2, " A ", asr #2        \n"
+
+/* Accumulators to outputs; r3 multiplier, r12 rounding, lr shift. */
+#define FINISH(A)                                                                                  \
+    "smmlar " A ", " A ", r3, " A "         \n" /* the doubling high product */                    \
+    "add    " A ", " A ", " A ", asr #31    \n" /* halves away from zero */                        \
+    "add    " A ", r12                      \n"                                                    \
+    "asr    " A ", lr                       \n"                                                    \
+    "ssat   " A ", #8, " A "                \n"
 
 /* The right pixels of both tiles in a row, then the left ones; r12: bytes from pixel to pixel. */
 #define STORE(TO, LEFT, LEFT2, RIGHT, RIGHT2)                                                      \
@@ -156,8 +164,8 @@ TESLA_NAKED void tesla_winograd_blocks(const tesla_winograd_t *tiles TESLA_UNUSE
     __asm__("ldm    r0!, {r2, r3, r12, lr}  \n");
     __asm__(BIAS("r4") BIAS("r5") BIAS("r6") BIAS("r7"));
     __asm__(BIAS("r8") BIAS("r9") BIAS("r10") BIAS("r11"));
-    __asm__(FINISH("r4", "r5") FINISH("r6", "r7"));
-    __asm__(FINISH("r8", "r9") FINISH("r10", "r11"));
+    __asm__(FINISH("r4") FINISH("r5") FINISH("r6") FINISH("r7"));
+    __asm__(FINISH("r8") FINISH("r9") FINISH("r10") FINISH("r11"));
     __asm__("ldrd   r2, r3, [sp, #24]       \n"
             "ldr    r12, [sp, #48]          \n");
     __asm__(STORE("r2", "r4", "r5", "r6", "r7"));
@@ -205,6 +213,14 @@ static void products(const tesla_winograd_t *tiles, const int16_t *weights, uint
     }
 }
 
+/* The output of a channel from four times its sum without bias. */
+static int8_t finished(const tesla_channel_t *channel, uint32_t sums) {
+    const int32_t accumulator = channel->bias + ((int32_t)sums >> 2);
+    const int32_t high = tesla_high_word_added(accumulator, channel->multiplier);
+    const int32_t value = high + (high < 0 ? -1 : 0) + channel->rounding;
+    return (int8_t)tesla_saturated(value >> channel->shift);
+}
+
 void tesla_winograd_blocks(const tesla_winograd_t *tiles) {
     const uint32_t pitch = 16u * (tiles->quads * 16u + tiles->skip / 2u);
     for (uint32_t i = 0; i < tiles->blocks * 8u; ++i) { /* channels, each of both tiles */
@@ -215,7 +231,7 @@ void tesla_winograd_blocks(const tesla_winograd_t *tiles) {
         for (uint32_t pixel = 0; pixel < 4u; ++pixel) {
             int8_t *row = pixel < 2u ? tiles->first : tiles->second;
             row[(i % 2u * 2u + pixel % 2u) * tiles->apart + i / 2u] =
-                tesla_pair_output(&tiles->channels[i / 2u], (uint32_t)((int32_t)y[pixel] >> 2));
+                finished(&tiles->channels[i / 2u], y[pixel]);
         }
     }
 }

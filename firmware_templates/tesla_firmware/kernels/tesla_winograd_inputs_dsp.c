@@ -4,7 +4,8 @@
 
 #if TESLA_DSP
 /* Half of a quad, as ROR says, of a column, to AT and every 64 bytes after. r0 .. r3: rows; r4:
- * output; r5: offset; r6: end; r7 .. r10: four inputs of each row; r11, r12, lr: two of them. */
+ * output; r5: offset; r6: end; r7 .. r10: four inputs of each row; r11, r12, lr: two of them. The
+ * stack: 0 columns left, 4 bytes of a column in V. */
 #define HALF(ROR, AT)                                                                              \
     "sxtab16 r11, r5, r8" ROR "         \n"                                                        \
     "sxtab16 r12, r5, r9" ROR "         \n"                                                        \
@@ -19,12 +20,16 @@
     "ssub16  lr, lr, r12                \n"                                                        \
     "str     lr, [r4, #" AT "]          \n"
 
-TESLA_NAKED void tesla_winograd_column(const tesla_winograd_column_t *column TESLA_UNUSED) {
+TESLA_NAKED void tesla_winograd_columns(const tesla_winograd_columns_t *columns TESLA_UNUSED) {
     __asm__(".syntax unified                    \n"
             "push    {r4-r11, lr}               \n"
-            "ldm     r0, {r0-r6}                \n"
-            "add     r6, r4, r6, lsl #8         \n"
-            "1:                                 \n"
+            "sub     sp, sp, #8                 \n"
+            "ldm     r0, {r0-r7}                \n"
+            "lsl     r8, r6, #8                 \n"
+            "strd    r7, r8, [sp]               \n"
+            "1:                                 \n" /* a column */
+            "add     r6, r4, r8                 \n"
+            "2:                                 \n"
             "ldr     r7, [r0], #4               \n"
             "ldr     r8, [r1], #4               \n"
             "ldr     r9, [r2], #4               \n"
@@ -32,7 +37,19 @@ TESLA_NAKED void tesla_winograd_column(const tesla_winograd_column_t *column TES
     __asm__(HALF("", "32") HALF(", ror #8", "0"));
     __asm__("add     r4, r4, #256               \n"
             "cmp     r4, r6                     \n"
-            "bne     1b                         \n"
+            "bne     2b                         \n"
+            "ldrd    r7, r8, [sp]               \n"
+            "sub     r4, r4, r8                 \n"
+            "subs    r7, r7, #1                 \n"
+            "beq     3f                         \n"
+            "tst     r7, #1                     \n"
+            "str     r7, [sp]                   \n"
+            "ite     ne                         \n" /* to the column's neighbour, or the next two */
+            "addne   r4, r4, #4                 \n"
+            "addeq   r4, r4, #12                \n"
+            "b       1b                         \n"
+            "3:                                 \n"
+            "add     sp, sp, #8                 \n"
             "pop     {r4-r11, pc}               \n");
 }
 
@@ -74,15 +91,18 @@ TESLA_NAKED void tesla_winograd_tiles(int16_t *inputs TESLA_UNUSED, int16_t *kep
             "pop     {r4-r11, pc}               \n");
 }
 #else
-void tesla_winograd_column(const tesla_winograd_column_t *column) {
-    const int32_t offset = (int16_t)(uint16_t)column->offset;
-    for (uint32_t i = 0; i < column->quads * 4u; ++i) {
-        int16_t *output = &column->output[i / 4u * TESLA_WINOGRAD_QUAD];
+void tesla_winograd_columns(const tesla_winograd_columns_t *columns) {
+    const int32_t offset = (int16_t)(uint16_t)columns->offset;
+    const uint32_t channels = columns->quads * 4u;
+    for (uint32_t i = 0; i < columns->columns * channels; ++i) {
+        const uint32_t channel = i % channels;
+        int16_t *output = &columns->output[channel / 4u * TESLA_WINOGRAD_QUAD];
         int32_t d[4];
         for (uint32_t row = 0; row < 4u; ++row) {
-            d[row] = column->rows[row][i] + offset;
+            d[row] = columns->rows[row][i] + offset;
         }
-        output += (i % 2u == 0u ? 16u : 0u) + i / 2u % 2u; /* halves 0, 2 and 1, 3 */
+        output += i / channels / 2u * 8u + i / channels % 2u * 2u;     /* places of columns */
+        output += (channel % 2u == 0u ? 16u : 0u) + channel / 2u % 2u; /* halves 0, 2 and 1, 3 */
         output[0] = (int16_t)(d[0] - d[2]);
         output[32] = (int16_t)(d[1] + d[2]);
         output[64] = (int16_t)(d[2] - d[1]);

@@ -12,11 +12,16 @@
  *                    before one of them is written; else while they are written, too.
  *   behind rows:     before a pixel, or n of them, is written, all rows of the input under the last
  *                    one's window have been read, and rows above that are not read again.
- *   behind strips:   some rows of outputs at a time; the rows under them are read until the strip
- * is complete. in place:        an output may be written where its input is, channel for channel,
- * and nowhere else in the input. Kernels that read further ahead than they say may be called the
- * same way. The distances are worked out in tesla_codegen/leads.py, from the active channels of
- * every region. Scratch memory never overlaps input or output. */
+ *   behind strips:   some rows of outputs at a time; the rows under them are read until these
+ *                    outputs are complete.
+ *   behind tiles:    some rows of some pixels at a time, from left to right; all their windows are
+ *                    read before one of them is written. The last tiles of a row, and the last
+ *                    rows, may begin within those before.
+ *   in place:        an output may be written where its input is, channel for channel, and nowhere
+ *                    else in the input.
+ * Kernels that read further ahead than they say may be called the same way. The distances are
+ * worked out in tesla_codegen/leads.py, from the active channels of every region. Scratch memory
+ * never overlaps input or output. */
 #ifndef TESLA_KERNELS_H
 #define TESLA_KERNELS_H
 
@@ -130,8 +135,7 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
                           int8_t *output);
 
 /* The same for outputs at least four pixels wide and two high, with fewer products of more weights
- * (tesla/winograd.h). Rows of outputs are made two at a time, and the last pixels of a row and the
- * last rows may be made twice.
+ * (tesla/winograd.h). Behind tiles of two by four pixels.
  *
  * weights  [full outputs / 4][16][layer->full_channels / 4][16]
  * scratch  324 bytes for each 4 input channels, and 512 */

@@ -33,13 +33,14 @@ enum {
     TESLA_WINOGRAD_SUMS = 128  /* M of four output channels and two tiles */
 };
 
-/* A column of four inputs, to be transformed to B' d. */
+/* Columns of four inputs each, side by side, to be transformed to B' d. */
 typedef struct {
-    const int8_t *rows[4]; /* pixels, one below the other: [quads * 4] channels each */
-    int16_t *output;       /* in V, see tesla_winograd_place */
+    const int8_t *rows[4]; /* pixels, one below the other: [columns][quads * 4] channels each */
+    int16_t *output;       /* in V: the first one's tesla_winograd_place */
     uint32_t offset;       /* the input's offset in both halves of the word */
     uint32_t quads;        /* at least 1 */
-} tesla_winograd_column_t;
+    uint32_t columns;      /* 1; or 2 from the place of column 2 or 4 on; or 4 */
+} tesla_winograd_columns_t;
 
 /* Two tiles and the blocks of four output channels to compute of each. */
 typedef struct {
@@ -61,8 +62,8 @@ static inline int16_t *tesla_winograd_place(int16_t *inputs, uint32_t column) {
     return &inputs[4u + (column - 2u) / 2u * 8u + column % 2u * 2u];
 }
 
-/* One column of all quads. */
-void tesla_winograd_column(const tesla_winograd_column_t *column);
+/* All quads of one column, then of the next one. */
+void tesla_winograd_columns(const tesla_winograd_columns_t *columns);
 
 /* V of two tiles: B' d times B. `kept` holds the columns 0 and 1, and the columns 4 and 5
  * afterwards, as [quad][row][inputs 0 and 2, or 1 and 3][column][2]. */
