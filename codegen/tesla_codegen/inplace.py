@@ -62,6 +62,7 @@ def _padding(op: Op, source: TensorType, target: TensorType) -> int:
 
 _LEADS: dict[str, Callable[[Op, TensorType, TensorType], int]] = {
     "tesla_add_s8": _elementwise,
+    "tesla_average_pool2d_dsp": _pixelwise,
     "tesla_average_pool2d_s8": _pixelwise,
     "tesla_conv2d_parts_s8": _pixelwise,
     "tesla_conv2d_s4": _pixelwise,
@@ -71,6 +72,7 @@ _LEADS: dict[str, Callable[[Op, TensorType, TensorType], int]] = {
     "tesla_depthwise_conv2d_s8": _pixelwise,
     "tesla_lookup_s8": _elementwise,
     "tesla_max_pool2d_s8": _pixelwise,
+    "tesla_mean_dsp": _elementwise,
     "tesla_mean_s8": _elementwise,
     "tesla_pad_s8": _padding,
     "tesla_rescale_s8": _elementwise,

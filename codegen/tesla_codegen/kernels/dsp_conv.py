@@ -18,6 +18,8 @@ _LINES_BYTES = 12288
 """Scratch that a line buffer may take."""
 _COLUMNS_BYTES = 16
 """Scratch of a quad of inputs: int16, for two pixels."""
+_POINTERS_BYTES = 16
+"""Scratch of a tap: two pointers, on whatever machine."""
 
 
 def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
@@ -46,7 +48,7 @@ def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
         layer=layer_constants(model, op),
         weights=paired(channels_first(op.weights.data.astype(np.int8))),
         aligned=True,
-        scratch_bytes=quads * (taps * _COLUMNS_BYTES + BLOCK),
+        scratch_bytes=quads * (taps * _COLUMNS_BYTES + BLOCK) + taps * _POINTERS_BYTES,
     )
 
 

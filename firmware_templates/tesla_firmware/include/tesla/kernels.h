@@ -93,7 +93,7 @@ void tesla_fully_connected_dsp(const tesla_fully_connected_t *layer,
  *
  * input    [input height][input width][region->input_channels]
  * weights  [full outputs / 4][layer->full_channels / 4][height][width][16 bytes]
- * scratch  (16 * height * width + 4) bytes for each 4 input channels
+ * scratch  (16 * height * width + 4) bytes for each 4 input channels, 2 pointers for each tap
  * output   [output height][output width][region->output_channels] */
 void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                       const int8_t *input, const int8_t *weights, void *scratch, int8_t *output);
@@ -132,6 +132,14 @@ void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
 /* As tesla_max_pool2d_s8. */
 void tesla_max_pool2d_dsp(const tesla_window_t *window, uint16_t channels, const int8_t *input,
                           int8_t *output);
+
+/* As tesla_mean_s8. */
+void tesla_mean_dsp(const tesla_mean_t *layer, const tesla_rescale_region_t *region,
+                    const int8_t *input, int8_t *output);
+
+/* As tesla_average_pool2d_s8. */
+void tesla_average_pool2d_dsp(const tesla_window_t *window, uint16_t channels, const int8_t *input,
+                              int8_t *output);
 
 /* As tesla_add_s8, which the generator has compared them with for every pair of inputs. */
 void tesla_add_once_dsp(const tesla_add_once_t *region, const int8_t *first, const int8_t *second,
