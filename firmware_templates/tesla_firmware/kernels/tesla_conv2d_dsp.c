@@ -108,6 +108,21 @@ static void find_taps(const work_t *work, const place_t *place, const int8_t **t
     }
 }
 
+/* Three taps of both pixels, found before, for all quads of channels. */
+static inline void three_taps(int16_t *wide, const int8_t *const taps[6], uint32_t channels,
+                              uint32_t pitch, uint32_t offset) {
+    for (uint32_t c = 0; c < channels; c += 4u) {
+        for (uint32_t i = 0; i < 3u; ++i) {
+            uint32_t first = 0;
+            uint32_t second = 0;
+            tesla_copy(&first, &taps[2u * i][c], 4);
+            tesla_copy(&second, &taps[2u * i + 1u][c], 4);
+            tesla_widen_word_two(wide + 8u * i, first, second, offset);
+        }
+        wide += pitch;
+    }
+}
+
 /* The inputs of two pixels under all taps, some of which lie beside the image. */
 static TESLA_NOINLINE void gather_border(const work_t *work, const place_t *first,
                                          const place_t *second) {
@@ -116,9 +131,15 @@ static TESLA_NOINLINE void gather_border(const work_t *work, const place_t *firs
     const uint32_t pitch = work->taps * 8u;
     const int16_t offset = work->offset;
     int16_t *wide = work->wide;
+    uint32_t left = work->taps;
     find_taps(work, first, work->border);
     find_taps(work, second, work->border + 1);
-    for (uint32_t left = work->taps; left != 0u; --left) {
+    for (; channels % 4u == 0u && left >= 3u; left -= 3u) {
+        three_taps(wide, taps, channels, pitch, tesla_twice(offset));
+        taps += 6;
+        wide += 24;
+    }
+    for (; left != 0u; --left) {
         tesla_widen_two(wide, taps[0], taps[1], channels, offset, pitch);
         taps += 2;
         wide += 8;
@@ -128,9 +149,6 @@ static TESLA_NOINLINE void gather_border(const work_t *work, const place_t *firs
 static TESLA_NOINLINE void two_pixels(work_t *work, const place_t *first, const place_t *second) {
     if (!(first->inside && second->inside)) {
         gather_border(work, first, second);
-    } else if (work->taps == 1u) {
-        tesla_widen_two(work->wide, &work->input[first->at], &work->input[second->at],
-                        work->channels, work->offset, 8);
     } else {
         gather(work, &work->input[first->at], &work->input[second->at]);
     }
@@ -171,27 +189,6 @@ static void all_pixels(work_t *work) {
     }
 }
 
-/* One tap on every pixel: the input is read from its beginning to its end. */
-static void plain_pixels(work_t *work) {
-    const uint32_t channels = work->channels;
-    const uint32_t outputs = work->outputs;
-    tesla_pair_t *pair = &work->pair;
-    const int8_t *first = work->input;
-    uint32_t pixels = (uint32_t)work->window->output_height * work->window->output_width;
-    for (; pixels >= 2u; pixels -= 2u) {
-        tesla_widen_two(work->wide, first, first + channels, channels, work->offset, 8);
-        tesla_pair_channels(pair, outputs, tesla_pair_dsp);
-        pair->first += 2u * outputs;
-        pair->second += 2u * outputs;
-        first += 2u * channels;
-    }
-    if (pixels != 0u) {
-        pair->second = pair->first;
-        tesla_widen_two(work->wide, first, first, channels, work->offset, 8);
-        tesla_pair_channels(pair, outputs, tesla_pair_dsp);
-    }
-}
-
 void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                       const int8_t *input, const int8_t *weights, void *scratch, int8_t *output) {
     const tesla_window_t *window = &layer->window;
@@ -218,12 +215,6 @@ void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *
     int8_t *const padding = (int8_t *)&work.border[2u * work.taps];
     work.padding = padding;
     tesla_fill(padding, (uint8_t)region->input_zero, channels);
-    if (work.taps == 1u && window->stride_height == 1u && window->stride_width == 1u &&
-        window->output_width == window->input_width &&
-        window->output_height == window->input_height) {
-        plain_pixels(&work);
-    } else {
-        all_pixels(&work);
-    }
+    all_pixels(&work);
     tesla_clamp_outputs(region->activation_min, region->activation_max, output, pixels * outputs);
 }

@@ -98,6 +98,14 @@ void tesla_fully_connected_dsp(const tesla_fully_connected_t *layer,
 void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                       const int8_t *input, const int8_t *weights, void *scratch, int8_t *output);
 
+/* The same for one tap on pixels of the image, without padding.
+ *
+ * weights  [full outputs / 4][layer->full_channels / 4][16 bytes]
+ * scratch  16 bytes for each 4 input channels */
+void tesla_conv2d_1x1_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
+                          const int8_t *input, const int8_t *weights, void *scratch,
+                          int8_t *output);
+
 /* The same for images whose channels are all active in every region, without dilation in width.
  *
  * Of a row of taps, width * layer->full_channels inputs, the multiple of 4 comes first; what rows
