@@ -46,10 +46,12 @@ def fast_layers(models: Sequence[Model]) -> dict[str, int]:
 KERNELS = {
     "tesla_fully_connected_dsp",
     "tesla_conv2d_dsp",
+    "tesla_conv2d_1x1_dsp",
     "tesla_conv2d_flat_dsp",
     "tesla_conv2d_3x3_dsp",
     "tesla_depthwise_conv2d_dsp",
     "tesla_max_pool2d_dsp",
+    "tesla_average_pool2d_dsp",
     "tesla_add_dsp",
     "tesla_add_once_dsp",
 }

@@ -26,6 +26,7 @@ from tesla_embed.ir.ops import (
     Logistic,
     MaxPool2D,
     Mean,
+    Op,
     Pad,
     Rescale,
     Reshape,
@@ -51,12 +52,19 @@ def _fastest(model: Model, index: int, optimize: Optimize) -> Variant | None:
         case DepthwiseConv2D():
             return depthwise(model, index)
         case MaxPool2D():
-            return replace(portable_variant(model, op), kernel="tesla_max_pool2d_dsp")
+            return _renamed(model, op, "tesla_max_pool2d_dsp")
+        case AveragePool2D():
+            return _renamed(model, op, "tesla_average_pool2d_dsp")
+        case Mean():
+            return _renamed(model, op, "tesla_mean_dsp")
         case Add():
             return addition_once(model, index) or addition(model, index)
-        case AveragePool2D() | Mean() | Concat() | Pad():
-            return None
-        case Rescale() | Softmax() | Logistic() | Reshape():
+        case Concat() | Pad() | Rescale() | Softmax() | Logistic() | Reshape():
             return None
         case _:
             assert_never(op)
+
+
+def _renamed(model: Model, op: Op, kernel: str) -> Variant:
+    """A kernel that takes exactly what the portable one takes."""
+    return replace(portable_variant(model, op), kernel=kernel)
