@@ -22,6 +22,7 @@ from tesla_host.cli.completion import completion
 from tesla_host.cli.demo import demo
 from tesla_host.cli.diagnose import diagnose
 from tesla_host.cli.emulate import emulate
+from tesla_host.cli.estimate import bench_estimate, estimate, fit
 from tesla_host.cli.flash import flash
 from tesla_host.cli.foreign import export, import_, inspect, run
 from tesla_host.cli.measure import profile, verify
@@ -40,10 +41,12 @@ app = typer.Typer(
 )
 for verb in (
     demo, train, evaluate, compare, cam, sort, prune, quantize, diagnose, import_, inspect, run,
-    export, generate, build, flash, emulate, profile, verify, report, targets, doctor,
+    export, estimate, generate, build, flash, emulate, profile, verify, report, targets, doctor,
     completion,
 ):  # fmt: skip
     app.command(verb.__name__.rstrip("_"))(verb)
+bench.command("fit")(fit)
+bench.command("estimate")(bench_estimate)
 app.add_typer(bench, name="bench")
 
 

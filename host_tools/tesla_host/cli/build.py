@@ -34,6 +34,7 @@ def build(
     from tesla_embed.ir.store import load_model
     from tesla_host.apps import choose_app
     from tesla_host.build import build_firmware, choose_toolchain
+    from tesla_host.cli.estimate import write_estimate
     from tesla_host.cli.terminal import progress
     from tesla_host.targets import find_target, is_connection
 
@@ -50,6 +51,10 @@ def build(
         f"{result.elf}: flash {result.flash_bytes:,} B, RAM {result.ram_bytes:,} B, "
         f"{result.compiler}"
     )
+    if (
+        told := write_estimate(loaded, chosen, toolchain, optimize, out / "estimate.json")
+    ) is not None:
+        print(told)
 
 
 def targets() -> None:
