@@ -124,4 +124,4 @@ def find_network_peer(network: str, cpu: str, dp: int) -> Peer | None:
     if dp not in _NARROWER or shares is None:
         return None
     share = shares[_NARROWER.index(dp)]
-    return Peer(name=_TFLM, instructions=round(full * share), cycles_estimate=None)
+    return Peer(name=_TFLM, instructions=round(full * share / 1e4) * 10_000, cycles_estimate=None)
