@@ -221,6 +221,8 @@ GOOD = "time,current,voltage,marker\n0,1,1,0\n1,1,1,1\n2,1,1,0\n"
         (GOOD + "3,x,1,0\n", "line 5"),
         (GOOD + "3,nan,1,0\n", "line 5: nan is no number"),
         (GOOD + "3,1e999,1,0\n", "line 5: 1e999"),
+        (GOOD + "3,1e200,1e200,0\n", "line 5: inf W at 3 s"),
+        (GOOD + "1e300,1,1,0\n", "line 5: 1 W at 1e"),
         (GOOD + "2,1,1,0\n", "line 5: time goes from 2 s to 2 s"),
         (GOOD + "3,1,1,-\n", "line 5"),
         (GOOD + "3,1,1,2\n", "line 5: the marker is '2'"),

@@ -25,6 +25,8 @@ _HEADER_LINES = 64
 _STATES = {"0": 0, "1": 1, "X": 1, "x": 1}
 """A marker's texts; X: both within one sample."""
 _PROGRESS_LINES = 100_000
+_MOST_SECONDS, _MOST_WATTS = 1e11, 1e6
+"""Any clock's count of seconds, and more than any board takes: sums of these are finite."""
 
 Float64 = npt.NDArray[np.float64]
 
@@ -155,7 +157,10 @@ def _sample(line: str, layout: Layout, volts: float | None) -> tuple[float, floa
         text = f"{_number(text, layout):g}"
     if text not in _STATES:
         raise ValueError(f"the marker is {text!r}, not 0 or 1: was this input recorded?")
-    return now, current * voltage, _STATES[text]
+    watts = current * voltage
+    if abs(now) > _MOST_SECONDS or abs(watts) > _MOST_WATTS:
+        raise ValueError(f"{watts:g} W at {now:g} s is no measurement of a board")
+    return now, watts, _STATES[text]
 
 
 def _number(text: str, layout: Layout) -> float:
