@@ -89,7 +89,7 @@ def test_counts_repeat_and_exclude_reading(board: str, fake_firmware: Build) -> 
 def test_a_count_beyond_the_timers_32_bits(board: str, tmp_path: Path) -> None:
     require(lambda: tools_of(board))
     elf = build_firmware(FAKE_MODEL, board, tmp_path, extra_flags=("-DFAKE_LONG",)).elf
-    with LinkClient(open_target(board, elf)) as client:
+    with LinkClient(open_target(board, elf), timeout_s=30.0) as client:
         client.load_input(INPUT)
         short = client.run()[0]["instructions"]
         client.load_input(b"\x60")
