@@ -8,10 +8,9 @@ from typing import TypeVar
 import pytest
 
 from tesla_embed.errors import ToolchainError
-from tesla_host.build import BuildResult, build_firmware
+from tesla_host.build import BuildResult, build_firmware, compiler_for
 from tesla_host.link.qemu import find_qemu
 from tesla_host.targets import find_target
-from tesla_host.toolchain import find_compiler
 
 T = TypeVar("T")
 
@@ -40,8 +39,7 @@ def require_tool() -> Callable[[Callable[[], T]], T]:
 def tools_of(target: str, toolchain: str | None = None) -> None:
     """What building for a target and running there needs; raises `ToolchainError` without it."""
     row = find_target(target)
-    kind = toolchain or row.compiler
-    find_compiler(kind, row.core.architecture) if row.core else find_compiler(kind)
+    compiler_for(row, toolchain)
     if row.qemu is not None:
         find_qemu(row.qemu.program)
 

@@ -36,6 +36,8 @@ RESERVED = frozenset(
         "callback",
         "channel",
         "command",
+        "compact",
+        "compact_region",
         "commands",
         "compiler",
         "concat_region",
@@ -115,6 +117,7 @@ RESERVED = frozenset(
         "taps",
         "target",
         "uart",
+        "unpack_dsp",
         "widen",
         "window",
         "winograd",
@@ -307,11 +310,14 @@ def _plan(model: Model, homes: list[int], variants: Sequence[Variant | None]) ->
         for home in sorted(first.keys() - outside)
     ]
     buffers += [
-        Lifetime(
-            name=_scratch_name(graph.ops[step]), size=variant.scratch_bytes, first=step, last=step
-        )
+        Lifetime(name=name, size=size, first=step, last=step)
         for step, variant in enumerate(variants)
-        if variant is not None and variant.scratch_bytes
+        if variant is not None
+        for name, size in (
+            (_scratch_name(graph.ops[step]), variant.scratch_bytes),
+            (_unpacked_name(graph.ops[step]), variant.unpacked_bytes),
+        )
+        if size
     ]
     kernels = [None if variant is None else variant.kernel for variant in variants]
     return plan(buffers, shared=shared_buffers(model, kernels, homes, last, outside))
@@ -320,6 +326,11 @@ def _plan(model: Model, homes: list[int], variants: Sequence[Variant | None]) ->
 def _scratch_name(op: Op) -> str:
     """What the plan calls the scratch memory of an operation; no tensor's name has a space."""
     return f"{op.name} scratch"
+
+
+def _unpacked_name(op: Op) -> str:
+    """The same of the memory for what is unpacked for it."""
+    return f"{op.name} constants"
 
 
 def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
@@ -339,10 +350,10 @@ def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
 
 
 def _scratch_addresses(model: Model, memory: Plan) -> dict[str, str]:
-    """By the name of an operation, the C expression of its scratch memory, if it has any."""
+    """By name, the C expressions of the buffers that hold no activation."""
     offsets = dict(zip((b.name for b in memory.buffers), memory.offsets, strict=True))
-    names = {op.name: _scratch_name(op) for op in model.graph.ops}
-    return {op: f"&arena[{offsets[name]}]" for op, name in names.items() if name in offsets}
+    names = [name(op) for op in model.graph.ops for name in (_scratch_name, _unpacked_name)]
+    return {name: f"&arena[{offsets[name]}]" for name in names if name in offsets}
 
 
 def _step(
@@ -376,13 +387,16 @@ def _calls(op: Op, variant: Variant, address: list[str], scratch: dict[str, str]
         return
     row = _row(op, variant, 0, 1)
     arguments = [f"&{variant.layer.name}"] if variant.layer else []
-    arguments += [row if variant.row.by_value else f"&{row}"]
+    region = row if variant.row.by_value else f"&{row}"
+    if variant.unpack:
+        region = f"{variant.unpack}({region}, {scratch[_unpacked_name(op)]})"
+    arguments.append(region)
     if variant.parts:
         count = len(variant.parts[0])
         arguments += [f"&{op.name}_parts[region * {count}u]", str(count)]
     arguments += inputs
     arguments += [f"{op.name}_weights"] if variant.weights is not None else []
-    arguments += [scratch[op.name]] if variant.scratch_bytes else []
+    arguments += [scratch[_scratch_name(op)]] if variant.scratch_bytes else []
     yield f"{variant.kernel}({', '.join((*arguments, output))})"
 
 

@@ -12,6 +12,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_embed import __version__
 from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
@@ -71,13 +72,15 @@ def build_firmware(
     *,
     toolchain: str | None = None,
     app: App = LINK,
+    optimize: Optimize = Optimize.BALANCED,
     extra_flags: tuple[str, ...] = (),
 ) -> BuildResult:
     """Compile and link `project` with the application `app` and the target's board.
 
-    The library's sources in `src/` are compiled with -O3, everything else with -Os; on the host,
-    with -O3 for this very processor, and -O2. `toolchain` is one of the target's, by default its
-    first. `extra_flags` go to every compilation and to the link (for instance -Werror).
+    The library's kernels are compiled with -O3, or -Os where `optimize` saves flash, all the rest
+    with -Os; on the host, the library with -O3 for this very processor, the rest with -O2.
+    `toolchain` is one of the target's, by default its first. `extra_flags` go to every compilation
+    and to the link (for instance -Werror).
     """
     row = find_target(target) if isinstance(target, str) else target
     kind = choose_toolchain(row, toolchain)
@@ -87,15 +90,21 @@ def build_firmware(
         raise ConfigError(
             f"{project} is no generated project: firmware/app_model.c or src/ is missing"
         )
-    compiler = _compiler(row, kind)
+    compiler = compiler_for(row, kind)
     static = out / "static"
     sources = _copy_static(row, app, static)
     small = "-Os" if row.core else "-O2"
     common = machine_flags(row, kind)
     common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
     common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
-    fast = ("-O3", *(() if row.core else compiler.native))
-    units = [Unit(source=path, flags=(*fast, *common)) for path in library]
+    saving = row.core is not None and optimize is Optimize.SIZE
+    fast = (small if saving else "-O3", *(() if row.core else compiler.native))
+    calls = (small, *fast[1:]) if row.core else fast  # between kernels, nothing takes time
+    levels = [calls if path.parent == project / "src" else fast for path in library]
+    units = [
+        Unit(source=path, flags=(*level, *common))
+        for path, level in zip(library, levels, strict=True)
+    ]
     small_flags = (small, *common, *(f"-D{macro}" for macro in app.macros))
     units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
     units += [_own_unit(path, small_flags) for path in row.files]
@@ -106,7 +115,7 @@ def build_firmware(
         made = build_elf(
             compiler,
             units,
-            [*link_flags(row, kind, static), *extra_flags],
+            [*link_flags(row, kind, static, saving=saving), *extra_flags],
             [path for path in include if path.is_dir()],
             out / "objects",
             elf,
@@ -124,21 +133,34 @@ def build_firmware(
         stack_bytes=image.stack_bytes,
         sections=image.sections,
         frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
-        library=_library(row, kind, compiler, made[: len(library)]),
+        library=_library(row, kind, made[: len(library)], saving=saving),
     )
 
 
 def _library(
-    target: Target, toolchain: str, compiler: Compiler, objects: list[Path]
+    target: Target, toolchain: str, objects: list[Path], *, saving: bool
 ) -> Library | None:
     if target.core is None:
         return None
-    return Library(compiler=compiler, objects=tuple(objects), flags=_bare(target, toolchain))
+    return Library(
+        compiler=compiler_for(target, toolchain),
+        objects=tuple(objects),
+        flags=_bare(target, toolchain, saving=saving),
+    )
 
 
-def _bare(target: Target, toolchain: str) -> tuple[str, ...]:
-    """Flags of a link without the compiler's own start-up code."""
-    return (*board.link_flags(target, toolchain), "-g1", "-Os")
+def _bare(target: Target, toolchain: str, *, saving: bool) -> tuple[str, ...]:
+    """Flags of a link without the compiler's own start-up code. They also choose which memset and
+    memcpy zig links: with -Os, loops over bytes."""
+    return (*board.link_flags(target, toolchain), "-g1", "-Os" if saving else "-O2")
+
+
+def compiler_for(target: Target, toolchain: str | None = None) -> Compiler:
+    """A target's compiler, by default its usual one. Raises `ToolchainError` if it is missing."""
+    kind = toolchain or target.compiler
+    if target.core is None:
+        return find_compiler(kind)
+    return find_compiler(kind, target.core.architecture)
 
 
 def choose_toolchain(target: Target, wanted: str | None) -> str:
@@ -152,24 +174,20 @@ def choose_toolchain(target: Target, wanted: str | None) -> str:
     return wanted
 
 
-def _compiler(target: Target, toolchain: str) -> Compiler:
-    if target.core is None:
-        return find_compiler(toolchain)
-    return find_compiler(toolchain, target.core.architecture)
-
-
 def machine_flags(target: Target, toolchain: str) -> tuple[str, ...]:
     """What every source for a target is compiled with, whatever its optimisation."""
-    zig = _ZIG if _compiler(target, toolchain).name == "zig" else ()
+    zig = _ZIG if compiler_for(target, toolchain).name == "zig" else ()
     return (*_COMMON, *zig, *board.machine_flags(target, toolchain))
 
 
-def link_flags(target: Target, toolchain: str, static: Path) -> tuple[str, ...]:
+def link_flags(
+    target: Target, toolchain: str, static: Path, *, saving: bool = False
+) -> tuple[str, ...]:
     """What links a firmware; `static` is the folder of a build with the target's linker script."""
     if target.core is None:
-        return ("-g1",) if _compiler(target, toolchain).name == "zig" else ()
+        return ("-g1",) if compiler_for(target, toolchain).name == "zig" else ()
     return (
-        *_bare(target, toolchain),
+        *_bare(target, toolchain, saving=saving),
         "-Wl,--gc-sections",
         f"-Wl,-T,{static / 'target' / board.LINKER_SCRIPT}",
         "-Wl,--entry=Reset_Handler",

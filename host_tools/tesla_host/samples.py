@@ -99,7 +99,7 @@ def _open(path: Path) -> npt.NDArray[Any]:
         values: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # whatever a damaged header makes NumPy stumble over
         raise ConfigError(
-            f"{path}: no valid .npy file of numbers (truncated or damaged); write it again"
+            f"{path}: is no valid .npy file of numbers (truncated or damaged); write it again"
         ) from error
     if not values.size:
         raise ConfigError(f"{path}: holds no samples")

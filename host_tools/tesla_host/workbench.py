@@ -87,7 +87,9 @@ def make_firmware(
     place = folder / "project"
     project = generate(model, place, isa=target.isa, optimize=optimize)
     observer(f"for {target.name}", 0.2)
-    build = build_firmware(place, target, out or folder, toolchain=toolchain, app=app)
+    build = build_firmware(
+        place, target, out or folder, toolchain=toolchain, app=app, optimize=optimize
+    )
     return Firmware(project=project, build=build)
 
 

@@ -80,6 +80,18 @@ def test_a_document_for_several_boards(tmp_path: Path) -> None:
     assert text.count("\n## ") == 2 and "no other channels" in text
 
 
+def test_cycles_of_vectors_from_a_trace(run: Run) -> None:
+    """The trace holds what the firmware counted, or the verb fails; cycles follow from it."""
+    require(lambda: tools_of("qemu:mps3-an547", "zig"))
+    options = ("--target", "qemu:mps3-an547", "--no-portable", "--only")
+    rows = run("models", *options, "ad") + run("kernels", *options, "maxpool2x2-16x16x32")
+    assert len(rows) == 8
+    for row in rows:
+        assert 0.8 < row["cycles_estimate"] / row["instructions"] < 2.0
+    (pool,) = (row for row in rows if row["dp"] == 100 and row["macs"] == 0)
+    assert pool["ratio_cycles"] == pool["cycles_estimate"] / pool["peer"]["cycles_estimate"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

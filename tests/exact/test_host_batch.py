@@ -70,7 +70,7 @@ def test_accuracy_is_that_of_the_interpreter(monkeypatch: pytest.MonkeyPatch) ->
     assert appraise(model, data, 200) == few
     assert ran == ["C", "C"]
 
-    def missing(_kind: str) -> None:
+    def missing(*_: str) -> None:
         raise ToolchainError("no compiler")
 
     monkeypatch.setattr("tesla_host.build.find_compiler", missing)

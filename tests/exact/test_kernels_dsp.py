@@ -9,6 +9,7 @@ from conftest import require
 from graphs import Cross, Emulated, Native, extreme_model, layered_model, quantized_model, zig_m4
 from test_generated_layers import SANITIZERS, differences, gcc
 
+from tesla_codegen.kernels import dsp
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_embed.errors import ToolchainError
@@ -45,10 +46,12 @@ def fast_layers(models: Sequence[Model]) -> dict[str, int]:
 KERNELS = {
     "tesla_fully_connected_dsp",
     "tesla_conv2d_dsp",
+    "tesla_conv2d_1x1_dsp",
     "tesla_conv2d_flat_dsp",
     "tesla_conv2d_3x3_dsp",
     "tesla_depthwise_conv2d_dsp",
     "tesla_max_pool2d_dsp",
+    "tesla_average_pool2d_dsp",
     "tesla_add_dsp",
     "tesla_add_once_dsp",
 }
@@ -69,6 +72,17 @@ def test_plain_c_of_any_network(tmp_path: Path) -> None:
     models = [*map(quantized_model, range(60)), *map(extreme_model, range(60))]
     native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP)
     assert differences(native, models, samples=5) == []
+
+
+def test_plain_c_with_tables_as_kernels_read_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `Optimize.SPEED` generates."""
+    monkeypatch.setattr(dsp, "compacted", lambda model, index, variant: variant)
+    models = [*map(layered_model, range(4000, 4030))]
+    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP)
+    assert not (tmp_path / "tesla_unpack_dsp.o").exists()
+    assert differences(native, models, samples=4) == []
 
 
 def test_assembly(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_verify_reports_a_divergence(demo: Path, monkeypatch: pytest.MonkeyPatch
 def test_build_fails_cleanly_without_a_compiler(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def missing(_kind: str) -> None:
+    def missing(*_: str) -> None:
         raise ToolchainError("no compiler for microcontrollers: pip install 'tesla-embed[zig]'")
 
     monkeypatch.setattr("tesla_host.build.find_compiler", missing)

@@ -18,7 +18,7 @@ from tesla_embed.errors import ConfigError, DeviceError, LinkTimeout, ToolchainE
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import save_model
 from tesla_host.build import BuildResult, build_firmware
-from tesla_host.catalogue import TARGETS, Qemu
+from tesla_host.catalogue import Qemu
 from tesla_host.link import qemu
 from tesla_host.link.client import LinkClient
 from tesla_host.link.qemu import QemuPipe
@@ -27,8 +27,8 @@ from tesla_host.verifier import random_inputs
 from tesla_host.workbench import Workbench, set_up
 
 Build = Callable[[str], BuildResult]
-BOARDS = [target.name for target in TARGETS if target.qemu]
 M4 = "qemu:mps2-an386"
+BOARDS = [M4, "qemu:mps3-an547"]  # the others are in test_boards
 INPUT = bytes(i * 7 % 90 for i in range(1500))
 
 

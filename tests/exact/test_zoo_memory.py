@@ -4,6 +4,7 @@
 TensorFlow Lite Micro with CMSIS-NN, arena and stack.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -12,13 +13,15 @@ import pytest
 from conftest import require, tools_of
 from graphs import ZOO, zoo_model
 from graphs.depth import touched_stack
+from graphs.zoo import DPS
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
 from tesla_host.build import BuildResult, build_firmware
 from tesla_host.footprint import Footprint, footprint
 from tesla_host.link.qemu import find_qemu
-from tesla_host.targets import find_target
+from tesla_host.targets import find_target, open_link
 
 TFLM_RAM = {"kws": 22_820 + 844, "ic": 54_996 + 844, "vww": 100_708 + 844, "ad": 2_580 + 556}
 BUILDS = [
@@ -30,27 +33,34 @@ BUILDS = [
 
 @dataclass(frozen=True)
 class Made:
-    """A benchmark's library on one target, by one compiler."""
+    """A benchmark's library on one target, by one compiler, for one purpose."""
 
     project: Project
     built: BuildResult
     found: Footprint
 
 
-Make = Callable[[str, str, str], Made]
+Make = Callable[..., Made]
 
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     @cache
-    def made(name: str, target: str, toolchain: str) -> Made:
+    def made(
+        name: str,
+        target: str,
+        toolchain: str,
+        optimize: Optimize = Optimize.BALANCED,
+        dps: tuple[int, ...] = DPS,
+    ) -> Made:
         require(lambda: tools_of(target, toolchain))
         row = find_target(target)
         folder = tmp_path_factory.mktemp("zoo")
-        project = generate(zoo_model(name), folder / "project", isa=row.isa)
-        built = build_firmware(folder / "project", row, folder, toolchain=toolchain)
+        place = folder / "project"
+        project = generate(zoo_model(name, dps), place, isa=row.isa, optimize=optimize)
+        built = build_firmware(place, row, folder, toolchain=toolchain, optimize=optimize)
         found = footprint(built, project)
-        print(f"{name}, {target}, {toolchain}: {found}")
+        print(f"{name}, {len(dps)} regions, {target}, {toolchain}, {optimize}: {found}")
         return Made(project, built, found)
 
     return made
@@ -75,3 +85,32 @@ def test_a_run_stays_within_its_stack(make: Make, name: str, target: str, toolch
     print(f"{name}, {target}, {toolchain}: {measured} B touched, at most {made.found.stack} B")
     assert made.found.stack is not None
     assert 0.5 * made.found.stack < measured <= made.found.stack
+
+
+FLASH = [
+    (Optimize.BALANCED, DPS, 24 << 10),
+    (Optimize.SIZE, DPS[1::2], 16 << 10),
+    (Optimize.SIZE, DPS, 21 << 10),
+]
+"""What flash besides weights may take. Nearly two thirds are tables: every channel needs less than
+seven bytes in each region, of which few repeat, as batch norm has statistics of its own there."""
+
+
+@pytest.mark.parametrize("toolchain", ["zig", "gcc"])
+@pytest.mark.parametrize(("optimize", "dps", "limit"), FLASH)
+def test_flash_beyond_weights(
+    make: Make, optimize: Optimize, dps: tuple[int, ...], limit: int, toolchain: str
+) -> None:
+    found = make("ic", "emulator", toolchain, optimize, dps).found
+    print(f"{found.beyond_weights:,} B beyond weights, tables {found.tables:,} B")
+    assert found.beyond_weights <= limit
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_changing_the_region_is_cheap(make: Make, name: str) -> None:
+    require(lambda: importlib.import_module("unicorn"))
+    made = make(name, "emulator", "zig")
+    with open_link("emulator", made.built.elf) as client:
+        costs = [client.set_dp(dp)["instructions"] for dp in (100, *DPS, 10)]
+    print(f"{name}: {max(costs)} instructions")
+    assert max(costs) < 500

@@ -119,3 +119,10 @@ def test_the_compact_table(tmp_path: Path) -> None:
     (tmp_path / FILES[0]).write_text(json.dumps(as_json(rows[:1])))
     with pytest.raises(ConfigError, match="not measured on qemu:mps3-an547"):
         summary(tmp_path)
+
+
+def test_the_readme_has_the_table_of_the_results() -> None:
+    """After new results: python -m tesla_host.bench.summary README.md docs/results."""
+    root = Path(__file__).parents[2]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert insert(readme, summary(root / "docs" / "results")) == readme

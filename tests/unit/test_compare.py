@@ -195,7 +195,7 @@ def test_a_run_that_fails_says_which_and_why(tmp_path: Path) -> None:
     results, failed = carry_out([run, other], "digits", tmp_path, [100], 1, nobody)
     assert list(results) == [other]
     assert isinstance(failed[run], ConfigError)
-    assert re.search(r"run digits-mlp--idp--linear--0: .*is damaged", str(failed[run]))
+    assert re.search(r"run digits-mlp--idp--linear--0: .*truncated or damaged", str(failed[run]))
     assert read_run(tmp_path / run.folder / RESULT_NAME) is None
 
 

@@ -12,6 +12,7 @@ from tiny_elf import DIGEST, write_elf
 
 from tesla_embed.errors import ConfigError, DeviceError, ToolchainError
 from tesla_host.apps import LINK, MLPERF_TINY
+from tesla_host.catalogue import Memory
 from tesla_host.elf import Segment
 from tesla_host.flash import drives
 from tesla_host.flash.boards import FLASH_BOARDS, Esp, FlashBoard, find_flash_board
@@ -20,6 +21,7 @@ from tesla_host.flash.images import encode_bin, encode_hex, read_segments
 from tesla_host.flash.programmers import PROGRAMMERS, find_programmer
 from tesla_host.flash.uf2 import encode_uf2
 from tesla_host.flash.verify import read_identity
+from tesla_host.targets import find_target
 
 PICO, NUCLEO = find_flash_board("pico"), find_flash_board("nucleo-f446re")
 ESP = FlashBoard(
@@ -113,6 +115,13 @@ def test_boards_have_names_of_their_own_and_a_programmer() -> None:
         find_flash_board("x")
     with pytest.raises(ConfigError, match="there are uf2, openocd"):
         find_programmer("x")
+
+
+def test_boards_agree_with_the_catalogue() -> None:
+    """A board's range of flash is the one that its firmware is linked for."""
+    for board in FLASH_BOARDS:
+        row = find_target(board.target)
+        assert row.flash == Memory(origin=board.base, bytes=board.flash_bytes), board.name
 
 
 def test_words_are_rendered_one_by_one() -> None:

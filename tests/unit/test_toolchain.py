@@ -11,7 +11,7 @@ import pytest
 from tesla_embed.errors import ConfigError, ToolchainError
 from tesla_host import board, compilers
 from tesla_host.compilers import TOOLCHAINS, Toolchain
-from tesla_host.targets import TARGETS, find_target, open_target
+from tesla_host.targets import TARGETS, check_target, find_target, open_target, target_names
 from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
 
 
@@ -170,10 +170,24 @@ def test_a_target_needs_its_firmware() -> None:
         open_target("emulator")
 
 
+def test_a_board_is_no_emulator() -> None:
+    assert find_target("qemu:netduinoplus2") is find_target("netduinoplus2")
+    check_target("qemu:netduinoplus2")
+    with pytest.raises(ConfigError, match=r"serial:PORT, or give qemu:netduinoplus2"):
+        open_target("netduinoplus2", Path("fw.elf"))
+    with pytest.raises(ConfigError, match=r"pico is a board: .* its port, serial:PORT$"):
+        check_target("pico")
+    with pytest.raises(ConfigError, match=r"unknown target 'qemu:pico'"):
+        check_target("qemu:pico")
+
+
 def test_the_catalogue_is_consistent() -> None:
-    assert len({target.name for target in TARGETS}) == len(TARGETS)
+    assert len(set(target_names())) == len(target_names()) >= len(TARGETS)
     for target in TARGETS:
         assert find_target(target.name) is target
+        assert len(target.name) <= 24 and len(target.cpu) <= 16  # in a HELLO
+        expected = "native" if target.core is None else "emulated"
+        assert target.status == (expected if target.runs_as else "compile-tested")
         assert target.status in {"emulated", "compile-tested", "hardware-verified", "native"}
         assert (target.core is None) == (target.flash is None) == (target.ram is None)
         if target.core is not None:

@@ -7,6 +7,7 @@ exactly (four-bit weights, inputs of several parts, numbers that `pairing` or `c
 from dataclasses import replace
 from typing import assert_never
 
+from tesla_codegen.kernels.compact import compacted
 from tesla_codegen.kernels.dsp_add import addition
 from tesla_codegen.kernels.dsp_add_once import addition_once
 from tesla_codegen.kernels.dsp_conv import convolution
@@ -25,6 +26,7 @@ from tesla_embed.ir.ops import (
     Logistic,
     MaxPool2D,
     Mean,
+    Op,
     Pad,
     Rescale,
     Reshape,
@@ -34,6 +36,13 @@ from tesla_embed.ir.ops import (
 
 def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
     """The variant of operation `index`, or `None` if the portable kernel has to do."""
+    variant = _fastest(model, index, optimize)
+    if variant is None or optimize is Optimize.SPEED:
+        return variant
+    return compacted(model, index, variant)
+
+
+def _fastest(model: Model, index: int, optimize: Optimize) -> Variant | None:
     op = model.graph.ops[index]
     match op:
         case FullyConnected():
@@ -43,12 +52,19 @@ def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
         case DepthwiseConv2D():
             return depthwise(model, index)
         case MaxPool2D():
-            return replace(portable_variant(model, op), kernel="tesla_max_pool2d_dsp")
+            return _renamed(model, op, "tesla_max_pool2d_dsp")
+        case AveragePool2D():
+            return _renamed(model, op, "tesla_average_pool2d_dsp")
+        case Mean():
+            return _renamed(model, op, "tesla_mean_dsp")
         case Add():
             return addition_once(model, index) or addition(model, index)
-        case AveragePool2D() | Mean() | Concat() | Pad():
-            return None
-        case Rescale() | Softmax() | Logistic() | Reshape():
+        case Concat() | Pad() | Rescale() | Softmax() | Logistic() | Reshape():
             return None
         case _:
             assert_never(op)
+
+
+def _renamed(model: Model, op: Op, kernel: str) -> Variant:
+    """A kernel that takes exactly what the portable one takes."""
+    return replace(portable_variant(model, op), kernel=kernel)

@@ -13,12 +13,15 @@ from tesla_codegen.kernels.portable import layer_constants
 from tesla_codegen.kernels.variant import Optimize, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Conv2D, Window
+from tesla_embed.ir.types import TensorType
 
 _LEAST_WIDTH = 2
 _LINES_BYTES = 12288
 """Scratch that a line buffer may take."""
 _COLUMNS_BYTES = 16
 """Scratch of a quad of inputs: int16, for two pixels."""
+_POINTERS_BYTES = 16
+"""Scratch of a tap: two pointers, on whatever machine."""
 
 
 def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
@@ -36,21 +39,35 @@ def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
     if whole and source.channels % BLOCK and op.window.dilation_width == 1:
         return _flat(model, op)
     quads = -(-source.channels // BLOCK)
-    width = model.graph.tensors[op.output].type.shape[1]
+    target = model.graph.tensors[op.output].type
+    width = target.shape[1]
     lined = _lined(op.window) and optimize is not Optimize.SIZE
     if lined and width >= _LEAST_WIDTH and _line_bytes(quads, width) <= _LINES_BYTES:
         return _by_lines(model, op, _line_bytes(quads, width))
     taps = op.window.height * op.window.width
+    bare = taps == 1 and _without_padding(op.window, source, target)
     return Variant(
-        kernel="tesla_conv2d_dsp",
+        kernel="tesla_conv2d_1x1_dsp" if bare else "tesla_conv2d_dsp",
         helpers=("tesla_pair_dsp",),
         row=SCALED,
         rows=scaled_rows,
         layer=layer_constants(model, op),
         weights=paired(channels_first(op.weights.data.astype(np.int8))),
         aligned=True,
-        scratch_bytes=quads * (taps * _COLUMNS_BYTES + BLOCK),
+        scratch_bytes=quads * _COLUMNS_BYTES
+        if bare
+        else quads * (taps * _COLUMNS_BYTES + BLOCK) + taps * _POINTERS_BYTES,
     )
+
+
+def _without_padding(window: Window, source: TensorType, target: TensorType) -> bool:
+    """Whether a window of one tap always meets a pixel of the image."""
+    last = (
+        (target.shape[0] - 1) * window.stride_height - window.pad_top,
+        (target.shape[1] - 1) * window.stride_width - window.pad_left,
+    )
+    inside = last[0] < source.shape[0] and last[1] < source.shape[1]
+    return window.pad_top == window.pad_left == 0 and inside
 
 
 def _flat(model: Model, op: Conv2D) -> Variant:

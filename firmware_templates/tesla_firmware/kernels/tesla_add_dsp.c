@@ -49,6 +49,7 @@ void tesla_add_dsp(const tesla_add_scaled_t *row, const int8_t *first, const int
         smaller += 4;
         output += 4;
     }
+#pragma GCC unroll 1
     for (uint32_t count = region.size % 4u; count != 0u; --count) {
         const int32_t a = *larger++ + region.larger_offset;
         const int32_t b = *smaller++ + region.smaller_offset;
@@ -57,6 +58,7 @@ void tesla_add_dsp(const tesla_add_scaled_t *row, const int8_t *first, const int
     if (region.activation_min == INT8_MIN && region.activation_max == INT8_MAX) {
         return;
     }
+#pragma GCC unroll 1
     for (uint32_t i = 0; i < region.size; ++i) {
         const int8_t low = start[i] < region.activation_min ? region.activation_min : start[i];
         start[i] = low > region.activation_max ? region.activation_max : low;

@@ -13,15 +13,25 @@ enum {
 
 /* Moves the rows 1 and 2 of a column up and puts four channels into row 2. */
 static inline void next_row(int16_t *column, uint32_t word, uint32_t offset) {
-    /* Word by word: as one block it becomes a call of memmove. */
-    const uint32_t words[4] = {tesla_get(&column[QUAD]), tesla_get(&column[QUAD + 2]),
-                               tesla_get(&column[2 * QUAD]), tesla_get(&column[2 * QUAD + 2])};
-    tesla_put(column, words[0]);
-    tesla_put(&column[2], words[1]);
-    tesla_put(&column[QUAD], words[2]);
-    tesla_put(&column[QUAD + 2], words[3]);
+#if TESLA_DSP
+    uint32_t words[4];
+    __asm__("ldrd    %0, %1, [%4, #8]    \n"
+            "ldrd    %2, %3, [%4, #16]   \n"
+            "strd    %0, %1, [%4]        \n"
+            "sxtab16 %0, %5, %6          \n"
+            "strd    %2, %3, [%4, #8]    \n"
+            "sxtab16 %1, %5, %6, ror #8  \n"
+            "strd    %0, %1, [%4, #16]   \n"
+            : "=&r"(words[0]), "=&r"(words[1]), "=&r"(words[2]), "=&r"(words[3])
+            : "r"(column), "r"(offset), "r"(word)
+            : "memory");
+#else
+    for (uint32_t i = 0; i < 2u * QUAD; i += 2u) {
+        tesla_put(&column[i], tesla_get(&column[i + QUAD]));
+    }
     tesla_put(&column[2 * QUAD], tesla_widened_even(word, offset));
     tesla_put(&column[2 * QUAD + 2], tesla_widened_odd(word, offset));
+#endif
 }
 
 /* One more row of the image in the columns of one quad of channels, of which `channels` exist. */
@@ -41,6 +51,7 @@ static void next_rows(int16_t *column, const int8_t *row, uint32_t pitch, uint32
         }
         return;
     }
+#pragma GCC unroll 2
     for (; pixels != 0u; --pixels) {
         tesla_copy(&word, row, 4);
         next_row(column, word, both);
@@ -62,13 +73,14 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
     int16_t *const lines = (int16_t *)scratch;
     tesla_pair_t pair;
     tesla_pair_begin(&pair, region, weights);
-    pair.quads = (channels + 3u) / 4u;
-    pair.pitch = (layer->full_channels + 3u) / 4u * 144u;
-    pair.column = columns * COLUMN * (uint32_t)sizeof(int16_t);
-    tesla_fill(lines, 0, pair.quads * pair.column);
+    const uint32_t quads = (channels + 3u) / 4u;
+    pair.active = quads * 144u;
+    pair.skipped = (layer->full_channels + 3u) / 4u * 144u - pair.active;
+    pair.own = columns * COLUMN * (uint32_t)sizeof(int16_t);
+    tesla_clear(lines, quads * pair.own / 4u);
     for (uint32_t y = 0; y < window->output_height + 2u; ++y) {
         const uint32_t at = y - window->pad_top; /* wraps around above the image */
-        for (uint32_t quad = 0; quad < pair.quads; ++quad) {
+        for (uint32_t quad = 0; quad < quads; ++quad) {
             const uint32_t left = channels - quad * 4u;
             const int8_t *row = NULL;
             if (at < window->input_height) {

@@ -8,160 +8,213 @@
 
 /* An image and what lies around it: `padding` holds a pixel of zero points. */
 typedef struct {
+    tesla_pair_t pair;
     const tesla_window_t *window;
     const int8_t *input;
     const int8_t *padding;
+    const int8_t **border; /* [taps][2] */
     int16_t *wide;
     uint32_t channels;
-    uint32_t pitch; /* elements of wide from one quad of channels to the next */
+    uint32_t outputs;
+    uint32_t taps;
+    uint32_t next; /* bytes from one tap to the next */
+    uint32_t row;  /* and from one row of taps to the next */
     int16_t offset;
-} image_t;
+} work_t;
 
-/* Where tap 0, 0 of an output pixel meets the image, or lies beside it. */
+/* Where tap 0, 0 of an output pixel meets the image, or lies beside it: `at` bytes from the input's
+ * beginning, wrapped around in front of it. */
 typedef struct {
+    uint32_t at;
     int32_t y;
     int32_t x;
+    bool inside; /* whether all taps lie in the image */
 } place_t;
 
-/* Whether all taps of a pixel lie in the image. */
-static inline bool inside(const tesla_window_t *window, const place_t *place) {
-    const int32_t bottom = place->y + (window->height - 1) * window->dilation_height;
-    const int32_t right = place->x + (window->width - 1) * window->dilation_width;
-    return (place->y | place->x) >= 0 && bottom < window->input_height &&
-           right < window->input_width;
-}
-
-static inline const int8_t *pixel(const image_t *image, int32_t y, int32_t x) {
-    return &image
-                ->input[((uint32_t)y * image->window->input_width + (uint32_t)x) * image->channels];
+/* A quad of channels of two pixels under three columns of taps. */
+static inline void three_columns(int16_t *wide, const int8_t *a, const int8_t *b, uint32_t next,
+                                 uint32_t row, uint32_t height, uint32_t offset) {
+    for (; height != 0u; --height) {
+        uint32_t first = 0;
+        uint32_t second = 0;
+        tesla_copy(&first, a, 4);
+        tesla_copy(&second, b, 4);
+        tesla_widen_word_two(wide, first, second, offset);
+        tesla_copy(&first, &a[next], 4);
+        tesla_copy(&second, &b[next], 4);
+        tesla_widen_word_two(wide + 8, first, second, offset);
+        tesla_copy(&first, &a[2u * next], 4);
+        tesla_copy(&second, &b[2u * next], 4);
+        tesla_widen_word_two(wide + 16, first, second, offset);
+        a += row;
+        b += row;
+        wide += 24;
+    }
 }
 
 /* The inputs of two pixels under all taps, which lie in the image. */
-static TESLA_NOINLINE void gather(const image_t *image, const place_t *first,
-                                  const place_t *second) {
-    const tesla_window_t *window = image->window;
-    const uint32_t channels = image->channels;
-    const uint32_t next = channels * window->dilation_width;
-    const uint32_t row = channels * window->input_width * window->dilation_height;
-    const uint32_t pitch = image->pitch;
-    const int16_t offset = image->offset;
-    const int8_t *a = pixel(image, first->y, first->x);
-    const int8_t *b = pixel(image, second->y, second->x);
-    int16_t *wide = image->wide;
-    const uint32_t width = window->width;
-    for (uint32_t y = window->height; y != 0u; --y) {
-        for (uint32_t x = width; x != 0u; --x) {
-            tesla_widen_two(wide, a, b, channels, offset, pitch);
-            a += next;
-            b += next;
+static void gather(const work_t *work, const int8_t *a, const int8_t *b) {
+    const uint32_t channels = work->channels;
+    const uint32_t pitch = work->taps * 8u;
+    const uint32_t next = work->next;
+    const uint32_t row = work->row;
+    const uint32_t height = work->window->height;
+    const uint32_t width = work->window->width;
+    const int16_t offset = work->offset;
+    int16_t *wide = work->wide;
+    if (width == 3u && channels % 4u == 0u) {
+        const uint32_t both = tesla_twice(offset);
+        for (uint32_t quad = channels / 4u; quad != 0u; --quad) {
+            three_columns(wide, a, b, next, row, height, both);
+            a += 4;
+            b += 4;
+            wide += pitch;
+        }
+        return;
+    }
+    for (uint32_t y = height; y != 0u; --y) {
+        for (uint32_t x = 0; x < width; ++x) {
+            tesla_widen_two(wide, &a[x * next], &b[x * next], channels, offset, pitch);
             wide += 8;
         }
-        a += row - width * next;
-        b += row - width * next;
+        a += row;
+        b += row;
     }
 }
 
-/* The inputs under a tap: a pixel of the image, or the padding. */
-static inline const int8_t *tap(const image_t *image, int32_t y, int32_t x) {
-    const bool outside =
-        (uint32_t)y >= image->window->input_height || (uint32_t)x >= image->window->input_width;
-    return outside ? image->padding : pixel(image, y, x);
+/* Where the inputs of a pixel are under all taps, the padding included: every second entry of
+ * `taps`. */
+static void find_taps(const work_t *work, const place_t *place, const int8_t **taps) {
+    const tesla_window_t *window = work->window;
+    const int8_t *const padding = work->padding;
+    const uint32_t width = window->width;
+    const uint32_t columns = window->input_width;
+    const uint32_t apart = window->dilation_width;
+    const uint32_t next = work->next;
+    uint32_t y = (uint32_t)place->y;
+    uint32_t row = place->at;
+    for (uint32_t left = window->height; left != 0u; --left) {
+        const bool inside = y < window->input_height;
+        uint32_t x = (uint32_t)place->x;
+        uint32_t at = row;
+        for (uint32_t tap = width; tap != 0u; --tap) {
+            *taps = inside && x < columns ? &work->input[at] : padding;
+            taps += 2;
+            x += apart;
+            at += next;
+        }
+        y += window->dilation_height;
+        row += work->row;
+    }
+}
+
+/* Three taps of both pixels, found before, for all quads of channels. */
+static inline void three_taps(int16_t *wide, const int8_t *const taps[6], uint32_t channels,
+                              uint32_t pitch, uint32_t offset) {
+    for (uint32_t c = 0; c < channels; c += 4u) {
+        for (uint32_t i = 0; i < 3u; ++i) {
+            uint32_t first = 0;
+            uint32_t second = 0;
+            tesla_copy(&first, &taps[2u * i][c], 4);
+            tesla_copy(&second, &taps[2u * i + 1u][c], 4);
+            tesla_widen_word_two(wide + 8u * i, first, second, offset);
+        }
+        wide += pitch;
+    }
 }
 
 /* The inputs of two pixels under all taps, some of which lie beside the image. */
-static TESLA_NOINLINE void gather_border(const image_t *image, const place_t *first,
+static TESLA_NOINLINE void gather_border(const work_t *work, const place_t *first,
                                          const place_t *second) {
-    const tesla_window_t *window = image->window;
-    int16_t *wide = image->wide;
-    for (int32_t y = 0; y < window->height; ++y) {
-        const int32_t down = y * window->dilation_height;
-        for (int32_t x = 0; x < window->width; ++x) {
-            const int32_t right = x * window->dilation_width;
-            tesla_widen_two(wide, tap(image, first->y + down, first->x + right),
-                            tap(image, second->y + down, second->x + right), image->channels,
-                            image->offset, image->pitch);
-            wide += 8;
-        }
+    const int8_t *const *taps = work->border;
+    const uint32_t channels = work->channels;
+    const uint32_t pitch = work->taps * 8u;
+    const int16_t offset = work->offset;
+    int16_t *wide = work->wide;
+    uint32_t left = work->taps;
+    find_taps(work, first, work->border);
+    find_taps(work, second, work->border + 1);
+    for (; channels % 4u == 0u && left >= 3u; left -= 3u) {
+        three_taps(wide, taps, channels, pitch, tesla_twice(offset));
+        taps += 6;
+        wide += 24;
+    }
+    for (; left != 0u; --left) {
+        tesla_widen_two(wide, taps[0], taps[1], channels, offset, pitch);
+        taps += 2;
+        wide += 8;
     }
 }
 
-/* Where the next output pixel's taps begin. */
-static void advance(const tesla_window_t *window, place_t *place) {
-    place->x += window->stride_width;
-    if (place->x + window->pad_left == window->output_width * window->stride_width) {
-        place->x = -(int32_t)window->pad_left;
-        place->y += window->stride_height;
+static TESLA_NOINLINE void two_pixels(work_t *work, const place_t *first, const place_t *second) {
+    if (!(first->inside && second->inside)) {
+        gather_border(work, first, second);
+    } else {
+        gather(work, &work->input[first->at], &work->input[second->at]);
     }
+    tesla_pair_channels(&work->pair, work->outputs, tesla_pair_dsp);
+    work->pair.first += 2u * work->outputs;
+    work->pair.second += 2u * work->outputs;
 }
 
-static void all_pixels(const image_t *image, tesla_pair_t *pair, uint32_t outputs) {
-    const tesla_window_t *window = image->window;
-    const uint32_t pixels = (uint32_t)window->output_height * window->output_width;
-    place_t first = {-(int32_t)window->pad_top, -(int32_t)window->pad_left};
-    for (uint32_t done = 0; done < pixels; done += 2u) {
-        place_t second = first;
-        if (done + 1u < pixels) { /* the last of an odd number is computed twice */
-            advance(window, &second);
-            pair->second = pair->first + outputs;
-        } else {
-            pair->second = pair->first;
+/* Row after row, so that two pixels may be the last one of a row and the first one of the next. */
+static void all_pixels(work_t *work) {
+    const tesla_window_t *window = work->window;
+    const int32_t down = window->input_height - (window->height - 1) * window->dilation_height;
+    const int32_t right = window->input_width - (window->width - 1) * window->dilation_width;
+    const uint32_t step = window->stride_width * work->channels;
+    bool waiting = false;
+    place_t first = {0, 0, 0, false};
+    place_t place = {0, -(int32_t)window->pad_top, 0, false};
+    for (uint32_t y = window->output_height; y != 0u; --y) {
+        const bool inside = place.y >= 0 && place.y < down;
+        place.x = -(int32_t)window->pad_left;
+        place.at = ((uint32_t)place.y * window->input_width + (uint32_t)place.x) * work->channels;
+        for (uint32_t x = window->output_width; x != 0u; --x) {
+            place.inside = inside && place.x >= 0 && place.x < right;
+            if (waiting) {
+                two_pixels(work, &first, &place);
+            } else {
+                first = place;
+            }
+            waiting = !waiting;
+            place.x += window->stride_width;
+            place.at += step;
         }
-        if (inside(window, &first) && inside(window, &second)) {
-            gather(image, &first, &second);
-        } else {
-            gather_border(image, &first, &second);
-        }
-        tesla_pair_channels(pair, outputs, tesla_pair_dsp);
-        pair->first += 2u * outputs;
-        first = second;
-        advance(window, &first);
+        place.y += window->stride_height;
     }
-}
-
-/* One tap on every pixel: the input is read from its beginning to its end. */
-static void plain_pixels(const image_t *image, tesla_pair_t *pair, uint32_t outputs) {
-    const uint32_t pixels = (uint32_t)image->window->output_height * image->window->output_width;
-    const int8_t *first = image->input;
-    for (uint32_t done = 0; done < pixels; done += 2u) {
-        const bool two = done + 1u < pixels;
-        tesla_widen_two(image->wide, first, two ? first + image->channels : first, image->channels,
-                        image->offset, 8);
-        pair->second = two ? pair->first + outputs : pair->first;
-        tesla_pair_channels(pair, outputs, tesla_pair_dsp);
-        pair->first += 2u * outputs;
-        first += 2u * image->channels;
+    if (waiting) { /* the last of an odd number is computed twice */
+        work->pair.second = work->pair.first;
+        two_pixels(work, &first, &first);
     }
 }
 
 void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                       const int8_t *input, const int8_t *weights, void *scratch, int8_t *output) {
     const tesla_window_t *window = &layer->window;
-    const uint32_t taps = (uint32_t)window->height * window->width;
-    const uint32_t quads = (region->input_channels + 3u) / 4u;
-    int16_t *const wide = (int16_t *)scratch;
-    int8_t *const padding = (int8_t *)&wide[quads * taps * 8u];
-    tesla_fill(padding, (uint8_t)region->input_zero, region->input_channels);
-    const image_t image = {window,
-                           input,
-                           padding,
-                           wide,
-                           region->input_channels,
-                           taps * 8u,
-                           (int16_t)-region->input_zero};
-    tesla_pair_t pair;
-    tesla_pair_begin(&pair, region, weights);
-    pair.input = wide;
-    pair.quads = quads * taps;
-    pair.pitch = (layer->full_channels + 3u) / 4u * taps * 16u;
-    pair.first = output;
-    if (taps == 1u && window->stride_height == 1u && window->stride_width == 1u &&
-        window->output_width == window->input_width &&
-        window->output_height == window->input_height) {
-        plain_pixels(&image, &pair, region->output_channels);
-    } else {
-        all_pixels(&image, &pair, region->output_channels);
-    }
-    tesla_clamp_outputs(region->activation_min, region->activation_max, output,
-                        (uint32_t)window->output_height * window->output_width *
-                            region->output_channels);
+    const uint32_t channels = region->input_channels;
+    const uint32_t outputs = region->output_channels;
+    const uint32_t pixels = (uint32_t)window->output_height * window->output_width;
+    work_t work;
+    work.window = window;
+    work.input = input;
+    work.channels = channels;
+    work.outputs = outputs;
+    work.taps = (uint32_t)window->height * window->width;
+    work.next = channels * window->dilation_width;
+    work.row = channels * window->input_width * window->dilation_height;
+    work.offset = (int16_t)-region->input_zero;
+    work.wide = (int16_t *)scratch;
+    tesla_pair_begin(&work.pair, region, weights);
+    work.pair.input = work.wide;
+    const uint32_t quads = (channels + 3u) / 4u * work.taps;
+    tesla_pair_quads(&work.pair, (layer->full_channels + 3u) / 4u * work.taps, quads);
+    work.pair.first = output;
+    work.pair.second = output + outputs;
+    work.border = (const int8_t **)(void *)&work.wide[quads * 8u];
+    int8_t *const padding = (int8_t *)&work.border[2u * work.taps];
+    work.padding = padding;
+    tesla_fill(padding, (uint8_t)region->input_zero, channels);
+    all_pixels(&work);
+    tesla_clamp_outputs(region->activation_min, region->activation_max, output, pixels * outputs);
 }

@@ -21,17 +21,35 @@ typedef struct {
 
 /* Two pixels: where their taps go, the quads of whole words and the bytes that rows have left, and
  * what is done with them. */
-typedef struct {
-    image_t image;
+typedef struct work {
     tesla_pair_t pair;
     int16_t *wide;
+    uint32_t offset;     /* in both halves */
+    uint32_t apart;      /* bytes from one row of taps to the next */
+    uint32_t around;     /* bytes of all padded rows */
+    const int8_t *end;   /* of the padded rows */
     int8_t *left;        /* both pixels', `left_bytes` apart */
     uint32_t left_bytes; /* a multiple of 4 */
     uint32_t words;      /* of a row of taps */
     uint32_t rest;       /* bytes of a row of taps */
     uint32_t outputs;
-    int16_t offset;
+    image_t image;
+    void (*gather)(const struct work *work, const int8_t *first, const int8_t *second);
 } work_t;
+
+/* Word by word: the compiler's own may copy byte by byte. */
+static inline void copy_row(int8_t *to, const int8_t *from, uint32_t length) {
+#pragma GCC unroll 4
+    for (; length >= 4u; length -= 4u) {
+        tesla_copy(to, from, 4);
+        to += 4;
+        from += 4;
+    }
+#pragma GCC unroll 1
+    for (; length != 0u; --length) {
+        *to++ = *from++;
+    }
+}
 
 /* Makes sure that all rows in front of `until` are there. */
 static TESLA_NOINLINE void load_rows(image_t *image, uint32_t until) {
@@ -43,8 +61,8 @@ static TESLA_NOINLINE void load_rows(image_t *image, uint32_t until) {
         int8_t *line = &image->lines[image->loaded % image->slots * image->pitch];
         const uint32_t row = image->loaded - window->pad_top; /* wraps around above the image */
         if (row < window->input_height) {
-            tesla_copy(&line[before], &image->input[row * row_bytes],
-                       row_bytes < room ? row_bytes : room);
+            copy_row(&line[before], &image->input[row * row_bytes],
+                     row_bytes < room ? row_bytes : room);
         } else {
             tesla_fill(line, (uint8_t)image->zero, image->pitch);
         }
@@ -52,35 +70,30 @@ static TESLA_NOINLINE void load_rows(image_t *image, uint32_t until) {
 }
 
 /* The next row of taps, around the end of the padded rows. */
-static inline const int8_t *next_row(const int8_t *row, uint32_t apart, const int8_t *end,
-                                     uint32_t around) {
-    row += apart;
-    return row >= end ? row - around : row;
+static inline const int8_t *next_row(const work_t *work, const int8_t *row) {
+    row += work->apart;
+    return row >= work->end ? row - work->around : row;
 }
 
 /* The taps of two pixels. */
-static TESLA_NOINLINE void gather(const work_t *work, const int8_t *first, const int8_t *second) {
-    const image_t *image = &work->image;
-    const tesla_window_t *window = image->window;
-    const uint32_t apart = image->pitch * window->dilation_height;
-    const uint32_t around = image->pitch * image->slots;
-    const int8_t *const end = &image->lines[around];
+static void gather_any(const work_t *work, const int8_t *first, const int8_t *second) {
+    const int16_t offset = (int16_t)(uint16_t)work->offset;
     const uint32_t length = work->words * 4u;
+    const uint32_t height = work->image.window->height;
     int16_t *wide = work->wide;
-    int8_t *left = &work->left[window->height * work->rest];
-    for (uint32_t tap = window->height; tap != 0u; --tap) {
-        tesla_widen_two(wide, first, second, length, work->offset, 8);
+    int8_t *left = &work->left[height * work->rest];
+    for (uint32_t tap = height; tap != 0u; --tap) {
+        tesla_widen_two(wide, first, second, length, offset, 8);
         wide += work->words * 8u;
         left -= work->rest;
         for (uint32_t i = 0; i < work->rest; ++i) {
             left[i] = first[length + i];
             left[work->left_bytes + i] = second[length + i];
         }
-        first = next_row(first, apart, end, around);
-        second = next_row(second, apart, end, around);
+        first = next_row(work, first);
+        second = next_row(work, second);
     }
-    tesla_widen_two(wide, work->left, &work->left[work->left_bytes], work->left_bytes, work->offset,
-                    8);
+    tesla_widen_two(wide, left, &left[work->left_bytes], work->left_bytes, offset, 8);
 }
 
 /* A row of nine bytes of two pixels, of which the last ones go to `left`. */
@@ -98,32 +111,40 @@ static inline void nine(int16_t *wide, const int8_t *first, const int8_t *second
     left[1] = left[1] << 8 | (uint8_t)second[8];
 }
 
-/* The same for three rows of three taps of three channels; of what rows have left the last is the
- * first. */
-static inline void gather_3x9(const work_t *work, const int8_t *first, const int8_t *second) {
-    const uint32_t pitch = work->image.pitch;
-    const uint32_t around = pitch * 4u;
-    const int8_t *const end = &work->image.lines[around];
-    const uint32_t offset = tesla_twice(work->offset);
-    int16_t *wide = work->wide;
+/* The same for three rows of three taps of three channels. */
+static void gather_3x9(const work_t *work, const int8_t *first, const int8_t *second) {
+    const uint32_t offset = work->offset;
+    int16_t *const wide = work->wide;
     uint32_t left[2] = {0, 0};
+    const int8_t *const first_1 = next_row(work, first);
+    const int8_t *const second_1 = next_row(work, second);
+    const int8_t *const first_2 = next_row(work, first_1);
+    const int8_t *const second_2 = next_row(work, second_1);
     nine(wide, first, second, offset, left);
-    first = next_row(first, pitch, end, around);
-    second = next_row(second, pitch, end, around);
-    nine(wide + 16, first, second, offset, left);
-    first = next_row(first, pitch, end, around);
-    second = next_row(second, pitch, end, around);
-    nine(wide + 32, first, second, offset, left);
+    nine(wide + 16, first_1, second_1, offset, left);
+    nine(wide + 32, first_2, second_2, offset, left);
     tesla_widen_word_two(wide + 48, left[0], left[1], offset);
 }
 
-/* Computes two pixels of whose taps the first ones are given. */
-static TESLA_NOINLINE void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
-    if (work->words == 2u && work->left_bytes == 4u && work->image.slots == 4u) {
-        gather_3x9(work, first, second);
-    } else {
-        gather(work, first, second);
+/* The same for rows of four bytes. */
+static void gather_4(const work_t *work, const int8_t *first, const int8_t *second) {
+    const uint32_t offset = work->offset;
+    int16_t *wide = work->wide;
+    for (uint32_t tap = work->image.window->height; tap != 0u; --tap) {
+        uint32_t a = 0;
+        uint32_t b = 0;
+        tesla_copy(&a, first, 4);
+        tesla_copy(&b, second, 4);
+        tesla_widen_word_two(wide, a, b, offset);
+        wide += 8;
+        first = next_row(work, first);
+        second = next_row(work, second);
     }
+}
+
+/* Computes two pixels of whose taps the first ones are given. */
+static inline void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
+    work->gather(work, first, second);
     tesla_pair_channels(&work->pair, work->outputs, tesla_pair_dsp);
     work->pair.first += 2u * work->outputs;
     work->pair.second += 2u * work->outputs;
@@ -151,20 +172,33 @@ static void all_pixels(work_t *work) {
     for (uint32_t y = 0; y < window->output_height; ++y) {
         const uint32_t row = y * window->stride_height;
         const int8_t *next = &image->lines[row % image->slots * image->pitch];
+        uint32_t left = window->output_width;
         load_rows(image, row + image->slots - window->stride_height);
-        for (uint32_t x = window->output_width; x != 0u; --x) {
-            if (first != NULL) {
-                two_pixels(work, first, next);
-                first = NULL;
-            } else {
-                first = next;
-            }
+        if (first != NULL) {
+            two_pixels(work, first, next);
+            first = NULL;
             next += step;
+            --left;
         }
+        for (; left >= 2u; left -= 2u) {
+            two_pixels(work, next, next + step);
+            next += 2u * step;
+        }
+        first = left != 0u ? next : NULL;
     }
     if (first != NULL) { /* the last of an odd number is computed twice */
         work->pair.second = work->pair.first;
         two_pixels(work, first, first);
+    }
+}
+
+/* What gathers fastest: rows of three taps of three channels, or of four of one, are common. */
+static void choose_gather(work_t *work, const tesla_window_t *window) {
+    work->gather = gather_any;
+    if (work->words == 2u && work->rest == 1u && window->height == 3u) {
+        work->gather = gather_3x9;
+    } else if (work->words == 1u && work->rest == 0u) {
+        work->gather = gather_4;
     }
 }
 
@@ -175,23 +209,27 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_regio
     const uint32_t length = (uint32_t)window->width * layer->full_channels;
     work_t work;
     set_image(&work.image, layer, input, region->input_zero);
-    work.offset = (int16_t)-region->input_zero;
+    work.offset = tesla_twice((int16_t)-region->input_zero);
     work.outputs = region->output_channels;
     work.words = length / 4u;
     work.rest = length % 4u;
     work.left_bytes = (window->height * work.rest + 3u) & ~3u;
+    work.apart = work.image.pitch * window->dilation_height;
+    work.around = work.image.pitch * work.image.slots;
+    choose_gather(&work, window);
     tesla_pair_t *pair = &work.pair;
     tesla_pair_begin(pair, region, weights);
-    pair->quads = window->height * work.words + work.left_bytes / 4u;
-    pair->pitch = pair->quads * 16u;
+    const uint32_t quads = window->height * work.words + work.left_bytes / 4u;
+    tesla_pair_quads(pair, quads, quads);
     work.wide = (int16_t *)scratch;
-    work.left = (int8_t *)&work.wide[pair->quads * 8u];
+    work.left = (int8_t *)&work.wide[quads * 8u];
     work.image.lines = &work.left[2u * work.left_bytes];
+    work.end = &work.image.lines[work.around];
     pair->input = work.wide;
     pair->first = output;
     pair->second = output + work.outputs;
     tesla_fill(work.left, 0, 2u * work.left_bytes); /* weights of what fills it up are zero */
-    tesla_fill(work.image.lines, (uint8_t)work.image.zero, work.image.slots * work.image.pitch);
+    tesla_fill(work.image.lines, (uint8_t)work.image.zero, work.around);
     all_pixels(&work);
     tesla_clamp_outputs(region->activation_min, region->activation_max, output,
                         (uint32_t)window->output_height * window->output_width * work.outputs);

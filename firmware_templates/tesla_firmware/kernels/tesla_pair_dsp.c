@@ -7,27 +7,18 @@
     "ldrd   r12, lr, [r1], #8      \n"                                                             \
     "ldrd   r2, r3, [r0], #8       \n" TESLA_PAIR_STEP("r2", "r3")
 
-/* Bytes of code of a quad: 24 instructions of 4 bytes. */
-#define QUAD_CODE "96"
-
-/* The stack at 4: where the loop over four quads at a time is entered. */
+/* The stack at 4: where the loop over four quads at a time is entered, 96 bytes of code each. */
 TESLA_NAKED void tesla_pair_dsp(const tesla_pair_t *pair TESLA_UNUSED) {
     __asm__(".syntax unified               \n"
             "push   {r4-r11, lr}           \n"
-            "ldm    r0!, {r4-r12}          \n"
-            "ldr    r2, [r0]               \n"
-            "sub    sp, sp, #44            \n"
-            "str    r2, [sp, #40]          \n"
-            "and    r2, r10, #3            \n" /* enter in front of the last quads % 4 */
-            "rsb    r2, r2, #4             \n"
-            "and    r2, r2, #3             \n"
-            "mov    r3, #" QUAD_CODE "     \n"
-            "mul    r2, r2, r3             \n"
-            "adr    r3, 2f                 \n"
-            "add    r3, r3, r2             \n"
-            "orr    r3, r3, #1             \n"
-            "str    r3, [sp, #4]           \n"
-            "lsl    r10, r10, #4           \n" TESLA_PAIR_BLOCKS "ldr    pc, [sp, #4]           \n"
+            "ldm    r0!, {r2-r11}          \n"
+            "adr    r12, 2f                \n"
+            "add    r2, r2, r12            \n"
+            "orr    r2, r2, #1             \n"
+            "ldr    r1, [r0]               \n"
+            "push   {r2-r11}               \n"
+            "sub    sp, sp, #4             \n"
+            "mov    r0, r3                 \n" TESLA_PAIR_BLOCKS "ldr    pc, [sp, #4]           \n"
             ".p2align 2                    \n"
             "2:                            \n"
             ".rept 8                       \n" STEP ".endr                         \n"
@@ -39,11 +30,12 @@ TESLA_NAKED void tesla_pair_dsp(const tesla_pair_t *pair TESLA_UNUSED) {
 }
 #else
 void tesla_pair_dsp(const tesla_pair_t *pair) {
-    for (uint32_t i = 0; i < pair->blocks * 2u; ++i) {
+    const uint32_t blocks = (uint32_t)(pair->end - pair->channels) / 4u;
+    for (uint32_t i = 0; i < blocks * 2u; ++i) {
         const uint32_t pixel = i % 2u;
-        const int8_t *weights = &pair->weights[i / 2u * pair->pitch];
+        const int8_t *weights = &pair->weights[i / 2u * (pair->active + pair->skipped)];
         uint32_t sums[4] = {0, 0, 0, 0};
-        for (uint32_t word = 0; word < pair->quads * 4u; ++word) { /* channels 0, 1 and 2, 3 */
+        for (uint32_t word = 0; word < pair->active / 4u; ++word) { /* channels 0, 1 and 2, 3 */
             const int16_t *input = &pair->input[word / 2u * 4u + 2u * pixel];
             tesla_pair_word(&sums[word % 2u * 2u], input, &weights[word * 4u]);
         }
@@ -55,21 +47,21 @@ void tesla_pair_dsp(const tesla_pair_t *pair) {
 /* Outputs and constants of its own. */
 void tesla_pair_last(const tesla_pair_t *pair, uint32_t rest,
                      void (*blocks)(const tesla_pair_t *pair)) {
-    const uint32_t before = pair->blocks;
+    const uint32_t before = (uint32_t)(pair->end - pair->channels);
     tesla_pair_t part = *pair;
-    const tesla_scaled_channel_t none = {0, 0, 2};
+    const tesla_scaled_channel_t none = {0, 0, 4};
     tesla_scaled_channel_t last[4] = {none, none, none, none};
     int8_t outputs[8];
-    int8_t *first = &pair->first[before * 4u];
-    int8_t *second = &pair->second[before * 4u];
+    int8_t *first = &pair->first[before];
+    int8_t *second = &pair->second[before];
     for (uint32_t i = 0; i < rest; ++i) {
-        last[i] = pair->channels[before * 4u + i];
+        last[i] = pair->end[i];
     }
-    part.weights = &pair->weights[before * pair->pitch];
+    part.weights = &pair->weights[before / 4u * (pair->active + pair->skipped)];
     part.channels = last;
+    part.end = &last[4];
     part.first = outputs;
     part.second = &outputs[4];
-    part.blocks = 1;
     part.pairs = 1;
     for (uint32_t done = 0; done < pair->pairs; ++done) {
         blocks(&part);
@@ -78,8 +70,8 @@ void tesla_pair_last(const tesla_pair_t *pair, uint32_t rest,
             second[i] = outputs[4u + i];
         }
         part.input += 24; /* two columns of 3 by 3 taps */
-        first += before * 4u + pair->step;
-        second += before * 4u + pair->step;
+        first += before + pair->step;
+        second += before + pair->step;
     }
 }
 
@@ -87,6 +79,7 @@ void tesla_clamp_outputs(int8_t low, int8_t high, int8_t *output, uint32_t count
     if (low == INT8_MIN && high == INT8_MAX) {
         return;
     }
+#pragma GCC unroll 1
     for (uint32_t i = 0; i < count; ++i) {
         const int8_t value = output[i] < low ? low : output[i];
         output[i] = value > high ? high : value;

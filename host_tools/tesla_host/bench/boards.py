@@ -19,9 +19,8 @@ from tesla_embed.ir.graph import Model, region_macs
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.store import digest
 from tesla_host.bench.board_models import SMALLER, board_model
-from tesla_host.build import BuildResult, build_firmware
+from tesla_host.build import BuildResult, build_firmware, compiler_for
 from tesla_host.catalogue import TARGETS, Target
-from tesla_host.compilers import find_compiler
 from tesla_host.link.client import ExpectedModel
 from tesla_host.link.qemu import find_qemu
 from tesla_host.targets import open_link
@@ -171,8 +170,7 @@ def missing_tools(rows: Sequence[Target], toolchains: Sequence[str]) -> None:
     """Raise `ToolchainError` for the first compiler or QEMU that the matrix lacks."""
     for row in rows:
         for kind in toolchains:
-            if row.core is not None:
-                find_compiler(kind, row.core.architecture)
+            compiler_for(row, kind)
         if row.qemu is not None:
             find_qemu(row.qemu.program)
 

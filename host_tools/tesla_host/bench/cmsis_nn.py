@@ -28,7 +28,9 @@ from tesla_embed.ir.requantization import requantization
 from tesla_embed.ir.types import Tensor, Weights
 from tesla_host.bench.cases import MEASURED, Case, case_model
 from tesla_host.bench.peers import Peer
+from tesla_host.bench.traced import traced_run
 from tesla_host.build import build_firmware
+from tesla_host.link.client import LinkClient
 from tesla_host.targets import find_target, open_link
 
 _FOLDERS = (
@@ -84,13 +86,20 @@ def measure_peer(
     row = find_target(target)
     flags = (f"-I{checkout.path / 'Include'}", "-w")
     build = build_firmware(project, row, folder, toolchain=toolchain, extra_flags=flags)
-    with open_link(target, build.elf) as client:
+
+    def load(client: LinkClient) -> None:
         client.load_input(inputs.tobytes())
+
+    with open_link(target, build.elf) as client:
+        load(client)
         (ticks,) = client.run()
         if client.read_output() != interpret(model, model.regions[0], inputs).tobytes():
             raise DeviceError(f"{case.name}: CMSIS-NN's output at {dp} % differs from ours")
     name = f"CMSIS-NN {checkout.version}, {build.compiler} -O3, measured here"
-    return Peer(name=name, instructions=ticks["instructions"], cycles_estimate=ticks.get("cycles"))
+    count, cycles = ticks["instructions"], ticks.get("cycles")
+    if cycles is None:
+        cycles = traced_run(row, build.elf, load, count)
+    return Peer(name=name, instructions=count, cycles_estimate=cycles)
 
 
 def _alone(case: Case, dp: int) -> tuple[Model, Int8]:

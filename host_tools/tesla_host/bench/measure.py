@@ -6,7 +6,8 @@ no instructions with `ConfigError`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,13 @@ from tesla_host.bench.footprint import measure_footprint
 from tesla_host.bench.networks import Benchmark
 from tesla_host.bench.peers import Peer, find_network_peer
 from tesla_host.bench.rows import Counts, Row, Setting
+from tesla_host.bench.traced import can_trace, traced_layer, traced_run
 from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.link.client import LinkClient
 from tesla_host.targets import Target, find_target, open_link
+
+_LARGE_REPLIES = ("-DTESLA_LINK_MAX_BODY=33000u",)
+"""So that an image comes back after one run instead of one for each piece of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +80,11 @@ def measure_case(
     """
     model = case_model(case) if dense is None else case_model(case, (dense,), dense=True)
     place = next(i for i, op in enumerate(model.graph.ops) if op.name == MEASURED)
-    built = _build(model, choice, folder, choice.isa)
+    built = _build(model, choice, folder, choice.isa, _LARGE_REPLIES)
     counts = _count_layer(built, place, case.name)
     portable: Mapping[int, Counts] = {}
     if choice.portable and built.setting.isa != Isa.PORTABLE.value:
-        plain = _build(model, choice, folder / "portable", Isa.PORTABLE)
+        plain = _build(model, choice, folder / "portable", Isa.PORTABLE, _LARGE_REPLIES)
         portable = _count_layer(plain, place, case.name)
     flash, ram = _layer_memory(built, place)
     rows = []
@@ -130,12 +135,16 @@ def measure_network(bench: Benchmark, model: Model, choice: Choice, folder: Path
     ]
 
 
-def _build(model: Model, choice: Choice, folder: Path, isa: Isa | None) -> _Built:
+def _build(
+    model: Model, choice: Choice, folder: Path, isa: Isa | None, flags: tuple[str, ...] = ()
+) -> _Built:
     check_choice(choice)
     row = find_target(choice.target)
     isa = isa or row.isa
     project = generate(model, folder / "project", isa=isa, optimize=choice.optimize)
-    build = build_firmware(folder / "project", row, folder, toolchain=choice.toolchain)
+    build = build_firmware(
+        folder / "project", row, folder, toolchain=choice.toolchain, extra_flags=flags
+    )
     setting = Setting(
         target=choice.target,
         toolchain=choose_toolchain(row, choice.toolchain),
@@ -160,7 +169,12 @@ def _count_layer(built: _Built, place: int, name: str) -> dict[int, Counts]:
             wanted = interpret_layers(model, region, inputs)[place].tobytes()
             if client.layer_dump(layer) != wanted:
                 raise DeviceError(f"{name}: wrong output at {region.dp} % DP")
-    return found
+
+    def trace(region: Region, counted: int) -> int | None:
+        prepare = partial(_load, model=model, region=region)
+        return traced_layer(built.row, built.build.elf, prepare, layer, counted)
+
+    return _estimated(built, found, trace)
 
 
 def _count_runs(built: _Built) -> tuple[dict[int, Counts], int]:
@@ -174,7 +188,27 @@ def _count_runs(built: _Built) -> tuple[dict[int, Counts], int]:
             found[region.dp] = _counts(ticks)
             if client.read_output() != interpret(model, region, inputs).tobytes():
                 raise DeviceError(f"{model.name}: wrong output at {region.dp} % DP")
-        return found, client.stack().used
+        stack = client.stack().used
+
+    def trace(region: Region, counted: int) -> int | None:
+        prepare = partial(_load, model=model, region=region)
+        return traced_run(built.row, built.build.elf, prepare, counted)
+
+    return _estimated(built, found, trace), stack
+
+
+def _estimated(
+    built: _Built, found: Mapping[int, Counts], trace: Callable[[Region, int], int | None]
+) -> dict[int, Counts]:
+    """`found`, with cycles where a trace gives them; not of portable C, whose traces are huge."""
+    if built.setting.isa == Isa.PORTABLE.value or not can_trace(built.row):
+        return dict(found)
+    return {
+        region.dp: replace(
+            found[region.dp], cycles_estimate=trace(region, found[region.dp].instructions)
+        )
+        for region in built.model.regions
+    }
 
 
 def _load(client: LinkClient, model: Model, region: Region) -> npt.NDArray[np.int8]:

@@ -59,8 +59,8 @@ _M55 = {
 }
 """Instructions are products of the three digits that were kept for each multiply-accumulate."""
 _PEERS = {
-    "Cortex-M4": ("CMSIS-NN 99f736a6, GCC 12.2 -O3", _M4),
-    "Cortex-M55": ("CMSIS-NN 99f736a6, clang 22 -O3", _M55),
+    "Cortex-M4": ("CMSIS-NN 99f736a6, GCC 12.2 -O3, counted under QEMU 7.2", _M4),
+    "Cortex-M55": ("CMSIS-NN 99f736a6, clang 22 -O3, counted under QEMU 7.2", _M55),
 }
 _NARROWER = (75, 50, 25)
 
@@ -102,7 +102,7 @@ _NETWORKS = {
     "vww": _NetworkFigures(24.10, 6.56, 333_288 + 61_128, 100_708 + 844),
     "ad": _NetworkFigures(0.583, 0.150, 276_976 + 36_024, 2_580 + 556),
 }
-_TFLM = "TFLM 90b983c2 with CMSIS-NN 4ab83cc3, GCC 12.2"
+_TFLM = "TFLM 90b983c2 with CMSIS-NN 4ab83cc3, GCC 12.2, counted under QEMU 7.2"
 
 
 def find_network_peer(network: str, cpu: str, dp: int) -> Peer | None:
@@ -124,4 +124,4 @@ def find_network_peer(network: str, cpu: str, dp: int) -> Peer | None:
     if dp not in _NARROWER or shares is None:
         return None
     share = shares[_NARROWER.index(dp)]
-    return Peer(name=_TFLM, instructions=round(full * share), cycles_estimate=None)
+    return Peer(name=_TFLM, instructions=round(full * share / 1e4) * 10_000, cycles_estimate=None)

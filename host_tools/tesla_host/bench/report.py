@@ -11,8 +11,8 @@ from itertools import groupby
 from tesla_host.bench.rows import Row
 
 CAPTION = (
-    "cycles* are estimates from published timings with zero wait states; ratios are shares of the "
-    "peer's"
+    "cycles*: estimates for memory without wait states, of Cortex-M55 within 20 % at best; "
+    "ratio: of the peer's"
 )
 
 
@@ -103,9 +103,10 @@ def markdown(title: str, command: str, rows: Sequence[Row], dense: Sequence[Row]
         f"# {title}",
         "",
         "Instructions are counted exactly and are the same at every run; cycles\\* are estimates",
-        "from published timings with zero wait states, and no measurement. Outputs equal the",
-        "integer interpreter's in every region. At less than 100 % DP the peer computes dense,",
-        "smaller tensors, where somebody measured that. Written by",
+        "for memory without wait states, of Cortex-M55 within 20 % at best",
+        "([how](../../targets.md#how-counting-works)). Outputs equal the integer interpreter's in",
+        "every region. At less than 100 % DP the peer computes dense, smaller tensors, where",
+        "somebody measured that. Written by",
         "",
         f"    {command}",
     ]

@@ -16,11 +16,6 @@ from tesla_host.catalogue.ti import TI
 __all__ = ["TARGETS", "Core", "Memory", "Qemu", "Target"]
 
 TARGETS: tuple[Target, ...] = (
-    *EMULATED,
-    *ARM_MPS,
-    *STM32,
-    *NORDIC,
-    *TI,
-    *RASPBERRY_PI,
+    *(*EMULATED, *ARM_MPS, *STM32, *NORDIC, *TI, *RASPBERRY_PI),
     *RISCV_BOARDS,
 )

@@ -63,7 +63,7 @@ CORTEX_M33 = Core(
     name="Cortex-M33",
     isa=Isa.DSP,
     flags={
-        "zig": ("--target=thumb-freestanding-eabi", "-mcpu=cortex_m33+soft_float", _BARE),
+        "zig": ("--target=thumb-freestanding-eabi", "-mcpu=cortex_m33+soft_float+dsp", _BARE),
         "gcc": ("-mcpu=cortex-m33", "-mthumb", "-mfloat-abi=soft", _BARE),
         "clang": _clang("thumbv8m.main", "cortex-m33"),
     },

@@ -24,6 +24,7 @@ from tesla_host.cli.diagnose import diagnose
 from tesla_host.cli.doctor import doctor
 from tesla_host.cli.emulate import emulate
 from tesla_host.cli.energy import energy
+from tesla_host.cli.estimate import estimate
 from tesla_host.cli.flash import flash
 from tesla_host.cli.foreign import export, inspect, run
 from tesla_host.cli.foreign_import import import_
@@ -48,8 +49,8 @@ app = typer.Typer(
 )
 for verb in (
     demo, train, evaluate, compare, cam, sort, prune, quantize, diagnose, import_, inspect, run,
-    export, generate, build, flash, emulate, monitor, profile, energy, verify, report, targets,
-    doctor, completion,
+    export, estimate, generate, build, flash, emulate, monitor, profile, energy, verify, report,
+    targets, doctor, completion,
 ):  # fmt: skip
     app.command(verb.__name__.rstrip("_"), cls=Verb)(verb)
 app.add_typer(bench, name="bench")

@@ -3,28 +3,32 @@
 PyTorch is imported when a verb runs, never before.
 """
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from tesla_embed import atomic
 from tesla_embed.errors import ConfigError
 from tesla_host.cli.bench_boards import boards
 from tesla_host.cli.bench_counts import kernels, models
+from tesla_host.cli.estimate import bench_estimate, fit
 from tesla_host.cli.options import parse_dp_list
 from tesla_host.cli.terminal import console, need_torch, progress
+from tesla_host.cli.verb import JsonOption, Verb, check_json, present
 
 if TYPE_CHECKING:
     from tesla_embed.train.step_cost import StepCosts
 
 BENCH_SCHEMA = "tesla-embed/bench-training/1"
 bench = typer.Typer(no_args_is_help=True, help="Measure what things cost.")
-bench.command()(kernels)
-bench.command()(models)
-bench.command()(boards)
+for name, verb in (
+    ("kernels", kernels),
+    ("models", models),
+    ("boards", boards),
+    ("estimate", bench_estimate),
+    ("fit", fit),
+):
+    bench.command(name, cls=Verb)(verb)
 
 
 @bench.callback()
@@ -32,7 +36,7 @@ def group() -> None:
     """Keep `bench` a group of verbs, however few there are."""
 
 
-@bench.command()
+@bench.command(cls=Verb)
 def training(
     recipe: Annotated[str, typer.Argument(help="name of a recipe, or path of a .toml file")],
     data_shape: Annotated[
@@ -47,9 +51,7 @@ def training(
         typer.Option("--set", metavar="KEY=VALUE", help="change a key of the recipe; repeatable"),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=10_000)] = 15,
-    json_: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
-    ] = None,
+    json_: JsonOption = None,
 ) -> None:
     """Measure a training step with tasks at several DP percentages beside a plain step.
 
@@ -58,8 +60,7 @@ def training(
     Example: tesla-embed bench training cifar10-resnet8 --dp 20,40,70,100
     """
     dps = None if dp is None else parse_dp_list(dp)
-    if json_ is not None:
-        atomic.check_writable(json_)
+    check_json(json_)
     need_torch()
     from tesla_embed.train.recipe import load_recipe
     from tesla_embed.train.step_cost import known_data, measure_step
@@ -71,9 +72,7 @@ def training(
         costs = measure_step(
             chosen, shape, classes, tasks, rounds, lambda done: observer("", done / rounds)
         )
-    if json_ is not None:
-        atomic.write_text(json_, json.dumps(_as_json(costs, chosen.name), indent=2) + "\n")
-    _print_table(costs)
+    present(json_, _as_json(costs, chosen.name), lambda: _print_table(costs))
 
 
 def _sizes(text: str) -> tuple[int, ...]:

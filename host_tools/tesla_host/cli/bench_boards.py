@@ -1,19 +1,18 @@
 """The verb `bench boards`: the same networks on every board of the catalogue."""
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.table import Table
 
 from tesla_embed import atomic
 from tesla_host.cli.terminal import console, need_torch, progress
+from tesla_host.cli.verb import JsonOption, as_text, check_json, present
 
 if TYPE_CHECKING:
-    from tesla_host.bench.boards import BoardRow
+    from tesla_host.bench.boards import Matrix
 
 
 def boards(
@@ -24,9 +23,7 @@ def boards(
         str, typer.Option("--toolchains", metavar="NAMES", help="of zig, gcc, clang")
     ] = "zig,gcc",
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="random ones per region")] = 2,
-    json_: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
-    ] = None,
+    json_: JsonOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="for boards.json and boards.md")
     ] = None,
@@ -41,12 +38,13 @@ def boards(
     need_torch()
     from tesla_embed import __version__
     from tesla_host.bench import boards as matrix
-    from tesla_host.bench.boards_table import as_markdown, summary
+    from tesla_host.bench.boards_table import as_markdown
 
     rows = matrix.choose_boards(only)
     kinds = matrix.check_toolchains(rows, toolchains)
     matrix.missing_tools(rows, kinds)
-    for path in (json_, out and out / "boards.json", out and out / "boards.md"):
+    check_json(json_)
+    for path in (out and out / "boards.json", out and out / "boards.md"):
         if path is not None:
             atomic.check_writable(path)
     work = [(row, kind) for row in rows for kind in kinds]
@@ -64,27 +62,26 @@ def boards(
     made = matrix.Matrix(
         schema=matrix.SCHEMA, version=__version__, inputs=inputs, rows=tuple(found)
     )
-    text = msgspec.json.format(msgspec.json.encode(made), indent=1).decode() + "\n"
-    if json_ is not None:
-        atomic.write_text(json_, text)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(out / "boards.json", text)
+        atomic.write_text(out / "boards.json", as_text(made))
         atomic.write_text(out / "boards.md", as_markdown(made))
-    _print(made.rows)
-    print(summary(made))
+    present(json_, made, lambda: _print(made))
     if any(row.bit_exact is False for row in found):
         raise typer.Exit(1)
 
 
-def _print(rows: "Sequence[BoardRow]") -> None:
+def _print(made: "Matrix") -> None:
+    from tesla_host.bench.boards_table import summary
+
     table = Table()
     for heading in ("board", "compiler", "network", "flash", "RAM", "100 %", "exact"):
         table.add_column(heading)
-    for row in rows:
+    for row in made.rows:
         count = row.regions[-1].instructions if row.regions else None
         numbers = (row.flash_bytes, row.ram_bytes, count)
         exact = {None: "not run", True: "yes", False: "NO"}[row.bit_exact]
         cells = ("" if value is None else f"{value:,}" for value in numbers)
         table.add_row(row.runs_as or row.target, row.toolchain, row.model, *cells, exact)
     console().print(table)
+    print(summary(made))

@@ -4,7 +4,6 @@ In: what the user asked for. Out: rows, printed and written. PyTorch is imported
 network has to be made.
 """
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from tesla_embed.errors import ConfigError
 from tesla_host.cli.completion import complete_target
 from tesla_host.cli.options import OptimizeOption
 from tesla_host.cli.terminal import console, need_torch, progress
+from tesla_host.cli.verb import JsonOption, as_text, check_json, present
 
 if TYPE_CHECKING:
     from tesla_host.bench.campaign import Campaign
@@ -49,9 +49,6 @@ IsaOption = Annotated[
     Isa | None, typer.Option(help="whose kernels; else those of the target's core")
 ]
 PortableOption = Annotated[bool, typer.Option(help="measure the portable C, too")]
-JsonOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
-]
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="write the numbers and a README.md with tables here"),
@@ -161,8 +158,7 @@ def _campaign(
 
 def _check(out: Path | None, name: str, json_: Path | None, *inputs: Path) -> Path | None:
     """The file of numbers in `out`, where a document was asked for; all can be written."""
-    if json_ is not None:
-        atomic.check_writable(json_, *inputs)
+    check_json(json_, *inputs)
     if out is None:
         return None
     for file in (out / f"{name}.json", out / "README.md"):
@@ -182,13 +178,10 @@ def _finish(
     from tesla_host.bench.report import markdown
     from tesla_host.bench.rows import as_json
 
-    text = json.dumps(as_json(rows), indent=2) + "\n"
-    if json_ is not None:
-        atomic.write_text(json_, text)
     if document is not None:
-        atomic.write_text(document, text)
+        atomic.write_text(document, as_text(as_json(rows)))
         atomic.write_text(document.with_name("README.md"), markdown(title, _command(), rows, dense))
-    _print(rows)
+    present(json_, as_json(rows), lambda: _print(rows))
 
 
 def _command() -> str:

@@ -41,6 +41,7 @@ def build(
     from tesla_embed.errors import ConfigError
     from tesla_embed.ir.store import load_model
     from tesla_host.apps import choose_app
+    from tesla_host.cli.estimate import write_estimate
     from tesla_host.cli.terminal import progress
     from tesla_host.targets import find_target, is_connection
     from tesla_host.workbench import make_firmware
@@ -59,6 +60,8 @@ def build(
         f"{result.elf}: flash {result.flash_bytes:,} B, RAM {result.ram_bytes:,} B, "
         f"{result.compiler}"
     )
+    told = write_estimate(loaded, chosen, toolchain, optimize, out / "estimate.json")
+    line += f"\n{told}" if told else ""
     known = ("elf", "compiler", "flash_bytes", "ram_bytes", "stack_bytes", "sections")
     document = {"schema": BUILD_SCHEMA, "model": loaded.name, "target": chosen.name}
     present(json_, document | {name: getattr(result, name) for name in known}, lambda: print(line))

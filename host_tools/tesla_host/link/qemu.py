@@ -46,8 +46,12 @@ def qemu_version(program: str = PROGRAM) -> str:
     return first_line((find_qemu(program), "--version"))
 
 
-def command_line(board: Qemu, elf: Path) -> list[str]:
-    """The call of QEMU; its UART is a connected socket that it inherits."""
+def command_line(board: Qemu, elf: Path, trace: Path | None = None) -> list[str]:
+    """The call of QEMU; its UART is a connected socket that it inherits.
+
+    The file `trace` gets a line for every block of code that is translated or executed.
+    """
+    traced = () if trace is None else ("-d", "exec,nochain,in_asm", "-D", str(trace))
     return [
         find_qemu(board.program),
         *(
@@ -64,13 +68,16 @@ def command_line(board: Qemu, elf: Path) -> list[str]:
         *(word for _ in range(board.serial) for word in ("-serial", "null")),
         *("-chardev", f"socket,id=uart,fd={_SERIAL_DESCRIPTOR}", "-serial", "chardev:uart"),
         *("-kernel", str(elf)),
+        *traced,
     ]
 
 
 class QemuPipe(DescriptorPipe):
     """A `Pipe` to a firmware under QEMU. `timeout` counts seconds of the wall clock."""
 
-    def __init__(self, board: Qemu, elf: Path, timeout: float | None = 1.0) -> None:
+    def __init__(
+        self, board: Qemu, elf: Path, timeout: float | None = 1.0, trace: Path | None = None
+    ) -> None:
         if not elf.is_file():
             raise DeviceError(f"cannot run {elf}: there is no such file; build it first")
         self._name = f"{board.program} -M {board.machine}"
@@ -80,7 +87,7 @@ class QemuPipe(DescriptorPipe):
         try:
             with theirs:
                 self._keeper = subprocess.Popen(
-                    ["sh", "-c", _KEEPER, "sh", *command_line(board, elf)],
+                    ["sh", "-c", _KEEPER, "sh", *command_line(board, elf, trace)],
                     stdin=subprocess.PIPE,
                     stdout=theirs.fileno(),
                     stderr=self._words,

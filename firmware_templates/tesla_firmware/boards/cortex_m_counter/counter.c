@@ -9,20 +9,21 @@
 #include "tesla_register.h"
 #include "tesla_target.h"
 
-#define DEBUG_CONTROL    0xE000EDFCu /* bit 24: trace units on */
-#define DWT_CONTROL      0xE0001000u
-#define DWT_CYCLES       0xE0001004u
-#define DWT_LOCK         0xE0001FB0u
-#define DWT_KEY          0xC5ACCE55u
-#define SYSTICK_CONTROL  0xE000E010u
-#define SYSTICK_RELOAD   0xE000E014u
-#define SYSTICK_VALUE    0xE000E018u
-#define SYSTICK_RUN      7u /* on, with its interrupt, at the CPU's clock */
-#define ROUND_BITS       24
-#define ROUND_MASK       0xFFFFFFu
-#define INTERRUPT_STATE  0xE000ED04u
-#define PEND_BIT         26
-#define ROUNDED_BIT      16
+#define DEBUG_CONTROL   0xE000EDFCu /* bit 24: trace units on */
+#define DWT_CONTROL     0xE0001000u
+#define DWT_CYCLES      0xE0001004u
+#define DWT_LOCK        0xE0001FB0u
+#define DWT_KEY         0xC5ACCE55u
+#define SYSTICK_CONTROL 0xE000E010u
+#define SYSTICK_RELOAD  0xE000E014u
+#define SYSTICK_VALUE   0xE000E018u
+#define SYSTICK_RUN     7u /* on, with its interrupt, at the CPU's clock */
+#define ROUND_BITS      24
+#define ROUND_MASK      0xFFFFFFu
+#define INTERRUPT_STATE 0xE000ED04u
+#define PEND_BIT        26
+#define WAIT_LAPS       2000u /* several instructions each */
+#define SHORT           4000u /* instructions, or cycles: less than the wait, more than before it */
 #define ADVANCE_ATTEMPTS 8u
 
 #ifdef TESLA_TARGET_INSTRUCTIONS_OF_TICKS
@@ -39,9 +40,8 @@ static struct {
     uint64_t count;
     uint64_t ticks;           /* at the last reading */
     volatile uint32_t rounds; /* of SysTick */
-    volatile uint32_t calls;  /* of its interrupt */
-    uint32_t counted_calls;   /* at the last reading */
-    uint32_t call_cost;       /* in counts */
+    uint32_t counted_rounds;  /* at the last reading */
+    uint32_t call_cost;       /* of its interrupt, in counts */
     uint32_t cycles;          /* of the DWT, at the last reading */
     bool has_dwt;
     bool emulated;
@@ -94,13 +94,13 @@ static void advance_systick(void) {
     const uint32_t pending = (TESLA_REGISTER(INTERRUPT_STATE) >> PEND_BIT) & 1u;
     const uint32_t second = TESLA_REGISTER(SYSTICK_VALUE);
     const uint32_t value = first ^ ((first ^ second) & (0u - pending));
-    const uint64_t rounds = (uint64_t)counter.rounds + pending;
-    const uint64_t ticks = (rounds << ROUND_BITS) + ((0u - value) & ROUND_MASK);
-    const uint32_t calls = counter.calls;
-    const uint32_t cost = (calls - counter.counted_calls) * counter.call_cost;
+    const uint32_t rounds = counter.rounds;
+    const uint64_t whole = (uint64_t)rounds + pending;
+    const uint64_t ticks = (whole << ROUND_BITS) + ((0u - value) & ROUND_MASK); /* ends at 0 */
+    const uint32_t cost = (rounds - counter.counted_rounds) * counter.call_cost;
     counter.count += scale(ticks - counter.ticks) - cost;
     counter.ticks = ticks;
-    counter.counted_calls = calls;
+    counter.counted_rounds = rounds;
 }
 
 uint64_t tesla_counter_read(void) {
@@ -115,11 +115,9 @@ uint64_t tesla_counter_read(void) {
     return count;
 }
 
-/* A call without a round is one that `cost_of_call` asked for. */
 void SysTick_Handler(void);
 void SysTick_Handler(void) {
-    counter.calls++;
-    counter.rounds += (TESLA_REGISTER(SYSTICK_CONTROL) >> ROUNDED_BIT) & 1u;
+    counter.rounds++;
     if (counter.has_dwt) {
         advance_dwt(); /* before its 32 bits go round */
     }
@@ -140,11 +138,25 @@ static bool start_dwt(void) {
     return false;
 }
 
-static uint64_t cost_of_writing(uint32_t state) {
+static uint64_t cost_of_waiting(void) {
     const uint64_t start = tesla_counter_read();
-    TESLA_REGISTER(INTERRUPT_STATE) = state;
-    __asm__ volatile("dsb\n\tisb" ::: "memory");
+    for (volatile uint32_t i = 0; i < WAIT_LAPS; i++) {
+    }
     return tesla_counter_read() - start;
+}
+
+/* The first round is so short that it ends during the first wait, and no other one does. */
+static void start_systick(void) {
+    TESLA_REGISTER(SYSTICK_RELOAD) = counter.emulated ? SHORT * OF_TICKS / PER_TICK : SHORT;
+    TESLA_REGISTER(SYSTICK_VALUE) = 0;
+    TESLA_REGISTER(SYSTICK_CONTROL) = SYSTICK_RUN;
+    TESLA_REGISTER(SYSTICK_RELOAD) = ROUND_MASK;
+    if (!counter.has_dwt) {
+        (void)tesla_counter_read();
+        const uint64_t interrupted = cost_of_waiting();
+        const uint64_t alone = cost_of_waiting();
+        counter.call_cost = interrupted > alone ? (uint32_t)(interrupted - alone) : 0u;
+    }
 }
 
 tesla_board_counter_t tesla_counter_init(uint32_t clock_hz) {
@@ -152,12 +164,6 @@ tesla_board_counter_t tesla_counter_init(uint32_t clock_hz) {
     const tesla_board_counter_t others = {EMULATION, 0};
     counter.emulated = clock_hz == 0;
     counter.has_dwt = start_dwt();
-    TESLA_REGISTER(SYSTICK_RELOAD) = ROUND_MASK;
-    TESLA_REGISTER(SYSTICK_VALUE) = 0;
-    TESLA_REGISTER(SYSTICK_CONTROL) = SYSTICK_RUN;
-    if (!counter.has_dwt) {
-        const uint64_t nothing = cost_of_writing(0);
-        counter.call_cost = (uint32_t)(cost_of_writing(1u << PEND_BIT) - nothing);
-    }
+    start_systick();
     return counter.emulated ? others : cycles;
 }

@@ -25,6 +25,7 @@
 #ifndef TESLA_KERNELS_H
 #define TESLA_KERNELS_H
 
+#include "tesla/compact.h"
 #include "tesla/kernels_helium.h"
 #include "tesla/layers.h"
 #include "tesla/packed.h"
@@ -106,13 +107,21 @@ void tesla_fully_connected_dsp(const tesla_fully_connected_t *layer,
  *
  * input    [input height][input width][region->input_channels]
  * weights  [full outputs / 4][layer->full_channels / 4][height][width][16 bytes]
- * scratch  (16 * height * width + 4) bytes for each 4 input channels
+ * scratch  (16 * height * width + 4) bytes for each 4 input channels, 2 pointers for each tap
  * output   [output height][output width][region->output_channels] */
 void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                       const int8_t *input, const int8_t *weights, void *scratch, int8_t *output);
 
+/* The same for one tap on pixels of the image, without padding. Behind two pixels, gathered.
+ *
+ * weights  [full outputs / 4][layer->full_channels / 4][16 bytes]
+ * scratch  16 bytes for each 4 input channels */
+void tesla_conv2d_1x1_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
+                          const int8_t *input, const int8_t *weights, void *scratch,
+                          int8_t *output);
+
 /* The same for images whose channels are all active in every region, without dilation in width.
- * Behind two pixels, gathered.
+ * Behind rows, two pixels at a time.
  *
  * Of a row of taps, width * layer->full_channels inputs, the multiple of 4 comes first; what rows
  * have left follows after the last row, that of the last row first.
@@ -158,6 +167,14 @@ void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
 /* As tesla_max_pool2d_s8. Behind pixels. */
 void tesla_max_pool2d_dsp(const tesla_window_t *window, uint16_t channels, const int8_t *input,
                           int8_t *output);
+
+/* As tesla_mean_s8. Behind elements. */
+void tesla_mean_dsp(const tesla_mean_t *layer, const tesla_rescale_region_t *region,
+                    const int8_t *input, int8_t *output);
+
+/* As tesla_average_pool2d_s8. Behind pixels. */
+void tesla_average_pool2d_dsp(const tesla_window_t *window, uint16_t channels, const int8_t *input,
+                              int8_t *output);
 
 /* As tesla_add_s8, which the generator has compared them with for every pair of inputs. Behind
  * elements, of both. */

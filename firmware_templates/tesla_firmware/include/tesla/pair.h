@@ -17,19 +17,20 @@ extern "C" {
  * inputs 0 and 2 of both pixels, then those of the inputs 1 and 3. Weights of a block take 16 bytes
  * a quad, too (docs/kernels.md); blocks are `pitch` bytes apart. */
 typedef struct {
-    const int16_t *input;
-    const int8_t *weights;                  /* aligned to 4 bytes, as `input` is */
-    const tesla_scaled_channel_t *channels; /* [blocks * 4] */
-    int8_t *first;                          /* [blocks * 4] outputs */
-    int8_t *second;
-    uint32_t blocks; /* at least 1 */
-    uint32_t quads;  /* at least 1 */
-    uint32_t pitch;  /* bytes of weights from one block to the next */
+    uint32_t own; /* 3 by 3 taps: bytes of inputs from one quad of channels to the next; else how
+                   * many bytes into the loop over four quads it is entered */
+    const tesla_scaled_channel_t *channels; /* [blocks * 4], at least one block */
     int32_t rounding;
-    uint32_t early;  /* shift before, see tesla_scaled_channel_t */
-    uint32_t column; /* of 3 by 3 taps: bytes of inputs from one quad of channels to the next */
-    uint32_t pairs;  /* of 3 by 3 taps: how many pairs side by side, at least 1 */
-    uint32_t step;   /* of 3 by 3 taps: bytes from behind a pixel's blocks to the next pair's */
+    const int16_t *input;
+    uint32_t active; /* bytes of a block's weights that are read, at least one quad */
+    int8_t *first;   /* [blocks * 4] outputs */
+    int8_t *second;
+    uint32_t skipped; /* bytes of a block's weights behind them */
+    const tesla_scaled_channel_t *end;
+    uint32_t early;        /* shift before, see tesla_scaled_channel_t */
+    const int8_t *weights; /* aligned to 4 bytes, as `input` is */
+    uint32_t pairs;        /* of 3 by 3 taps: how many pairs side by side, at least 1 */
+    uint32_t step; /* of 3 by 3 taps: bytes from behind a pixel's blocks to the next pair's */
 } tesla_pair_t;
 
 /* What is added before the shift by 16: a half, the zero point and 128, as outputs are made of
@@ -53,23 +54,30 @@ void tesla_pair3x3_dsp(const tesla_pair_t *pair);
 void tesla_pair_last(const tesla_pair_t *pair, uint32_t rest,
                      void (*blocks)(const tesla_pair_t *pair));
 
-/* Sets what a region says; input, first, second, quads, pitch and column are left to the caller. */
+/* Sets what a region says; the inputs, the outputs and the bytes of weights are left. */
 static inline void tesla_pair_begin(tesla_pair_t *pair, const tesla_scaled_region_t *region,
                                     const int8_t *weights) {
+    pair->own = 0;
     pair->weights = weights;
     pair->channels = region->channels;
+    pair->end = &region->channels[region->output_channels & ~3u];
     pair->rounding = tesla_pair_rounding(region);
     pair->early = region->early;
-    pair->blocks = region->output_channels / 4u;
-    pair->column = 0;
     pair->pairs = 1;
-    pair->step = 2u * region->output_channels - pair->blocks * 4u;
+    pair->step = 2u * region->output_channels - (region->output_channels & ~3u);
+}
+
+/* Sets the quads of inputs for tesla_pair_dsp, all there are and those that are active. */
+static inline void tesla_pair_quads(tesla_pair_t *pair, uint32_t quads, uint32_t active) {
+    pair->own = (0u - active) % 4u * 96u;
+    pair->active = active * 16u;
+    pair->skipped = (quads - active) * 16u;
 }
 
 /* Computes any number of output channels, from 1 on, with one of these functions. */
 static inline void tesla_pair_channels(const tesla_pair_t *pair, uint32_t channels,
                                        void (*blocks)(const tesla_pair_t *pair)) {
-    if (pair->blocks != 0u) {
+    if (pair->end != pair->channels) {
         blocks(pair);
     }
     if (channels % 4u != 0u) {

@@ -9,22 +9,11 @@
 #include "tesla/pair.h"
 
 #if TESLA_DSP
-/* The stack: 0 end of a block's weights, 4 for the function's own use, 8 channels, 12 rounding, 16
- * input, 20 bytes of a block's active weights, 24 first, 28 second, 32 pitch less these bytes, 36
- * end of the channels, 40 early. */
+/* The stack: 0 end of a block's weights, then the pair's first members: 4 own, 8 channels, 12
+ * rounding, 16 input, 20 active, 24 first, 28 second, 32 skipped, 36 end, 40 early. */
 
-/* From the pair in r0, its members in r4 .. r11 and r12 (rounding), and in r10 the bytes of weights
- * of a block, to the loop over blocks at 1:, which finds channels in r0 and weights in r1. */
+/* The loop over blocks, which finds channels in r0 and weights in r1. */
 #define TESLA_PAIR_BLOCKS                                                                          \
-    "sub    r11, r11, r10          \n"                                                             \
-    "add    r2, r9, r9, lsl #1     \n"                                                             \
-    "add    r2, r6, r2, lsl #4     \n" /* 48 bytes a block */                                      \
-    "strd   r12, r4, [sp, #12]     \n"                                                             \
-    "strd   r10, r7, [sp, #20]     \n"                                                             \
-    "strd   r8, r11, [sp, #28]     \n"                                                             \
-    "str    r2, [sp, #36]          \n"                                                             \
-    "mov    r0, r6                 \n"                                                             \
-    "mov    r1, r5                 \n"                                                             \
     "1:                            \n" /* a block of four channels */                              \
     "str    r0, [sp, #8]           \n"                                                             \
     "ldr    r4, [r0]               \n" /* bias of channel 0 */                                     \

@@ -84,6 +84,16 @@ static inline uint32_t tesla_get(const int16_t *wide) {
 #endif
 }
 
+/* Sets `words` words at a multiple of 4 bytes to zero; the compiler's own may do so byte by byte.
+ */
+static inline void tesla_clear(int16_t *wide, uint32_t words) {
+#pragma GCC unroll 4
+    for (; words != 0u; --words) {
+        tesla_put(wide, 0);
+        wide += 2;
+    }
+}
+
 /* Four inputs, of which the first `count` exist and the others are zero. */
 static inline uint32_t tesla_some(const int8_t *input, uint32_t count, int8_t zero) {
     uint32_t word = (uint8_t)zero * 0x01010101u;

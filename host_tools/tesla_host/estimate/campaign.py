@@ -1,0 +1,202 @@
+"""Measure everything that estimates need on one CPU with one toolchain: what `bench fit` runs.
+
+In: an emulated target and a toolchain. Out: `Coefficients`. Networks of `designs` are built with
+the CPU's own kernels and with the portable ones, and run in every region; for further targets with
+the same CPU a few are only built, since instructions are the same there.
+"""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tesla_codegen.cost.counts import Counts
+from tesla_codegen.kernels.variant import Isa
+from tesla_codegen.lower import Project
+from tesla_codegen.project import generate
+from tesla_embed.ir.graph import Model
+from tesla_host.build import BuildResult, build_firmware, choose_toolchain
+from tesla_host.catalogue import TARGETS
+from tesla_host.estimate.coefficients import BoardCost, Coefficients, KernelCost
+from tesla_host.estimate.designs import NETWORKS, design
+from tesla_host.estimate.fit import Fit, fit, nonnegative, predict
+from tesla_host.estimate.footprint import exact_flash, flash_counts, needed_functions, ram_counts
+from tesla_host.estimate.measure import Observation, measure_model
+from tesla_host.estimate.sizes import Code, reached, read_code
+from tesla_host.stack_bound import stack_bound
+from tesla_host.targets import Target
+from tesla_host.workbench import Observer, ignore
+
+PORTABLE_SHARE = 0.5
+"""Networks that are built with portable kernels, too, in shares of all."""
+_OTHER_BOARD_NETWORKS = 2
+
+
+@dataclass(slots=True)
+class _Bytes:
+    """Of several builds for one target: what is beside the exact bytes, by counts."""
+
+    flash: list[tuple[Counts, int]] = field(default_factory=list)
+    ram: list[tuple[Counts, int]] = field(default_factory=list)
+
+    def note(self, project: Project, build: BuildResult, code: dict[str, Code]) -> None:
+        rest = build.flash_bytes - exact_flash(project, code)
+        self.flash.append((flash_counts(project), rest))
+        self.ram.append((ram_counts(project), build.ram_bytes))
+
+    def cost(self) -> BoardCost:
+        return BoardCost(flash=_linear(self.flash), ram=_linear(self.ram))
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What a campaign has gathered so far."""
+
+    observations: dict[str, list[Observation]] = field(default_factory=dict)
+    code: dict[str, Code] = field(default_factory=dict)
+    stacks: dict[str, int] = field(default_factory=dict)
+    run_stack: int = 0
+    bytes: _Bytes = field(default_factory=_Bytes)
+    compiler: str = ""
+
+
+def measure_coefficients(
+    target: Target,
+    toolchain: str | None = None,
+    share: float = 1.0,
+    observer: Observer = ignore,
+) -> Coefficients:
+    """Measure and fit; `share` of the usual number of networks.
+
+    Raises what building and the link raise, and `ConfigError` for a target that counts no
+    instructions.
+    """
+    kind = choose_toolchain(target, toolchain)
+    found = gather(target, kind, share, observer)
+    boards = {target.name: found.bytes.cost()}
+    for other in _same_cpu(target, kind):
+        observer(other.name, 1.0)
+        boards[other.name] = _other_board(other, kind, found.code)
+    return Coefficients(
+        cpu=target.cpu,
+        toolchain=kind,
+        compiler=found.compiler,
+        kernels={
+            kernel: _cost(seen, found.stacks.get(kernel))
+            for kernel, seen in sorted(found.observations.items())
+        },
+        code=dict(sorted(found.code.items())),
+        boards=boards,
+        run_stack_bytes=found.run_stack,
+    )
+
+
+def gather(target: Target, toolchain: str, share: float, observer: Observer) -> Gathered:
+    """Build and run the networks."""
+    found = Gathered()
+    for isa, portion in ((target.isa, share), (Isa.PORTABLE, share * PORTABLE_SHARE)):
+        count = max(1, round(NETWORKS * portion))
+        for seed in range(count):
+            observer(f"{isa} kernels", seed / count)
+            with tempfile.TemporaryDirectory(prefix="tesla-embed-") as folder:
+                _one(design(seed), target, toolchain, isa, Path(folder), found)
+    return found
+
+
+def _same_cpu(target: Target, toolchain: str) -> list[Target]:
+    same = (t for t in TARGETS if t.core == target.core and t.name != target.name)
+    return [t for t in same if toolchain in t.toolchains]
+
+
+def _one(
+    model: Model, target: Target, toolchain: str, isa: Isa, folder: Path, found: Gathered
+) -> None:
+    measured = measure_model(model, target, toolchain, folder, isa=isa)
+    for observation in measured.observations:
+        found.observations.setdefault(observation.kernel, []).append(observation)
+    project, build = measured.project, measured.build
+    found.compiler = build.compiler
+    found.code |= _kernel_code(folder, project)
+    found.bytes.note(project, build, found.code)
+    _note_stacks(project, build, found)
+
+
+def _kernel_code(folder: Path, project: Project) -> dict[str, Code]:
+    stems = set(project.kernels)
+    objects = (folder / "objects").glob("*.o")
+    return read_code(path for path in objects if path.stem.rsplit("-", 1)[0] in stems)
+
+
+def _note_stacks(project: Project, build: BuildResult, found: Gathered) -> None:
+    """Of each kernel, with the deepest function that it may call through a pointer."""
+    pointed = set(needed_functions(project)) - set(project.kernels)
+    for kernel in {step.calls[0].split("(")[0] for step in project.steps}:
+        own = stack_bound(build.elf, build.frames, kernel)
+        below = 0
+        if own.through_pointers:
+            near = {n for n in reached(found.code, [kernel]) if ":" not in n} | pointed
+            below = max(
+                stack_bound(build.elf, build.frames, name).bytes
+                for name in near - {kernel}
+                if name in found.code and name in build.frames
+            )
+        found.stacks[kernel] = max(found.stacks.get(kernel, 0), own.bytes + below)
+    found.run_stack = max(found.run_stack, _run_frame(project, build))
+
+
+def _run_frame(project: Project, build: BuildResult) -> int:
+    """What the function takes that calls the kernels."""
+    run = stack_bound(build.elf, build.frames, f"{project.prefix}_run")
+    return run.bytes - stack_bound(build.elf, build.frames, run.path[1]).bytes
+
+
+def _other_board(target: Target, toolchain: str, code: dict[str, Code]) -> BoardCost:
+    """Flash and RAM of a target whose kernels are known, by building alone."""
+    bytes_ = _Bytes()
+    for seed in range(_OTHER_BOARD_NETWORKS):
+        with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
+            folder = Path(name)
+            project = generate(design(seed), folder / "project", isa=target.isa)
+            build = build_firmware(folder / "project", target, folder, toolchain=toolchain)
+            bytes_.note(project, build, code)
+    return bytes_.cost()
+
+
+def _cost(observations: list[Observation], stack: int | None) -> KernelCost:
+    found = fit(observations)
+    low, high = _range(observations, found)
+    return KernelCost(
+        coefficients=found.coefficients,
+        observations=found.observations,
+        worst=round(found.worst, 6),
+        median=round(found.median, 6),
+        exact=found.exact,
+        low=low,
+        high=high,
+        stack_bytes=stack,
+    )
+
+
+_STEADY = 0.005
+"""Instructions that differ by less from input to input count as the same."""
+
+
+def _range(observations: list[Observation], found: Fit) -> tuple[float, float]:
+    """Least and most of what was measured, in shares of the prediction, if it depends on data."""
+    if found.spread < _STEADY:
+        return 1.0, 1.0
+    shares = [
+        count / predict(found.coefficients, o.counts)
+        for o in observations
+        for count in o.instructions
+    ]
+    return round(min(*shares, 1.0), 4), round(max(*shares, 1.0), 4)
+
+
+def _linear(rows: list[tuple[Counts, int]]) -> dict[str, float]:
+    """Coefficients of bytes."""
+    names = sorted({name for counts, _ in rows for name in counts})
+    matrix = np.array([[counts.get(name, 0) for name in names] for counts, _ in rows], float)
+    found = nonnegative(matrix, np.array([float(bytes_) for _, bytes_ in rows]))
+    return {name: round(float(v), 4) for name, v in zip(names, found, strict=True) if v}

@@ -1,0 +1,113 @@
+"""Estimates beside measurements: each layer within 3 %, on networks that no fit has seen.
+
+Layers of less than 1,000 instructions may be off by 30. Coefficients belong to a compiler: with
+another version than the one measured there is nothing to judge.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import require, tools_of
+from shell import call
+
+from tesla_embed.ir.graph import Model
+from tesla_embed.ir.ops import Softmax, Window
+from tesla_embed.ir.store import save_model
+from tesla_host.estimate.coefficients import load_coefficients
+from tesla_host.estimate.comparison import ALLOWED, Comparison, measure_estimate
+from tesla_host.estimate.designs import NETWORKS, design
+from tesla_host.estimate.sketch import Sketch
+from tesla_host.targets import find_target
+from tesla_host.toolchain import find_compiler
+
+SAME = Window(height=3, width=3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
+HALF = Window(
+    height=3, width=3, stride_height=2, stride_width=2, pad_top=1, pad_bottom=1, pad_left=1,
+    pad_right=1,
+)  # fmt: skip
+ONE = Window(height=1, width=1)
+DPS = (20, 40, 70, 100)
+BUILDS = [
+    ("emulator", "zig"),
+    ("emulator", "gcc"),
+    ("qemu:mps3-an547", "zig"),
+    ("qemu:mps3-an547", "gcc"),
+]
+
+
+def residual() -> Model:
+    """A small ResNet with depthwise layers."""
+    sketch = Sketch(np.random.default_rng(11), (24, 20, 3))
+    sketch.conv(24, SAME)
+    start = sketch.at
+    sketch.conv(24, SAME)
+    sketch.add(start, sketch.at)
+    sketch.depthwise(HALF)
+    sketch.conv(40, ONE)
+    sketch.depthwise(SAME)
+    sketch.conv(52, HALF)
+    sketch.pool(Window(height=2, width=2, stride_height=2, stride_width=2), average=False)
+    sketch.mean()
+    sketch.dense(10, scalable=False, scale=0.1)
+    sketch.unit(Softmax)
+    return sketch.model(DPS, name="residual")
+
+
+def perceptron() -> Model:
+    """An MLP."""
+    sketch = Sketch(np.random.default_rng(12), (300,))
+    for size in (120, 90, 70):
+        sketch.dense(size)
+    sketch.dense(12, scalable=False)
+    return sketch.model(DPS, name="perceptron")
+
+
+def judged(target: str, toolchain: str, model: Model, folder: Path) -> Comparison:
+    require(lambda: tools_of(target, toolchain))
+    row, compiler = find_target(target), find_compiler(toolchain)
+    measured = load_coefficients(row, toolchain).compiler
+    if compiler.version != measured:
+        pytest.skip(f"coefficients are for {measured}, this is {compiler.version}")
+    found = measure_estimate(model, row, toolchain, folder)
+    off = [layer for layer in found.layers if layer.error is None or abs(layer.error) > ALLOWED]
+    assert not off, off
+    return found
+
+
+@pytest.mark.parametrize(("target", "toolchain"), BUILDS)
+@pytest.mark.parametrize("make", [residual, perceptron])
+def test_small_networks(
+    target: str, toolchain: str, make: Callable[[], Model], tmp_path: Path
+) -> None:
+    found = judged(target, toolchain, make(), tmp_path)
+    assert found.flash_predicted is not None and found.flash_measured is not None
+    assert found.flash_predicted == pytest.approx(found.flash_measured, rel=0.02)
+    assert found.ram_predicted == pytest.approx(found.ram_measured, abs=16)
+    assert all(error is not None and abs(error) < 0.02 for error in found.regions.values())
+
+
+@pytest.mark.parametrize(("target", "toolchain"), BUILDS)
+def test_layers_of_every_kind(target: str, toolchain: str, tmp_path: Path) -> None:
+    """Some 250 random layers, in three regions."""
+    found = judged(target, toolchain, design(NETWORKS + 1000), tmp_path)
+    assert len(found.layers) > 500
+    assert found.median is not None and found.median < 0.005
+
+
+def test_the_verb_tells_and_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(lambda: tools_of("emulator"))
+    save_model(tmp_path / "m.safetensors", perceptron())
+    out = tmp_path / "found.json"
+    arguments = ["bench", "estimate", str(tmp_path / "m.safetensors"), "--json", str(out)]
+    status = call(*arguments)
+    said = capsys.readouterr().out
+    (found,) = json.loads(out.read_text())["models"]
+    assert status == int(found["worst"] > ALLOWED)
+    assert f"RAM {found['ram_predicted']:,} B of {found['ram_measured']:,} B" in said
+    monkeypatch.setattr("tesla_host.estimate.comparison.ALLOWED", -1.0)
+    assert call(*arguments) == 1

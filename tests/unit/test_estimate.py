@@ -1,0 +1,227 @@
+"""Estimates: every kernel has a cost model and coefficients, and least squares finds them."""
+
+import dataclasses
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from graphs import every_operation
+from shell import call
+
+from tesla_codegen.cost.counts import Counts
+from tesla_codegen.cost.models import MODELS, counts_of
+from tesla_codegen.cost.work import Axis
+from tesla_codegen.kernels.choice import choose
+from tesla_codegen.kernels.variant import Isa, Optimize
+from tesla_codegen.lower import lower
+from tesla_embed.errors import CodegenError, ConfigError
+from tesla_embed.ir.store import save_model
+from tesla_host.catalogue import TARGETS
+from tesla_host.estimate import coefficients, estimate
+from tesla_host.estimate.coefficients import data_file, load_coefficients, save_coefficients
+from tesla_host.estimate.comparison import compare_estimate
+from tesla_host.estimate.designs import NETWORKS, design
+from tesla_host.estimate.estimate import estimate_model
+from tesla_host.estimate.fit import fit, nonnegative, predict
+from tesla_host.estimate.measure import Observation
+from tesla_host.estimate.sizes import Code, code_bytes
+from tesla_host.targets import find_target
+
+HEADER = files("tesla_firmware").joinpath("include", "tesla", "kernels.h").read_text()
+KERNELS = set(re.findall(r"^void (tesla_\w+)\(", HEADER, re.MULTILINE))
+MEASURED = [
+    (target, toolchain)
+    for target in TARGETS
+    if (target.core is not None and target.qemu is None) or target.name == "qemu:mps3-an547"
+    for toolchain in target.toolchains
+]
+"""A target of each CPU, and its toolchains."""
+
+
+def test_every_kernel_has_a_cost_model() -> None:
+    assert len(KERNELS) > 30
+    assert MODELS.keys() == KERNELS
+
+
+@pytest.mark.parametrize(("target", "toolchain"), MEASURED)
+def test_every_kernel_of_a_cpu_was_measured(target: coefficients.Target, toolchain: str) -> None:
+    known = load_coefficients(target, toolchain)
+    endings = ("_s8", "_s4", f"_{target.isa}")
+    wanted = {kernel for kernel in KERNELS if kernel.endswith(endings)}
+    assert wanted == known.kernels.keys()
+    assert all(kernel in known.code for kernel in wanted)
+    same = {t.name for t in TARGETS if t.core == target.core and toolchain in t.toolchains}
+    assert known.boards.keys() == same
+    for name, cost in known.kernels.items():
+        assert cost.worst < 0.03 or name == "tesla_softmax_s8", name
+        assert (cost.low < cost.high) == (name == "tesla_softmax_s8"), name
+        assert min(cost.coefficients.values()) > 0, name
+        assert cost.stack_bytes is not None and cost.observations >= 18, name
+
+
+def test_networks_of_a_fit_call_every_kernel() -> None:
+    drawn = [design(seed) for seed in range(NETWORKS)]
+    for isa in Isa:
+        called = {
+            variant.kernel
+            for model in drawn
+            for variant in choose(model, isa, Optimize.BALANCED)
+            if variant is not None
+        }
+        fast = {k for k in KERNELS if k.endswith(f"_{isa}")}
+        assert called >= fast or isa is Isa.PORTABLE
+        if isa is Isa.PORTABLE:
+            assert called == {k for k in KERNELS if k.endswith(("_s8", "_s4"))}
+
+
+def test_a_kernel_without_a_model_is_refused() -> None:
+    with pytest.raises(CodegenError, match="tesla_new_dsp has no cost model; see docs"):
+        counts_of(every_operation(), 0, "tesla_new_dsp")
+
+
+@pytest.mark.parametrize("size", range(40))
+@pytest.mark.parametrize("at", range(4))
+def test_counts_of_bytes_add_up(size: int, at: int) -> None:
+    counts = Counts()
+    counts.bytes("b", size, times=7, at=at, step=3)
+    total = 16 * counts.get("b by 16", 0)
+    for kind, each in (("words", 4), ("head", 1), ("tail", 1)):
+        total += sum(each * n * counts.get(f"b {kind} {n}", 0) for n in (1, 2, 3))
+    assert total == counts.get("b bytes", 0) == 7 * size
+
+
+@pytest.mark.parametrize("rounds", range(20))
+def test_counts_of_a_loop_add_up(rounds: int) -> None:
+    counts = Counts()
+    counts.loop("l", rounds, times=5)
+    total = 4 * counts.get("l/4", 0) + sum(n * counts.get(f"l rest {n}", 0) for n in (1, 2, 3))
+    assert total == 5 * rounds
+
+
+def test_taps_within_the_image_are_those_of_the_kernels() -> None:
+    """As `tesla_taps`, for a window that begins before the image and ends behind it."""
+    axis = Axis(outputs=4, taps=3, stride=2, dilation=2, pad=2, length=6)
+    assert axis.inside == [2, 3, 2, 1] and axis.covered == 8
+
+
+def test_least_squares_finds_what_made_the_numbers() -> None:
+    rng = np.random.default_rng(3)
+    matrix = rng.integers(0, 50, (60, 8)).astype(float)
+    truth = np.array([3.0, 0, 7, 0, 0, 1, 12, 0])
+    np.testing.assert_allclose(nonnegative(matrix, matrix @ truth), truth, atol=1e-7)
+    noisy = matrix @ truth + rng.normal(0, 5, 60) - 3 * matrix[:, 1]
+    found = nonnegative(matrix, noisy)
+    gradient = matrix.T @ (noisy - matrix @ found)
+    assert found.min() >= 0 and found[1] == 0  # the optimum of the constrained problem:
+    assert gradient.max() < 1e-5 and abs(gradient[found > 0]).max() < 1e-5
+
+
+def test_a_fit_is_exact_where_whole_numbers_are() -> None:
+    rng = np.random.default_rng(4)
+
+    def row(noise: int) -> Observation:
+        counts = Counts(calls=1)
+        counts.loop("rounds", int(rng.integers(0, 90)))
+        count = 40 + sum(
+            cost * counts.get(name, 0)
+            for name, cost in (("rounds/4", 20), ("rounds rest 1", 5), ("rounds rest 3", 17))
+        )
+        ticks = (count, count + noise)
+        return Observation(kernel="k", layer="l", dp=100, counts=counts, instructions=ticks)
+
+    found = fit([row(0) for _ in range(50)])
+    assert found.exact and found.worst == 0 and found.spread == 0
+    assert found.coefficients["rounds/4"] == 20
+    varying = fit([row(100) for _ in range(50)])
+    assert varying.spread == pytest.approx(0.05, rel=0.2)
+    assert predict(found.coefficients, Counts(calls=2)) == 80
+
+
+def test_code_counts_once_what_two_kernels_need() -> None:
+    code = {
+        "a": Code(bytes=100, needs=["c", "memset"]),
+        "b": Code(bytes=60, needs=["c"]),
+        "c": Code(bytes=8, needs=["a"]),
+        "d": Code(bytes=1000, needs=[]),
+    }
+    assert code_bytes(code, ["a", "b"]) == 168
+    assert code_bytes(code, ["b"]) == 168
+    assert code_bytes(code, []) == 0
+
+
+def test_an_estimate_sums_up_and_says_what_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, target = every_operation(), find_target("emulator")
+    found = estimate_model(model, target)
+    project = lower(model, isa=target.isa)
+    assert found.arena_bytes == project.arena_bytes and not found.unmeasured
+    assert sum(layer.weights_bytes for layer in found.flash) == project.weights_bytes
+    for region in found.regions:
+        assert region.instructions == sum(layer.instructions or 0 for layer in region.layers)
+        assert region.low is not None and region.high is not None
+        assert region.low < region.high  # a softmax
+    low, high = (found.regions[i].instructions or 0 for i in (0, -1))
+    assert low < high
+    known = msgspec.json.decode(
+        msgspec.json.encode(load_coefficients(target, None)), type=coefficients.Coefficients
+    )
+    del known.kernels["tesla_softmax_s8"]
+    monkeypatch.setattr(estimate, "load_coefficients", lambda *_: known)
+    partly = estimate_model(model, target)
+    assert partly.unmeasured == ["tesla_softmax_s8"]
+    assert partly.regions[0].instructions is None and partly.flash_bytes is None
+    assert partly.regions[0].layers[0] == found.regions[0].layers[0]
+
+
+def test_a_comparison_tells_layers_regions_and_ranges() -> None:
+    model, target = every_operation(), find_target("emulator")
+    found = estimate_model(model, target)
+    ticks = {r.dp: [layer.instructions or 0 for layer in r.layers] for r in found.regions}
+    softmax = len(ticks[100]) - 1
+    ticks[100][0] *= 2
+    ticks[100][softmax] = found.regions[-1].layers[softmax].high or 0
+    compared = compare_estimate(model, target, None, ticks)
+    assert compared.worst == pytest.approx(0.5, abs=1e-3) and compared.median == 0
+    off = [layer for layer in compared.layers if layer.error]
+    assert [(layer.dp, layer.layer) for layer in off] == [(100, found.regions[-1].layers[0].name)]
+    assert compared.regions[20] == 0 and (compared.regions[100] or 0) < 0
+
+
+def test_coefficients_survive_a_file(tmp_path: Path) -> None:
+    known = load_coefficients(find_target("emulator"), "gcc")
+    save_coefficients(tmp_path / "c.json", known)
+    assert json.loads((tmp_path / "c.json").read_text()) == msgspec.to_builtins(known)
+
+
+def test_what_was_never_measured_is_refused() -> None:
+    with pytest.raises(ConfigError, match="host counts no instructions"):
+        data_file(find_target("host"), None)
+    other = dataclasses.replace(find_target("emulator"), toolchains=("other",))
+    with pytest.raises(ConfigError, match="cortex-m4-other; run tesla-embed bench fit"):
+        load_coefficients(other, None)
+
+
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = every_operation()
+    save_model(tmp_path / "m.safetensors", model)
+    out = tmp_path / "estimate.json"
+    arguments = ["estimate", str(tmp_path / "m.safetensors"), "--dp", "60", "--json", str(out)]
+    assert call(*arguments) == 0
+    said = capsys.readouterr().out
+    found = estimate_model(model, find_target("emulator"))
+    assert f"60 % DP: {found.regions[1].instructions:,} instructions" in said
+    assert f"flash {found.flash_bytes:,} B" in said and "…" in said
+    written = json.loads(out.read_text())
+    assert written == msgspec.to_builtins(found)
+    assert call("estimate", str(tmp_path / "m.safetensors"), "--target", "host") == 2
+
+
+def test_flash_of_layers_is_that_of_the_project() -> None:
+    model, target = every_operation(), find_target("emulator")
+    project, found = lower(model, isa=target.isa), estimate_model(model, target)
+    assert [layer.name for layer in found.flash] == [step.name for step in project.steps]
+    tables = sum(layer.tables_bytes for layer in found.flash)
+    assert tables + project.region_of_percent.bytes == project.region_table_bytes
