@@ -84,28 +84,22 @@ def build_firmware(
     """
     row = find_target(target) if isinstance(target, str) else target
     kind = choose_toolchain(row, toolchain)
-    model = project / "firmware" / "app_model.c"
-    library = sorted(path for path in (project / "src").rglob("*") if path.suffix in (".c", ".S"))
-    if not model.is_file() or not library:
-        raise ConfigError(
-            f"{project} is no generated project: firmware/app_model.c or src/ is missing"
-        )
+    library, model = _generated(project)
     compiler = compiler_for(row, kind)
     static = out / "static"
     sources = _copy_static(row, app, static)
-    small = "-Os" if row.core else "-O2"
-    common = machine_flags(row, kind)
-    common += (f"-ffile-prefix-map={out.absolute()}=.", f"-ffile-prefix-map={project.absolute()}=.")
-    common += (f'-DTESLA_FIRMWARE_VERSION="{__version__}"', *extra_flags)
+    common = (*machine_flags(row, kind), f'-DTESLA_FIRMWARE_VERSION="{__version__}"')
+    common += tuple(f"-ffile-prefix-map={path.absolute()}=." for path in (out, project))
     saving = row.core is not None and optimize is Optimize.SIZE
+    small = "-Os" if row.core else "-O2"
     fast = (small if saving else "-O3", *(() if row.core else compiler.native))
     calls = (small, *fast[1:]) if row.core else fast  # between kernels, nothing takes time
     levels = [calls if path.parent == project / "src" else fast for path in library]
     units = [
-        Unit(source=path, flags=(*level, *common))
+        Unit(source=path, flags=(*level, *common, *extra_flags))
         for path, level in zip(library, levels, strict=True)
     ]
-    small_flags = (small, *common, *(f"-D{macro}" for macro in app.macros))
+    small_flags = (small, *common, *extra_flags, *(f"-D{macro}" for macro in app.macros))
     units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
     units += [_own_unit(path, small_flags) for path in row.files]
     include = [project / "include", *(static / name for name in ("include", "board", *app.folders))]
@@ -135,6 +129,17 @@ def build_firmware(
         frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
         library=_library(row, kind, made[: len(library)], saving=saving),
     )
+
+
+def _generated(project: Path) -> tuple[list[Path], Path]:
+    """The sources of a project's library, and that of what the application knows of it."""
+    model = project / "firmware" / "app_model.c"
+    library = sorted(path for path in (project / "src").rglob("*") if path.suffix in (".c", ".S"))
+    if not model.is_file() or not library:
+        raise ConfigError(
+            f"{project} is no generated project: firmware/app_model.c or src/ is missing"
+        )
+    return library, model
 
 
 def _library(

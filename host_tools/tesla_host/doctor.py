@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import msgspec
 
@@ -82,10 +83,10 @@ _COMPILERS = (
         "--toolchain gcc",
         "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi, or: brew install arm-none-eabi-gcc",
     ),
-    _Compiler("clang", "C for this machine", "apt install clang, or: brew install llvm"),
+    _Compiler("clang", "--toolchain clang", "apt install clang, or: brew install llvm"),
     _Compiler(
         "riscv64-unknown-elf-gcc",
-        "C for RISC-V",
+        "--toolchain gcc of RISC-V",
         "apt install gcc-riscv64-unknown-elf, or: brew install riscv64-elf-gcc",
     ),
 )
@@ -136,22 +137,24 @@ def _compilers() -> Iterator[Finding]:
 
 
 def _emulators() -> Iterator[Finding]:
-    """QEMU, and whether it knows the boards of the catalogue."""
+    """The programs of QEMU, and whether they know the boards of the catalogue."""
     from tesla_host.catalogue import TARGETS
     from tesla_host.link.qemu import find_qemu, qemu_version
 
-    qemu = _tool("QEMU", "targets qemu:...", qemu_version)
-    yield _finding(Section.EMULATOR, qemu, optional=True)
-    if qemu[2] is None:
-        return
-    listed = _said((find_qemu(), "-machine", "help")).splitlines()
-    known = {line.split()[0] for line in listed if line.strip()}
-    for row in TARGETS:
-        if row.qemu is not None:
-            machine = row.qemu.machine
-            there = machine if machine in known else None
-            found = (f"-M {machine}", f"target {row.name}", there, "install a newer QEMU")
-            yield _finding(Section.EMULATOR, found, optional=True)
+    rows = [(row.name, row.qemu) for row in TARGETS if row.qemu is not None]
+    for program in dict.fromkeys(qemu.program for _, qemu in rows):
+        version = partial(qemu_version, program)
+        found = _tool(program, "targets qemu:...", version)
+        yield _finding(Section.EMULATOR, found, optional=True)
+        if found[2] is None:
+            continue
+        listed = _said((find_qemu(program), "-machine", "help")).splitlines()
+        known = {line.split()[0] for line in listed if line.strip()}
+        for name, qemu in rows:
+            if qemu.program == program:
+                there = qemu.machine if qemu.machine in known else None
+                machine = (f"-M {qemu.machine}", f"target {name}", there, "install a newer QEMU")
+                yield _finding(Section.EMULATOR, machine, optional=True)
 
 
 def _programmers() -> Iterator[Finding]:

@@ -175,7 +175,7 @@ def test_compilers_and_emulators_that_are_missing_say_how_to_get_them(
     programs("clang", "echo 'clang version 17.0.6'")
     found = {f.name: f for f in examine()}
     assert found["clang"].version == "clang version 17.0.6"
-    for name in ("arm-none-eabi-gcc", "riscv64-unknown-elf-gcc", "QEMU"):
+    for name in ("arm-none-eabi-gcc", "riscv64-unknown-elf-gcc", "qemu-system-arm"):
         assert found[name].version is None and "apt install" in found[name].mend
     assert not [name for name in found if name.startswith("-M")]
 
@@ -187,7 +187,7 @@ def test_machines_that_qemu_lacks(programs: Callable[[str, str], None]) -> None:
         " *) echo 'Supported machines are:'; echo 'mps2-an386  ARM MPS2';; esac",
     )
     found = {f.name: f for f in examine() if f.section is Section.EMULATOR}
-    assert found["QEMU"].version == "QEMU emulator version 2.5"
+    assert found["qemu-system-arm"].version == "QEMU emulator version 2.5"
     assert found["-M mps2-an386"].version == "mps2-an386"
     assert found["-M mps3-an547"].version is None
     assert "newer QEMU" in found["-M mps3-an547"].mend
