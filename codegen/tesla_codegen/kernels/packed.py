@@ -63,16 +63,14 @@ def qualifies(model: Model, index: int, *, pairs: bool, scaled: bool = False) ->
     op = model.graph.ops[index]
     if not isinstance(op, Weighted) or op.weights.bits != 8 or _several_parts(model, op):
         return False
-    if pairs and not halves_fit(op.weights.data.astype(np.int8)):
+    table_of = scaled_table if scaled else channel_table
+    dense = [specialize(model, region) for region in model.regions]
+    if any(table_of(cut, index) is None for cut in dense):
         return False
-    for region in model.regions:
-        dense = specialize(model, region)
-        table_of = scaled_table if scaled else channel_table
-        if table_of(dense, index) is None:
-            return False
-        if pairs and not paired_exactly(*dense_sum_range(dense, index)):
-            return False
-    return True
+    if not pairs:
+        return True
+    exact = all(paired_exactly(*dense_sum_range(cut, index)) for cut in dense)
+    return exact and halves_fit(op.weights.data.astype(np.int8))
 
 
 def _several_parts(model: Model, op: Weighted) -> bool:

@@ -8,6 +8,7 @@
 
 typedef struct {
     tesla_pair_t pair;
+    tesla_pair_rest_t rest;
     int16_t *wide;
     uint32_t channels;
     uint32_t outputs;
@@ -16,7 +17,7 @@ typedef struct {
 
 static inline void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
     tesla_widen_two(work->wide, first, second, work->channels, work->offset, 8);
-    tesla_pair_channels(&work->pair, work->outputs, tesla_pair_dsp);
+    tesla_pair_channels(&work->pair, &work->rest, tesla_pair_dsp);
     work->pair.first += 2u * work->outputs;
     work->pair.second += 2u * work->outputs;
 }
@@ -61,6 +62,7 @@ void tesla_conv2d_1x1_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
     work.offset = (int16_t)-region->input_zero;
     tesla_pair_begin(&work.pair, region, weights);
     tesla_pair_quads(&work.pair, (layer->full_channels + 3u) / 4u, (channels + 3u) / 4u);
+    tesla_pair_set_rest(&work.rest, &work.pair, outputs);
     work.pair.input = work.wide;
     work.pair.first = output;
     work.pair.second = output + outputs;

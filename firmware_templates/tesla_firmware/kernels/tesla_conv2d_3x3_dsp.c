@@ -15,16 +15,16 @@ enum {
 static inline void next_row(int16_t *column, uint32_t word, uint32_t offset) {
 #if TESLA_DSP
     uint32_t words[4];
-    __asm__("ldrd    %0, %1, [%4, #8]    \n"
-            "ldrd    %2, %3, [%4, #16]   \n"
-            "strd    %0, %1, [%4]        \n"
-            "sxtab16 %0, %5, %6          \n"
-            "strd    %2, %3, [%4, #8]    \n"
-            "sxtab16 %1, %5, %6, ror #8  \n"
-            "strd    %0, %1, [%4, #16]   \n"
-            : "=&r"(words[0]), "=&r"(words[1]), "=&r"(words[2]), "=&r"(words[3])
-            : "r"(column), "r"(offset), "r"(word)
-            : "memory");
+    __asm__ volatile("ldrd    %0, %1, [%4, #8]    \n"
+                     "ldrd    %2, %3, [%4, #16]   \n"
+                     "strd    %0, %1, [%4]        \n"
+                     "sxtab16 %0, %5, %6          \n"
+                     "strd    %2, %3, [%4, #8]    \n"
+                     "sxtab16 %1, %5, %6, ror #8  \n"
+                     "strd    %0, %1, [%4, #16]   \n"
+                     : "=&r"(words[0]), "=&r"(words[1]), "=&r"(words[2]), "=&r"(words[3])
+                     : "r"(column), "r"(offset), "r"(word)
+                     : "memory");
 #else
     for (uint32_t i = 0; i < 2u * QUAD; i += 2u) {
         tesla_put(&column[i], tesla_get(&column[i + QUAD]));
@@ -72,11 +72,13 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
     const uint32_t pixels = window->input_width < room ? window->input_width : room;
     int16_t *const lines = (int16_t *)scratch;
     tesla_pair_t pair;
+    tesla_pair_rest_t rest;
     tesla_pair_begin(&pair, region, weights);
     const uint32_t quads = (channels + 3u) / 4u;
     pair.active = quads * 144u;
     pair.skipped = (layer->full_channels + 3u) / 4u * 144u - pair.active;
     pair.own = columns * COLUMN * (uint32_t)sizeof(int16_t);
+    tesla_pair_set_rest(&rest, &pair, outputs);
     tesla_clear(lines, quads * pair.own / 4u);
     for (uint32_t y = 0; y < window->output_height + 2u; ++y) {
         const uint32_t at = y - window->pad_top; /* wraps around above the image */
@@ -96,13 +98,13 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
         pair.input = lines;
         pair.first = output;
         pair.second = pair.first + outputs;
-        tesla_pair_channels(&pair, outputs, tesla_pair3x3_dsp);
+        tesla_pair_channels(&pair, &rest, tesla_pair3x3_dsp);
         if (width % 2u != 0u) { /* the last pair overlaps */
             pair.pairs = 1;
             pair.input = &lines[(width - 2u) * COLUMN];
             pair.first = &output[(width - 2u) * outputs];
             pair.second = pair.first + outputs;
-            tesla_pair_channels(&pair, outputs, tesla_pair3x3_dsp);
+            tesla_pair_channels(&pair, &rest, tesla_pair3x3_dsp);
         }
         output += width * outputs;
     }

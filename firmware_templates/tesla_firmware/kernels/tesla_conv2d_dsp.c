@@ -9,6 +9,7 @@
 /* An image and what lies around it: `padding` holds a pixel of zero points. */
 typedef struct {
     tesla_pair_t pair;
+    tesla_pair_rest_t rest;
     const tesla_window_t *window;
     const int8_t *input;
     const int8_t *padding;
@@ -152,7 +153,7 @@ static TESLA_NOINLINE void two_pixels(work_t *work, const place_t *first, const 
     } else {
         gather(work, &work->input[first->at], &work->input[second->at]);
     }
-    tesla_pair_channels(&work->pair, work->outputs, tesla_pair_dsp);
+    tesla_pair_channels(&work->pair, &work->rest, tesla_pair_dsp);
     work->pair.first += 2u * work->outputs;
     work->pair.second += 2u * work->outputs;
 }
@@ -209,6 +210,7 @@ void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *
     work.pair.input = work.wide;
     const uint32_t quads = (channels + 3u) / 4u * work.taps;
     tesla_pair_quads(&work.pair, (layer->full_channels + 3u) / 4u * work.taps, quads);
+    tesla_pair_set_rest(&work.rest, &work.pair, outputs);
     work.pair.first = output;
     work.pair.second = output + outputs;
     work.border = (const int8_t **)(void *)&work.wide[quads * 8u];

@@ -23,6 +23,7 @@ typedef struct {
  * what is done with them. */
 typedef struct work {
     tesla_pair_t pair;
+    tesla_pair_rest_t rest;
     int16_t *wide;
     uint32_t offset;     /* in both halves */
     uint32_t apart;      /* bytes from one row of taps to the next */
@@ -31,7 +32,7 @@ typedef struct work {
     int8_t *left;        /* both pixels', `left_bytes` apart */
     uint32_t left_bytes; /* a multiple of 4 */
     uint32_t words;      /* of a row of taps */
-    uint32_t rest;       /* bytes of a row of taps */
+    uint32_t over;       /* bytes of a row of taps */
     uint32_t outputs;
     image_t image;
     void (*gather)(const struct work *work, const int8_t *first, const int8_t *second);
@@ -81,12 +82,12 @@ static void gather_any(const work_t *work, const int8_t *first, const int8_t *se
     const uint32_t length = work->words * 4u;
     const uint32_t height = work->image.window->height;
     int16_t *wide = work->wide;
-    int8_t *left = &work->left[height * work->rest];
+    int8_t *left = &work->left[height * work->over];
     for (uint32_t tap = height; tap != 0u; --tap) {
         tesla_widen_two(wide, first, second, length, offset, 8);
         wide += work->words * 8u;
-        left -= work->rest;
-        for (uint32_t i = 0; i < work->rest; ++i) {
+        left -= work->over;
+        for (uint32_t i = 0; i < work->over; ++i) {
             left[i] = first[length + i];
             left[work->left_bytes + i] = second[length + i];
         }
@@ -145,7 +146,7 @@ static void gather_4(const work_t *work, const int8_t *first, const int8_t *seco
 /* Computes two pixels of whose taps the first ones are given. */
 static inline void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
     work->gather(work, first, second);
-    tesla_pair_channels(&work->pair, work->outputs, tesla_pair_dsp);
+    tesla_pair_channels(&work->pair, &work->rest, tesla_pair_dsp);
     work->pair.first += 2u * work->outputs;
     work->pair.second += 2u * work->outputs;
 }
@@ -195,9 +196,9 @@ static void all_pixels(work_t *work) {
 /* What gathers fastest: rows of three taps of three channels, or of four of one, are common. */
 static void choose_gather(work_t *work, const tesla_window_t *window) {
     work->gather = gather_any;
-    if (work->words == 2u && work->rest == 1u && window->height == 3u) {
+    if (work->words == 2u && work->over == 1u && window->height == 3u) {
         work->gather = gather_3x9;
-    } else if (work->words == 1u && work->rest == 0u) {
+    } else if (work->words == 1u && work->over == 0u) {
         work->gather = gather_4;
     }
 }
@@ -212,8 +213,8 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_regio
     work.offset = tesla_twice((int16_t)-region->input_zero);
     work.outputs = region->output_channels;
     work.words = length / 4u;
-    work.rest = length % 4u;
-    work.left_bytes = (window->height * work.rest + 3u) & ~3u;
+    work.over = length % 4u;
+    work.left_bytes = (window->height * work.over + 3u) & ~3u;
     work.apart = work.image.pitch * window->dilation_height;
     work.around = work.image.pitch * work.image.slots;
     choose_gather(&work, window);
@@ -221,6 +222,7 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_regio
     tesla_pair_begin(pair, region, weights);
     const uint32_t quads = window->height * work.words + work.left_bytes / 4u;
     tesla_pair_quads(pair, quads, quads);
+    tesla_pair_set_rest(&work.rest, pair, work.outputs);
     work.wide = (int16_t *)scratch;
     work.left = (int8_t *)&work.wide[quads * 8u];
     work.image.lines = &work.left[2u * work.left_bytes];

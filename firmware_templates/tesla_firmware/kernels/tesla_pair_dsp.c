@@ -44,32 +44,41 @@ void tesla_pair_dsp(const tesla_pair_t *pair) {
 }
 #endif
 
-/* Outputs and constants of its own. */
-void tesla_pair_last(const tesla_pair_t *pair, uint32_t rest,
+void tesla_pair_set_rest(tesla_pair_rest_t *rest, const tesla_pair_t *pair, uint32_t channels) {
+    const uint32_t before = (uint32_t)(pair->end - pair->channels);
+    const tesla_scaled_channel_t none = {0, 0, 4};
+    rest->count = channels - before;
+    rest->pair = *pair;
+    for (uint32_t i = 0; i < 4u; ++i) {
+        rest->channels[i] = i < rest->count ? pair->end[i] : none;
+    }
+    rest->pair.weights = &pair->weights[before / 4u * (pair->active + pair->skipped)];
+    rest->pair.channels = rest->channels;
+    rest->pair.end = &rest->channels[4];
+    rest->pair.first = rest->outputs;
+    rest->pair.second = &rest->outputs[4];
+    rest->pair.pairs = 1;
+}
+
+void tesla_pair_last(tesla_pair_rest_t *rest, const tesla_pair_t *pair,
                      void (*blocks)(const tesla_pair_t *pair)) {
     const uint32_t before = (uint32_t)(pair->end - pair->channels);
-    tesla_pair_t part = *pair;
-    const tesla_scaled_channel_t none = {0, 0, 4};
-    tesla_scaled_channel_t last[4] = {none, none, none, none};
-    int8_t outputs[8];
     int8_t *first = &pair->first[before];
     int8_t *second = &pair->second[before];
-    for (uint32_t i = 0; i < rest; ++i) {
-        last[i] = pair->end[i];
-    }
-    part.weights = &pair->weights[before / 4u * (pair->active + pair->skipped)];
-    part.channels = last;
-    part.end = &last[4];
-    part.first = outputs;
-    part.second = &outputs[4];
-    part.pairs = 1;
-    for (uint32_t done = 0; done < pair->pairs; ++done) {
-        blocks(&part);
-        for (uint32_t i = 0; i < rest; ++i) {
-            first[i] = outputs[i];
-            second[i] = outputs[4u + i];
+    rest->pair.input = pair->input;
+    for (uint32_t left = pair->pairs; left != 0u; --left) {
+        blocks(&rest->pair);
+        first[0] = rest->outputs[0];
+        second[0] = rest->outputs[4];
+        if (rest->count > 1u) {
+            first[1] = rest->outputs[1];
+            second[1] = rest->outputs[5];
         }
-        part.input += 24; /* two columns of 3 by 3 taps */
+        if (rest->count > 2u) {
+            first[2] = rest->outputs[2];
+            second[2] = rest->outputs[6];
+        }
+        rest->pair.input += 24; /* two columns of 3 by 3 taps */
         first += before + pair->step;
         second += before + pair->step;
     }

@@ -96,12 +96,13 @@ void tesla_depthwise_conv2d_parts_s8(const tesla_depthwise_conv2d_t *layer,
  * calls. Behind elements: all inputs are read before the first output is written.
  *
  * input    [layer->groups][region->input_channels]
- * weights  [full outputs / 4][layer->groups][layer->group_channels / 4][16 bytes]
+ * weights  [full outputs / 4][layer->groups][layer->group_channels / 4][16 bytes], and 8 bytes each
+ *          for one or two outputs behind the last four
  * scratch  2 bytes for each input, channels rounded up to a multiple of 4
  * output   [region->output_channels] */
-void tesla_fully_connected_dsp(const tesla_fully_connected_t *layer,
-                               const tesla_packed_region_t *region, const int8_t *input,
-                               const int8_t *weights, void *scratch, int8_t *output);
+void tesla_fully_connected_dsp(const tesla_dsp_dense_t *layer, const tesla_packed_region_t *region,
+                               const int8_t *input, const int8_t *weights, void *scratch,
+                               int8_t *output);
 
 /* Any window, strides, dilation and padding. Behind two pixels, gathered.
  *

@@ -63,6 +63,15 @@ typedef struct {
     const tesla_scaled_channel_t *channels; /* [output_channels] */
 } tesla_scaled_region_t;
 
+/* A fully connected layer for the DSP instructions: see tesla_fully_connected_t. Odd channels' sums
+ * are exact over `part` quads of inputs in sequence. */
+typedef struct {
+    uint16_t groups;
+    uint16_t group_channels;
+    uint16_t outputs; /* at full width */
+    uint16_t part;
+} tesla_dsp_dense_t;
+
 /* The same for Helium.
  *
  * channels: for each pair of output channels { bias, bias, multiplier, shift, multiplier, shift }.

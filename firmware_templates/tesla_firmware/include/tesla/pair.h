@@ -50,8 +50,20 @@ void tesla_pair_dsp(const tesla_pair_t *pair);
  * of the next pair begin two columns on. Weights take 144 bytes for each quad of channels. */
 void tesla_pair3x3_dsp(const tesla_pair_t *pair);
 
-/* The block of the last `rest` channels, of which others are not active. */
-void tesla_pair_last(const tesla_pair_t *pair, uint32_t rest,
+/* The block of the last `count` channels, 0 .. 3, of which others are not active: its own pair,
+ * constants and outputs. */
+typedef struct {
+    tesla_pair_t pair;
+    uint32_t count;
+    tesla_scaled_channel_t channels[4];
+    int8_t outputs[8];
+} tesla_pair_rest_t;
+
+/* Sets up the last block of a pair that has everything but inputs and outputs. */
+void tesla_pair_set_rest(tesla_pair_rest_t *rest, const tesla_pair_t *pair, uint32_t channels);
+
+/* Computes it for the pair's inputs. */
+void tesla_pair_last(tesla_pair_rest_t *rest, const tesla_pair_t *pair,
                      void (*blocks)(const tesla_pair_t *pair));
 
 /* Sets what a region says; the inputs, the outputs and the bytes of weights are left. */
@@ -75,13 +87,13 @@ static inline void tesla_pair_quads(tesla_pair_t *pair, uint32_t quads, uint32_t
 }
 
 /* Computes any number of output channels, from 1 on, with one of these functions. */
-static inline void tesla_pair_channels(const tesla_pair_t *pair, uint32_t channels,
+static inline void tesla_pair_channels(const tesla_pair_t *pair, tesla_pair_rest_t *rest,
                                        void (*blocks)(const tesla_pair_t *pair)) {
     if (pair->end != pair->channels) {
         blocks(pair);
     }
-    if (channels % 4u != 0u) {
-        tesla_pair_last(pair, channels % 4u, blocks);
+    if (rest->count != 0u) {
+        tesla_pair_last(rest, pair, blocks);
     }
 }
 

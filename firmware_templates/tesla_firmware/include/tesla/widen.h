@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /* The inputs 0 and 2 of the four bytes of `word`, the first in the lowest, as halves of a word.
- * `offset` stands in both halves. */
+ * To each its half of `offset` is added. */
 static inline uint32_t tesla_widened_even(uint32_t word, uint32_t offset) {
 #if TESLA_DSP
     uint32_t even;
@@ -17,7 +17,8 @@ static inline uint32_t tesla_widened_even(uint32_t word, uint32_t offset) {
     return even;
 #else
     const uint16_t low = (uint16_t)((int8_t)(uint8_t)word + (int16_t)(uint16_t)offset);
-    const uint16_t high = (uint16_t)((int8_t)(uint8_t)(word >> 16) + (int16_t)(uint16_t)offset);
+    const uint16_t high =
+        (uint16_t)((int8_t)(uint8_t)(word >> 16) + (int16_t)(uint16_t)(offset >> 16));
     return low | (uint32_t)high << 16;
 #endif
 }
@@ -94,13 +95,21 @@ static inline void tesla_clear(int16_t *wide, uint32_t words) {
     }
 }
 
-/* Four inputs, of which the first `count` exist and the others are zero. */
+/* Four inputs, of which the first `count`, 0 .. 3, exist and the others are zero. */
 static inline uint32_t tesla_some(const int8_t *input, uint32_t count, int8_t zero) {
-    uint32_t word = (uint8_t)zero * 0x01010101u;
-    for (uint32_t i = 0; i < count; ++i) {
-        word = (word & ~(0xFFu << (8u * i))) | (uint32_t)(uint8_t)input[i] << (8u * i);
+    const uint32_t zeros = (uint8_t)zero * 0x01010101u;
+    uint16_t two = 0;
+    if (count == 0u) {
+        return zeros;
     }
-    return word;
+    if (count == 1u) {
+        return (zeros & ~0xFFu) | (uint8_t)input[0];
+    }
+    tesla_copy(&two, input, 2);
+    if (count == 2u) {
+        return (zeros & ~0xFFFFu) | two;
+    }
+    return (zeros & ~0xFFFFFFu) | (uint32_t)(uint8_t)input[2] << 16 | two;
 }
 
 /* Widens a quad of inputs of two pixels, word by word in turn as tesla/pair.h wants them. */
@@ -108,15 +117,16 @@ static inline void tesla_widen_word_two(int16_t *wide, uint32_t a, uint32_t b, u
 #if TESLA_DSP
     uint32_t first;
     uint32_t second;
-    __asm__("sxtab16 %0, %4, %2         \n"
-            "sxtab16 %1, %4, %3         \n"
-            "strd    %0, %1, [%5]       \n"
-            "sxtab16 %0, %4, %2, ror #8 \n"
-            "sxtab16 %1, %4, %3, ror #8 \n"
-            "strd    %0, %1, [%5, #8]   \n"
-            : "=&r"(first), "=&r"(second)
-            : "r"(a), "r"(b), "r"(offset), "r"(wide)
-            : "memory");
+    /* volatile: it stores, and nobody needs its results */
+    __asm__ volatile("sxtab16 %0, %4, %2         \n"
+                     "sxtab16 %1, %4, %3         \n"
+                     "strd    %0, %1, [%5]       \n"
+                     "sxtab16 %0, %4, %2, ror #8 \n"
+                     "sxtab16 %1, %4, %3, ror #8 \n"
+                     "strd    %0, %1, [%5, #8]   \n"
+                     : "=&r"(first), "=&r"(second)
+                     : "r"(a), "r"(b), "r"(offset), "r"(wide)
+                     : "memory");
 #else
     tesla_put(wide, tesla_widened_even(a, offset));
     tesla_put(&wide[2], tesla_widened_even(b, offset));
