@@ -83,12 +83,12 @@ def test_a_kernel_without_a_model_is_refused() -> None:
         counts_of(every_operation(), 0, "tesla_new_dsp")
 
 
-@pytest.mark.parametrize("size", range(40))
+@pytest.mark.parametrize("size", range(150))
 @pytest.mark.parametrize("at", range(4))
 def test_counts_of_bytes_add_up(size: int, at: int) -> None:
     counts = Counts()
     counts.bytes("b", size, times=7, at=at, step=3)
-    total = 16 * counts.get("b by 16", 0)
+    total = 64 * counts.get("b by 64", 0) + 16 * counts.get("b by 16", 0)
     for kind, each in (("words", 4), ("head", 1), ("tail", 1)):
         total += sum(each * n * counts.get(f"b {kind} {n}", 0) for n in (1, 2, 3))
     assert total == counts.get("b bytes", 0) == 7 * size

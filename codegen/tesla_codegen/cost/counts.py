@@ -12,9 +12,12 @@ class Counts(dict[str, int]):
     def loop(self, name: str, rounds: int, times: int = 1) -> None:
         """`times` entries of an innermost loop of `rounds` rounds.
 
-        Compilers unroll such loops by four and finish what is left one way or the other: so whole
-        fours and each possible rest count apart.
+        Compilers unroll such loops by four, finish what is left one way or the other, and spare
+        the first round or an empty loop some work: all of that counts apart, beside the rounds.
         """
+        self.more(name, times * rounds)
+        self.more(f"{name} at all", times * (rounds > 0))
+        self.more(f"{name} > 1", times * (rounds > 1))
         self.more(f"{name}/4", times * (rounds // 4))
         self.more(f"{name} >= 4", times * (rounds >= 4))
         self.more(f"{name} rest {rounds % 4}", times * (rounds % 4 > 0))
@@ -30,7 +33,9 @@ class Counts(dict[str, int]):
             words, tail = divmod(size - head, 4)
             self.more(f"{name} calls", calls)
             self.more(f"{name} head {head}", calls * (head > 0))
-            self.more(f"{name} by 16", calls * (words // 4))
+            self.more(f"{name} by 64", calls * (words // 16))
+            self.more(f"{name} by 64 at all", calls * (words >= 16))
+            self.more(f"{name} by 16", calls * (words // 4 % 4))
             self.more(f"{name} by 16 at all", calls * (words >= 4))
             self.more(f"{name} words {words % 4}", calls * (words % 4 > 0))
             self.more(f"{name} tail {tail}", calls * (tail > 0))

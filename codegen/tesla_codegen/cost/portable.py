@@ -7,9 +7,17 @@ from tesla_codegen.cost.work import Work
 from tesla_embed.ir.ops import Concat, Pad
 
 
+def _once(work: Work) -> Counts:
+    """A call, and outputs by the way that their requantisation takes."""
+    counts = Counts(calls=1)
+    counts.more("outputs to the right", work.pixels * sum(shift < 0 for shift in work.shifts))
+    counts.more("outputs to the left", work.pixels * sum(shift > 0 for shift in work.shifts))
+    return counts
+
+
 def fully_connected(work: Work) -> Counts:
     """`tesla_fully_connected_s8`: blocks of four outputs, then one at a time."""
-    counts = Counts(calls=1)
+    counts = _once(work)
     groups, channels = _groups(work)
     blocks, rest = divmod(work.outputs, 4)
     counts.more("blocks", blocks)
@@ -23,7 +31,7 @@ def fully_connected(work: Work) -> Counts:
 
 def fully_connected_s4(work: Work) -> Counts:
     """`tesla_fully_connected_s4`: what is left of blocks of four in pairs."""
-    counts = Counts(calls=1)
+    counts = _once(work)
     groups, channels = _groups(work)
     blocks, rest = divmod(work.outputs, 4)
     counts.more("blocks", blocks)
@@ -87,7 +95,7 @@ def convolution_s4(work: Work) -> Counts:
 
 
 def _windows(work: Work) -> Counts:
-    counts = Counts(calls=1)
+    counts = _once(work)
     counts.more("image rows", work.rows.outputs)
     counts.more("pixels", work.pixels)
     return counts
@@ -128,7 +136,7 @@ def convolution_parts(work: Work) -> Counts:
 
 def fully_connected_parts(work: Work) -> Counts:
     """`tesla_fully_connected_parts_s8`."""
-    counts = Counts(calls=1)
+    counts = _once(work)
     groups = work.full_source.positions
     _parts(counts, work, 1, 1, groups)
     return counts
@@ -179,16 +187,19 @@ def _taps(counts: Counts, work: Work, channels: int, which: str = "") -> None:
 def pool(work: Work) -> Counts:
     """`tesla_max_pool2d_s8` and `tesla_average_pool2d_s8`."""
     counts = _windows(work)
-    counts.loop("channels", work.outputs, work.pixels)
-    _taps(counts, work, work.outputs)
+    lone = "lone " if work.outputs == 1 else ""  # its taps lie side by side, which compilers use
+    counts.loop(f"{lone}channels", work.outputs, work.pixels)
+    _taps(counts, work, work.outputs, lone)
     return counts
 
 
 def mean(work: Work) -> Counts:
     """`tesla_mean_s8`."""
     counts = Counts(calls=1)
+    counts.more("outputs", work.outputs)
     counts.more(f"outputs{_way(work.shifts[0])}", work.outputs)
-    counts.loop("pixels", work.full_source.positions, work.outputs)
+    lone = "lone " if work.outputs == 1 else ""
+    counts.loop(f"{lone}pixels", work.full_source.positions, work.outputs)
     return counts
 
 
@@ -198,20 +209,22 @@ def addition(work: Work) -> Counts:
     shifted = (shift < 0 for shift in work.shifts)
     ways = zip(("first", "second", "sum"), shifted, strict=True)
     kind = ", ".join(f"{name} shifted" for name, found in ways if found)
-    counts.loop(f"elements, {kind}", work.target.size)
+    counts.loop("elements", work.target.size)
+    counts.more(f"elements, {kind}", work.target.size)
     return counts
 
 
 def rescale(work: Work) -> Counts:
     """`tesla_rescale_s8`."""
     counts = Counts(calls=1)
-    counts.loop(f"elements{_way(work.shifts[0])}", work.target.size)
+    counts.loop("elements", work.target.size)
+    counts.more(f"elements{_way(work.shifts[0])}", work.target.size)
     return counts
 
 
 def _way(shift: int) -> str:
     """Requantisations take another way by the direction of their shift."""
-    return " to the right" if shift < 0 else " to the left" if shift > 0 else ""
+    return " to the right" if shift < 0 else " to the left" if shift > 0 else " not shifted"
 
 
 def concatenation(work: Work) -> Counts:
@@ -227,7 +240,8 @@ def concatenation(work: Work) -> Counts:
         start += size
         if kept:
             continue
-        counts.loop(f"elements{_way(shift)}", size, blocks)
+        counts.loop("elements", size, blocks)
+        counts.more(f"elements{_way(shift)}", size * blocks)
         counts.more("blocks", blocks)
     return counts
 

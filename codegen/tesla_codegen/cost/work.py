@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from tesla_embed.errors import CodegenError
+from tesla_embed.ir.fixedpoint import quantize_multiplier
 from tesla_embed.ir.graph import Model, Region
 from tesla_embed.ir.ops import (
     Add,
@@ -23,7 +24,13 @@ from tesla_embed.ir.ops import (
 )
 from tesla_embed.ir.parts import Parts, channel_parts, joined
 from tesla_embed.ir.requantization import activation_range, quantization
-from tesla_embed.ir.scaling import Rescaling, add_scaling, mean_rescaling, rescaling
+from tesla_embed.ir.scaling import (
+    Rescaling,
+    add_scaling,
+    mean_rescaling,
+    rescaling,
+    scale_ratio,
+)
 from tesla_embed.ir.types import TensorType
 
 HALF = (2**30, 0)
@@ -65,8 +72,8 @@ class Work:
 
     `whole`: no region leaves out input channels. `parts` are what the active input channels consist
     of. `clamped`: the activation cuts off more than int8 does. `shifts` are the exponents of the
-    factors that an operation without weights rescales by, `halved` which of them are one half,
-    `kept` which change nothing at all.
+    factors that an operation rescales by, of each active channel if it has weights, `halved` which
+    of them are one half, `kept` which change nothing at all.
     """
 
     op: Op
@@ -139,7 +146,7 @@ def work_of(model: Model, index: int) -> list[Work]:
             whole=channels == {full_source.channels},
             parts=parts,
             clamped=_clamped(op, region),
-            **_factors(op, region),
+            **_factors(model, index, region),
         )
         for region, parts in zip(model.regions, joined(rows), strict=True)
     ]
@@ -158,14 +165,18 @@ def _clamped(op: Op, region: Region) -> bool:
     return low > -128 or high < 127
 
 
-def _factors(op: Op, region: Region) -> "_Factors":
-    """`shifts`, `halved` and `kept` of operations that rescale."""
+def _factors(model: Model, index: int, region: Region) -> "_Factors":
+    """`shifts`, `halved` and `kept` of an operation."""
+    op, table = model.graph.ops[index], region.tables[index]
     sources = [region.types[i] for i in op.inputs]
     target = region.types[op.output]
+    if isinstance(op, Weighted) and table is not None and table.weight_scale is not None:
+        found = quantize_multiplier(table.weight_scale * scale_ratio(sources[0], target)).shift
+        return {"shifts": tuple(int(shift) for shift in found)}
     if isinstance(op, Add):
         q = add_scaling(op, sources[0], sources[1], target)
-        found = [(int(f.multiplier[0]), int(f.shift[0])) for f in (*q.factors, q.output_factor)]
-        return {"shifts": tuple(s for _, s in found), "halved": tuple(f == HALF for f in found)}
+        pairs = [(int(f.multiplier[0]), int(f.shift[0])) for f in (*q.factors, q.output_factor)]
+        return {"shifts": tuple(s for _, s in pairs), "halved": tuple(f == HALF for f in pairs)}
     scalings: list[Rescaling] = []
     if isinstance(op, Mean):
         scalings = [mean_rescaling(sources[0], target)]

@@ -6,6 +6,7 @@ the same CPU a few are only built, since instructions are the same there.
 """
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tesla_codegen.kernels.variant import Isa
 from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
 from tesla_embed.ir.graph import Model
+from tesla_embed.ir.ops import Window
 from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.catalogue import TARGETS
 from tesla_host.estimate.coefficients import BoardCost, Coefficients, KernelCost
@@ -24,13 +26,13 @@ from tesla_host.estimate.fit import Fit, fit, nonnegative, predict
 from tesla_host.estimate.footprint import exact_flash, flash_counts, needed_functions, ram_counts
 from tesla_host.estimate.measure import Observation, measure_model
 from tesla_host.estimate.sizes import Code, reached, read_code
+from tesla_host.estimate.sketch import Sketch
 from tesla_host.stack_bound import stack_bound
 from tesla_host.targets import Target
 from tesla_host.workbench import Observer, ignore
 
 PORTABLE_SHARE = 0.5
 """Networks that are built with portable kernels, too, in shares of all."""
-_OTHER_BOARD_NETWORKS = 2
 
 
 @dataclass(slots=True)
@@ -74,20 +76,25 @@ def measure_coefficients(
     """
     kind = choose_toolchain(target, toolchain)
     found = gather(target, kind, share, observer)
-    boards = {target.name: found.bytes.cost()}
-    for other in _same_cpu(target, kind):
-        observer(other.name, 1.0)
-        boards[other.name] = _other_board(other, kind, found.code)
+    others = [row for row in TARGETS if row.core == target.core and kind in row.toolchains]
+    return conclude(target, kind, found, [row for row in others if row.name != target.name])
+
+
+def conclude(target: Target, toolchain: str, found: Gathered, others: list[Target]) -> Coefficients:
+    """Coefficients from what was gathered; `others` are further targets of the same CPU."""
+    _note_small_networks(target, toolchain, found)
+    own = found.bytes.cost()
     return Coefficients(
         cpu=target.cpu,
-        toolchain=kind,
+        toolchain=toolchain,
         compiler=found.compiler,
         kernels={
             kernel: _cost(seen, found.stacks.get(kernel))
             for kernel, seen in sorted(found.observations.items())
         },
         code=dict(sorted(found.code.items())),
-        boards=boards,
+        boards={target.name: own}
+        | {row.name: _other_board(own, target, row, toolchain) for row in others},
         run_stack_bytes=found.run_stack,
     )
 
@@ -102,11 +109,6 @@ def gather(target: Target, toolchain: str, share: float, observer: Observer) -> 
             with tempfile.TemporaryDirectory(prefix="tesla-embed-") as folder:
                 _one(design(seed), target, toolchain, isa, Path(folder), found)
     return found
-
-
-def _same_cpu(target: Target, toolchain: str) -> list[Target]:
-    same = (t for t in TARGETS if t.core == target.core and t.name != target.name)
-    return [t for t in same if toolchain in t.toolchains]
 
 
 def _one(
@@ -151,16 +153,49 @@ def _run_frame(project: Project, build: BuildResult) -> int:
     return run.bytes - stack_bound(build.elf, build.frames, run.path[1]).bytes
 
 
-def _other_board(target: Target, toolchain: str, code: dict[str, Code]) -> BoardCost:
-    """Flash and RAM of a target whose kernels are known, by building alone."""
-    bytes_ = _Bytes()
-    for seed in range(_OTHER_BOARD_NETWORKS):
+def _note_small_networks(target: Target, toolchain: str, found: Gathered) -> None:
+    """Flash and RAM of networks that have little but a firmware, a few layers and many regions."""
+    for sketch, dps in _small_networks():
         with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
             folder = Path(name)
-            project = generate(design(seed), folder / "project", isa=target.isa)
+            project = generate(sketch.model(dps), folder / "project", isa=target.isa)
             build = build_firmware(folder / "project", target, folder, toolchain=toolchain)
-            bytes_.note(project, build, code)
-    return bytes_.cost()
+            found.code |= _kernel_code(folder, project)
+            for _ in range(_WEIGHT):
+                found.bytes.note(project, build, found.code)
+
+
+def _small_networks() -> Iterator[tuple[Sketch, tuple[int, ...]]]:
+    for layers, dps in ((1, (100,)), (4, tuple(range(10, 101, 10)))):
+        sketch = Sketch(np.random.default_rng(0), (12,))
+        for _ in range(layers):
+            sketch.dense(8, scalable=layers > 1)
+        yield sketch, dps
+    sketch = Sketch(np.random.default_rng(0), (8, 8, 3))
+    sketch.conv(8, Window(height=3, width=3))
+    sketch.depthwise(Window(height=3, width=3))
+    sketch.conv(6, Window(height=1, width=1))
+    sketch.mean()
+    sketch.dense(4, scalable=False)
+    yield sketch, (50, 100)
+
+
+def _other_board(own: BoardCost, target: Target, other: Target, toolchain: str) -> BoardCost:
+    """Flash and RAM of another target of the same CPU: a small network tells the difference."""
+    sketch = Sketch(np.random.default_rng(0), (4,))
+    sketch.dense(2, scalable=False)
+    built = []
+    for row in (target, other):
+        with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
+            folder = Path(name)
+            generate(sketch.model((100,)), folder / "project", isa=row.isa)
+            built.append(build_firmware(folder / "project", row, folder, toolchain=toolchain))
+    flash = built[1].flash_bytes - built[0].flash_bytes
+    ram = built[1].ram_bytes - built[0].ram_bytes
+    return BoardCost(
+        flash={**own.flash, "firmware": round(own.flash["firmware"] + flash, 4)},
+        ram={**own.ram, "firmware": round(own.ram["firmware"] + ram, 4)},
+    )
 
 
 def _cost(observations: list[Observation], stack: int | None) -> KernelCost:
@@ -178,6 +213,8 @@ def _cost(observations: list[Observation], stack: int | None) -> KernelCost:
     )
 
 
+_WEIGHT = 3
+"""How often a small network counts, whose sizes nothing else blurs."""
 _STEADY = 0.005
 """Instructions that differ by less from input to input count as the same."""
 
