@@ -85,6 +85,7 @@ RESERVED = frozenset(
         "helium_window",
         "hello",
         "kernels",
+        "kernels_dsp",
         "layer_callback",
         "layer_region",
         "layers",
