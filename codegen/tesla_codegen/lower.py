@@ -89,6 +89,7 @@ RESERVED = frozenset(
         "helium_window",
         "hello",
         "kernels",
+        "kernels_dsp",
         "kernels_helium",
         "layer_callback",
         "layer_region",
