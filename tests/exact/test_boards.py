@@ -23,6 +23,7 @@ from tesla_embed.quant import calibrate, quantize
 from tesla_host.boot2 import crc32
 from tesla_host.build import BuildResult, build_firmware
 from tesla_host.catalogue import TARGETS, Target
+from tesla_host.compilers import RISCV
 from tesla_host.elf import read_image
 from tesla_host.flash.boards import FLASH_BOARDS
 from tesla_host.flash.images import read_segments
@@ -93,11 +94,14 @@ def vectors_of(row: Target) -> int:
 
 def check_image(row: Target, built: BuildResult) -> None:
     """The vector table, and what the chip's ROM asks for, stand where they are looked for."""
-    assert row.flash is not None and row.ram is not None
-    stack, reset = words(built, vectors_of(row), 2)
-    assert stack == row.ram.origin + row.stack_bytes
+    assert row.core is not None and row.flash is not None and row.ram is not None
     functions = read_image(built.elf).symbols
-    assert reset & 1 and functions.function_at(reset & ~1) == "Reset_Handler"
+    if row.core.architecture == RISCV:  # which begins with code
+        assert functions.function_at(row.flash.origin) == "Reset_Handler"
+    else:
+        stack, reset = words(built, vectors_of(row), 2)
+        assert stack == row.ram.origin + row.stack_bytes
+        assert reset & 1 and functions.function_at(reset & ~1) == "Reset_Handler"
     if "chip" in row.sources:
         number = dict(row.constants)["UART_INTERRUPT"]
         (handler,) = words(built, vectors_of(row) + 4 * (16 + number), 1)
