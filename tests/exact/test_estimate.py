@@ -30,7 +30,12 @@ HALF = Window(
 )  # fmt: skip
 ONE = Window(height=1, width=1)
 DPS = (20, 40, 70, 100)
-LESS_SURE = {"tesla_pad_s8": 0.1, "tesla_conv2d_s4": 0.08, "tesla_fully_connected_s4": 0.08}
+LESS_SURE = {
+    "tesla_pad_s8": 0.1,
+    "tesla_conv2d_s4": 0.1,
+    "tesla_fully_connected_s4": 0.1,
+    "tesla_conv2d_dense_helium": 0.05,
+}
 """What is allowed to kernels whose model is known to lack something: see docs/estimating.md."""
 BUILDS = [
     ("emulator", "zig"),
