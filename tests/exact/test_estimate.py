@@ -30,6 +30,13 @@ HALF = Window(
 )  # fmt: skip
 ONE = Window(height=1, width=1)
 DPS = (20, 40, 70, 100)
+LESS_SURE = {
+    "tesla_pad_s8": 0.1,
+    "tesla_conv2d_s4": 0.1,
+    "tesla_fully_connected_s4": 0.1,
+    "tesla_conv2d_dense_helium": 0.05,
+}
+"""What is allowed to kernels whose model is known to lack something: see docs/estimating.md."""
 BUILDS = [
     ("emulator", "zig"),
     ("emulator", "gcc"),
@@ -72,7 +79,11 @@ def judged(target: str, toolchain: str, model: Model, folder: Path) -> Compariso
     if compiler.version != measured:
         pytest.skip(f"coefficients are for {measured}, this is {compiler.version}")
     found = measure_estimate(model, row, toolchain, folder)
-    off = [layer for layer in found.layers if layer.error is None or abs(layer.error) > ALLOWED]
+    off = [
+        layer
+        for layer in found.layers
+        if layer.error is None or abs(layer.error) > LESS_SURE.get(layer.kernel, ALLOWED)
+    ]
     assert not off, off
     return found
 

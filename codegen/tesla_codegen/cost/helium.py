@@ -26,9 +26,8 @@ def _patches(counts: Counts, work: Work, times: int, blocks: int) -> None:
     calls = times * ((work.outputs > 1) + work.outputs % 2)
     pairs = times * -(-work.outputs // 2)
     counts.more(f"calls by {unrolled}", calls)
-    counts.more("blocks", pairs * blocks)
-    counts.more("rounds", pairs * (blocks // unrolled))
-    counts.more("pairs of several rounds", pairs * (blocks > unrolled))
+    rounds = blocks // unrolled  # one count, weighed as in the assembly: rounds go with pairs
+    counts.more("inner loop", pairs * (14 * blocks + 2 * rounds + (rounds > 1)))
 
 
 def convolution(work: Work) -> Counts:

@@ -20,7 +20,7 @@ FLOOR = 1000.0
 """Instructions: errors of smaller layers are taken in shares of this."""
 _ROUNDS = 300
 _ENOUGH = 1e-9
-_SMALL = 2e-3
+SMALL = 2e-3
 """How much a solution is asked to be small: little, since counts have no noise."""
 _DIGITS = 6
 
@@ -100,7 +100,7 @@ def nonnegative(matrix: Float, target: Float, dearness: Float | None = None) -> 
     """
     lengths = np.sqrt((matrix**2).sum(axis=0))
     dear = np.ones(matrix.shape[1]) if dearness is None else dearness
-    scaled = np.concatenate([matrix / lengths, _SMALL * np.diag(dear)])
+    scaled = np.concatenate([matrix / lengths, SMALL * np.diag(dear)])
     target = np.concatenate([target, np.zeros(matrix.shape[1])])
     inside = np.zeros(scaled.shape[1], bool)
     found = np.zeros(scaled.shape[1])
