@@ -20,6 +20,8 @@ from tesla_host.pointers import pointed_functions
 from tesla_host.stack_bound import stack_bound
 from tesla_host.toolchain import link_elf
 
+_INSTANCE_BYTES = 16
+"""Three pointers and the region."""
 _CALLS = ("init", "set_dp", "set_callback", "run")
 _SCRIPT = """ENTRY({run})
 EXTERN({calls})
@@ -41,9 +43,9 @@ class Footprint:
     """Bytes of one library on one target.
 
     Flash: `weights`, `tables` (all other constants: those of regions and layers), `code` (kernels
-    and the calls between them). RAM: `static` variables, the `arena`, which the caller owns, and
-    `stack`, the most that a run takes without the callback; `None` where the machine code does not
-    tell. Inputs and outputs are the caller's.
+    and the calls between them). RAM: `static` variables; what the caller owns, the `arena` and the
+    `ends`: one input, one output and an instance; and `stack`, the most that a run takes without
+    the callback, `None` where the machine code does not tell.
     """
 
     weights: int
@@ -51,6 +53,7 @@ class Footprint:
     code: int
     static: int
     arena: int
+    ends: int
     stack: int | None
 
     @property
@@ -66,7 +69,7 @@ class Footprint:
     @property
     def ram(self) -> int | None:
         """All of the RAM, stack included."""
-        return None if self.stack is None else self.static + self.arena + self.stack
+        return None if self.stack is None else self.static + self.arena + self.ends + self.stack
 
 
 def footprint(build: BuildResult, project: Project) -> Footprint:
@@ -83,6 +86,7 @@ def footprint(build: BuildResult, project: Project) -> Footprint:
         code=sections.get(".text", 0),
         static=sections.get(".data", 0) + sections.get(".bss", 0),
         arena=project.arena_bytes,
+        ends=project.input_bytes + project.output_bytes + _INSTANCE_BYTES,
         stack=_stack(build, project, elf),
     )
 

@@ -119,22 +119,6 @@ def stack_bound(
     )
 
 
-def run_stack(elf: Path, frames: Mapping[str, int], prefix: str) -> int | None:
-    """The most stack that a run of the library `prefix` takes; `None` where nothing tells it.
-
-    Machine code does not tell it of kernels that are called through pointers; the callback is the
-    user's.
-    """
-    if not frames:
-        return None
-    run = f"{prefix}_run"
-    try:
-        found = stack_bound(elf, frames, run)
-    except ToolchainError:
-        return None
-    return found.bytes if set(found.through_pointers) <= {run, "done"} else None
-
-
 def _frame(function: _Function, frames: Mapping[str, int]) -> int:
     told = frames.get(_plain(function.name))
     if told is None and function.pushed is None:

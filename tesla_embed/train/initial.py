@@ -49,7 +49,7 @@ def adopt_widths(recipe: Recipe, path: Path) -> Recipe:
         widths = msgspec.json.decode(header, type=_Header).recipe.network.widths
     except (OSError, safetensors.SafetensorError) as error:
         raise ConfigError(
-            f"{path} no valid safetensors file (truncated or damaged: {error}); check the path"
+            f"{path}: no valid safetensors file (truncated or damaged: {error}); check the path"
         ) from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"the header of {path} is malformed: {error}; check the path") from error

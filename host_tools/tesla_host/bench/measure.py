@@ -21,12 +21,12 @@ from tesla_embed.errors import ConfigError, DeviceError
 from tesla_embed.ir.graph import Model, Region, computing_ops, region_macs
 from tesla_embed.ir.interpret import interpret, interpret_layers
 from tesla_host.bench.cases import MEASURED, Case, case_model
-from tesla_host.bench.footprint import measure_footprint
 from tesla_host.bench.networks import Benchmark
 from tesla_host.bench.peers import Peer, find_network_peer
 from tesla_host.bench.rows import Counts, Row, Setting
 from tesla_host.bench.traced import can_trace, traced_layer, traced_run
 from tesla_host.build import BuildResult, build_firmware, choose_toolchain
+from tesla_host.footprint import footprint
 from tesla_host.link.client import LinkClient
 from tesla_host.targets import Target, find_target, open_link
 
@@ -111,9 +111,9 @@ def measure_network(bench: Benchmark, model: Model, choice: Choice, folder: Path
     """Build a network and run it once per region."""
     built = _build(model, choice, folder, choice.isa)
     counts, stack = _count_runs(built)
-    memory = measure_footprint(
-        built.build, built.project, folder, built.row, stack, choice.toolchain
-    )
+    memory = footprint(built.build, built.project)
+    if memory.stack is None:
+        memory = replace(memory, stack=stack)
     portable: Mapping[int, Counts] = {}
     if choice.portable and built.setting.isa != Isa.PORTABLE.value:
         portable, _ = _count_runs(_build(model, choice, folder / "portable", Isa.PORTABLE))
@@ -125,8 +125,8 @@ def measure_network(bench: Benchmark, model: Model, choice: Choice, folder: Path
             dp=region.dp,
             macs=sum(region_macs(model.graph, region)),
             counts=counts[region.dp],
-            flash_bytes=memory.flash_bytes,
-            ram_bytes=memory.ram_bytes + memory.stack_bytes,
+            flash_bytes=memory.flash,
+            ram_bytes=memory.ram or 0,
             peer=find_network_peer(bench.name, built.row.cpu, region.dp),
             portable=portable.get(region.dp),
             memory=memory,

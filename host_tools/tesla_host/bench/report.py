@@ -55,11 +55,11 @@ COLUMNS = (
 
 _MEMORY = (
     Column("flash", lambda row: _count(row.flash_bytes)),
-    Column("of it weights", lambda row: _count(row.memory.weights_bytes if row.memory else None)),
-    Column("region tables", lambda row: _count(row.memory.tables_bytes if row.memory else None)),
+    Column("of it weights", lambda row: _count(row.memory.weights if row.memory else None)),
+    Column("tables", lambda row: _count(row.memory.tables if row.memory else None)),
     Column("peer's flash", lambda row: _count(row.peer.flash_bytes if row.peer else None)),
     Column("RAM", lambda row: _count(row.ram_bytes)),
-    Column("of it stack", lambda row: _count(row.memory.stack_bytes if row.memory else None)),
+    Column("of it stack", lambda row: _count(row.memory.stack if row.memory else None)),
     Column("peer's RAM", lambda row: _count(row.peer.ram_bytes if row.peer else None)),
 )
 """Bytes of whole networks."""

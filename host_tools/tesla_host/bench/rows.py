@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from tesla_embed import __version__
-from tesla_host.bench.footprint import Footprint
 from tesla_host.bench.peers import Peer
+from tesla_host.footprint import Footprint
 
 SCHEMA = "tesla-embed/bench/1"
 
@@ -88,5 +88,5 @@ def _entry(row: Row) -> dict[str, object]:
         "ratio": row.ratio,
         "ratio_cycles": row.ratio_cycles,
         "portable": None if row.portable is None else asdict(row.portable),
-        "memory": None if row.memory is None else asdict(row.memory),
+        "memory": row.memory and {f"{k}_bytes": v for k, v in asdict(row.memory).items()},
     }
