@@ -2,9 +2,9 @@
 
 A row of `channel_table` has 16 bytes and one of `scaled_table` 12, of which most repeat: the
 multiplier is a mantissa of 31 bits whose highest is set, shifts of a layer differ little, and all
-else follows from them. Kept are, per channel, the bias in two to four bytes, and a word of the
-mantissa's other 30 bits below the shift less the layer's least one (0 .. 3). Where shifts differ
-more, the table stays as it is. See `tesla/compact.h`.
+else follows from them. Kept are, per channel and without gaps, the shift less the layer's least
+one, the bias, and the mantissa's other 30 bits, the first two in as many bits as the layer needs in
+a region. Where these are too many, the table stays as it is. See `tesla/compact.h`.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tesla_codegen.kernels.channels import channel_table, layer_requantization, scaled_table
+from tesla_codegen.kernels.channels import layer_requantization
 from tesla_codegen.kernels.packed import PACKED, SCALED
 from tesla_codegen.kernels.variant import Row, RowMaker, Variant
 from tesla_codegen.tables import TablePool
-from tesla_embed.errors import CodegenError
 from tesla_embed.ir.fixedpoint import Int64
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import FullyConnected, Weighted
@@ -26,7 +25,11 @@ from tesla_embed.ir.specialize import specialize
 _MOST_DENSE = 64
 """Outputs of a fully connected layer that are unpacked: their constants are used once, so that the
 RAM for more would be spent on little."""
-_SPREAD = 3
+_MANTISSA_BITS = 30
+_MOST_EXCESS = 3
+_MOST_BITS = 32
+_READ_BYTES = 5
+"""Bytes that a field is read with."""
 _SCALED_SHIFT = 16
 
 
@@ -67,8 +70,8 @@ def compacted(model: Model, index: int, variant: Variant) -> Variant:
     outputs = model.graph.tensors[op.output].type.channels
     if isinstance(op, FullyConnected) and outputs > _MOST_DENSE:
         return variant
-    shifts = (_shifts(specialize(model, region), index, variant.row) for region in model.regions)
-    if any(np.ptp(shift) > _SPREAD for shift in shifts):
+    tables = [_table(specialize(model, region), index) for region in model.regions]
+    if not all(table.fits for table in tables):
         return variant
     return replace(
         variant,
@@ -80,48 +83,73 @@ def compacted(model: Model, index: int, variant: Variant) -> Variant:
     )
 
 
-def _shifts(dense: Model, index: int, row: Row) -> Int64:
-    """Shifts to the right `[out]` of the table that rows of this type point to."""
-    if row is SCALED:
-        scaled = scaled_table(dense, index)
-        if scaled is not None:
-            exponents = np.log2(scaled.channels[:, 2]).astype(np.int64)
-            return _SCALED_SHIFT + scaled.early - exponents
-    else:
-        table = channel_table(dense, index)
-        if table is not None:
-            return table[:, 3].astype(np.int64)
-    raise CodegenError(f"{dense.graph.ops[index].name}: has no table at {dense.regions[0].dp} % DP")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Integers of a layer's active channels, `[out]`: mantissas without their highest bit, shifts
+    to the right, and biases."""
+
+    mantissa: Int64
+    shift: Int64
+    bias: Int64
+
+    @property
+    def least(self) -> int:
+        """The smallest shift."""
+        return int(self.shift.min())
+
+    @property
+    def excess_bits(self) -> int:
+        """Bits for what shifts exceed it by."""
+        return int(np.ptp(self.shift)).bit_length()
+
+    @property
+    def bias_bits(self) -> int:
+        """Bits that hold every bias and its sign."""
+        return int(max(self.bias.max(), ~self.bias.min(), 0)).bit_length() + 1
+
+    @property
+    def fits(self) -> bool:
+        """Whether the layer's fields are narrow enough."""
+        both = self.excess_bits + self.bias_bits
+        return self.excess_bits <= _MOST_EXCESS and both <= _MOST_BITS
+
+    def packed(self) -> npt.NDArray[np.int8]:
+        """All channels bit by bit, the first one's lowest bit in the first byte's lowest."""
+        both = self.excess_bits + self.bias_bits
+        bias = self.bias & ((1 << self.bias_bits) - 1)
+        rest = self.shift - self.least | bias << self.excess_bits
+        each = both + _MANTISSA_BITS
+        channels = zip(self.mantissa.tolist(), rest.tolist(), strict=True)
+        bits = sum((m << both | r) << at * each for at, (m, r) in enumerate(channels))
+        total = len(rest) * each
+        size = max(-(-total // 8), (total - _MANTISSA_BITS) // 8 + _READ_BYTES)
+        return np.frombuffer(bits.to_bytes(size, "little"), np.int8)
+
+
+def _table(dense: Model, index: int) -> _Table:
+    """The integers of an operation in a region's dense model."""
+    q = layer_requantization(dense, index)
+    once = isinstance(dense.graph.ops[index], FullyConnected)
+    return _Table(
+        mantissa=q.factors.multiplier.astype(np.int64) & (2**_MANTISSA_BITS - 1),
+        shift=-q.factors.shift.astype(np.int64) - int(once),
+        bias=q.bias.astype(np.int64),
+    )
 
 
 def _rows(maker: RowMaker, kind: Row) -> Callable[[Model, int, TablePool], list[tuple[str, ...]]]:
     """Rows as `maker` makes them, of type `kind`, with compact tables."""
 
     def rows(dense: Model, index: int, pool: TablePool) -> list[tuple[str, ...]]:
-        op = dense.graph.ops[index]
         ((*numbers, name),) = maker(dense, index, TablePool())
-        q, shift = layer_requantization(dense, index), _shifts(dense, index, kind)
-        least = int(shift.min())
-        mantissa = q.factors.multiplier.astype(np.int64) & (2**30 - 1)
-        bias = q.bias.astype(np.int64)
-        width = _bias_bytes(bias)
-        pool.add(name, _channels(bias, width, mantissa | (shift - least) << 30))
+        table = _table(dense, index)
+        widths = table.bias_bits + 64 * table.excess_bits
+        pool.add(name, table.packed())
         if kind is SCALED:
             early = int(numbers[-1])
-            return [(*numbers, str(width), str(_SCALED_SHIFT + early - least), name)]
-        once = int(isinstance(op, FullyConnected))
-        return [(*numbers, str(q.output_offset), str(least), str(width), str(once), name)]
+            return [(*numbers, str(widths), str(_SCALED_SHIFT + early - table.least), name)]
+        offset = layer_requantization(dense, index).output_offset
+        once = int(isinstance(dense.graph.ops[index], FullyConnected))
+        return [(*numbers, str(offset), str(table.least), str(widths), str(once), name)]
 
     return rows
-
-
-def _bias_bytes(bias: Int64) -> int:
-    """Bytes that hold every one of `bias`."""
-    reach = int(max(bias.max(), ~bias.min(), 0))
-    return max(2, reach.bit_length() // 8 + 1)
-
-
-def _channels(bias: Int64, width: int, factors: Int64) -> npt.NDArray[np.int8]:
-    """Flat: per channel `width` bytes of its bias and four of its factor, the lowest first."""
-    words = np.stack([bias, factors], axis=1).astype("<i8").view(np.int8).reshape(-1, 2, 8)
-    return np.concatenate([words[:, 0, :width], words[:, 1, :4]], axis=1).reshape(-1)

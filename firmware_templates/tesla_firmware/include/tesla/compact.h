@@ -1,9 +1,10 @@
 /* Tables of channels as they lie in flash where it is short: see tesla_packed_region_t and
  * tesla_scaled_region_t.
  *
- * A channel is its bias in bias_bytes bytes, 2 .. 4, and its factor in four, the lowest first. The
- * factor holds the 31-bit mantissa without its highest bit, and in the two upper bits by how much
- * the channel's shift exceeds the least one of the layer. */
+ * Channels follow each other bit by bit, the lowest bit of a byte first: by how much the channel's
+ * shift exceeds the least one of the layer, the bias, and the 31-bit mantissa of the factor without
+ * its highest bit. `widths` holds the bits of a bias, 1 .. 32, and 64 times those of the excess,
+ * 0 .. 3; both together are 32 at most. A byte may follow that is read and not used. */
 #ifndef TESLA_COMPACT_H
 #define TESLA_COMPACT_H
 
@@ -25,7 +26,7 @@ typedef struct {
     int8_t activation_max;
     int8_t zero;   /* the output's zero point */
     uint8_t shift; /* the least of the layer */
-    uint8_t bias_bytes;
+    uint8_t widths;
     uint8_t once; /* whether the layer rounds once, as fully connected ones do */
     const int8_t *channels;
 } tesla_compact_region_t;
@@ -40,7 +41,7 @@ typedef struct {
     int8_t activation_max;
     uint8_t away;
     uint8_t early;
-    uint8_t bias_bytes;
+    uint8_t widths;
     uint8_t scale; /* the largest scale of the layer is 1 << scale */
     const int8_t *channels;
 } tesla_compact_scaled_region_t;
@@ -53,20 +54,25 @@ const tesla_packed_region_t *tesla_unpack_dsp(const tesla_compact_region_t *row,
 const tesla_scaled_region_t *tesla_unpack_scaled_dsp(const tesla_compact_scaled_region_t *row,
                                                      void *memory);
 
-/* Reads a channel and returns where the next one begins. */
-static inline const int8_t *tesla_compact_channel(const int8_t *channel, uint32_t bias_bytes,
-                                                  int32_t *bias, uint32_t *factor) {
-    const uint32_t unused = 32u - 8u * bias_bytes; /* upper bits, which are the factor's */
+/* 32 bits, or as many as a field has and others, from bit `at` on. */
+static inline uint32_t tesla_compact_bits(const int8_t *channels, uint32_t at) {
+    const int8_t *first = &channels[at / 8u];
     uint32_t word = 0;
-    tesla_copy(&word, channel, 4);
-    *bias = (int32_t)(word << unused) >> unused;
-    tesla_copy(factor, channel + bias_bytes, 4);
-    return channel + bias_bytes + 4;
+    tesla_copy(&word, first, 4);
+    return word >> at % 8u | (uint32_t)(uint8_t)first[4] << 1 << (31u - at % 8u);
 }
 
-/* 31 bits of a factor, the highest set. */
-static inline uint32_t tesla_compact_mantissa(uint32_t factor) {
-    return (factor & 0x3FFFFFFFu) | 0x40000000u;
+/* Reads the channel at bit `*at` and moves on to the next one: its mantissa below two bits of
+ * anything, its bias and its excess. */
+static inline uint32_t tesla_compact_channel(const int8_t *channels, uint32_t widths, uint32_t *at,
+                                             int32_t *bias, uint32_t *excess) {
+    const uint32_t both = widths % 64u + widths / 64u;
+    const uint32_t word = tesla_compact_bits(channels, *at);
+    const uint32_t mantissa = tesla_compact_bits(channels, *at + both);
+    *excess = word & ((1u << widths / 64u) - 1u);
+    *bias = (int32_t)(word << (32u - both)) >> (32u - widths % 64u);
+    *at += both + 30u;
+    return mantissa;
 }
 
 #ifdef __cplusplus
