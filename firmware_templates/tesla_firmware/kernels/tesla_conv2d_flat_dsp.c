@@ -39,7 +39,7 @@ typedef struct work {
 } work_t;
 
 /* Word by word: the compiler's own may copy byte by byte. */
-static inline void copy_row(int8_t *to, const int8_t *from, uint32_t length) {
+static TESLA_INLINE void copy_row(int8_t *to, const int8_t *from, uint32_t length) {
 #pragma GCC unroll 4
     for (; length >= 4u; length -= 4u) {
         tesla_copy(to, from, 4);
@@ -71,7 +71,7 @@ static TESLA_NOINLINE void load_rows(image_t *image, uint32_t until) {
 }
 
 /* The next row of taps, around the end of the padded rows. */
-static inline const int8_t *next_row(const work_t *work, const int8_t *row) {
+static TESLA_INLINE const int8_t *next_row(const work_t *work, const int8_t *row) {
     row += work->apart;
     return row >= work->end ? row - work->around : row;
 }
@@ -98,7 +98,7 @@ static void gather_any(const work_t *work, const int8_t *first, const int8_t *se
 }
 
 /* A row of nine bytes of two pixels, of which the last ones go to `left`. */
-static inline void nine(int16_t *wide, const int8_t *first, const int8_t *second, uint32_t offset,
+static TESLA_INLINE void nine(int16_t *wide, const int8_t *first, const int8_t *second, uint32_t offset,
                         uint32_t left[2]) {
     uint32_t a = 0;
     uint32_t b = 0;
@@ -144,7 +144,7 @@ static void gather_4(const work_t *work, const int8_t *first, const int8_t *seco
 }
 
 /* Computes two pixels of whose taps the first ones are given. */
-static inline void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
+static TESLA_INLINE void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
     work->gather(work, first, second);
     tesla_pair_channels(&work->pair, &work->rest, tesla_pair_dsp);
     work->pair.first += 2u * work->outputs;
