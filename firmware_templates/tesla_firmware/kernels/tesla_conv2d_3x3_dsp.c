@@ -100,16 +100,15 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
             continue; /* three rows make the first output */
         }
         pair.pairs = width / 2u;
-        pair.input = lines;
-        pair.first = output;
-        pair.second = pair.first + outputs;
-        tesla_pair_channels(&pair, &rest, tesla_pair3x3_dsp);
-        if (width % 2u != 0u) { /* the last pair overlaps */
-            pair.pairs = 1;
-            pair.input = &lines[(width - 2u) * COLUMN];
-            pair.first = &output[(width - 2u) * outputs];
+        for (uint32_t x = 0;; x = width - 2u) {
+            pair.input = &lines[x * COLUMN];
+            pair.first = &output[x * outputs];
             pair.second = pair.first + outputs;
             tesla_pair_channels(&pair, &rest, tesla_pair3x3_dsp);
+            if (width % 2u == 0u || x + 2u == width) {
+                break;
+            }
+            pair.pairs = 1; /* the last pair overlaps */
         }
         output += width * outputs;
     }

@@ -181,8 +181,12 @@ static void all_pixels(work_t *work) {
     const int32_t right = window->input_width - (window->width - 1) * window->dilation_width;
     const uint32_t step = window->stride_width * work->channels;
     bool waiting = false;
-    place_t first = {0, 0, 0, false};
-    place_t place = {0, -(int32_t)window->pad_top, 0, false};
+    place_t place;
+    place.at = 0;
+    place.y = -(int32_t)window->pad_top;
+    place.x = 0;
+    place.inside = false;
+    place_t first = place;
     for (uint32_t y = window->output_height; y != 0u; --y) {
         const bool inside = place.y >= 0 && place.y < down;
         place.x = -(int32_t)window->pad_left;
@@ -232,7 +236,7 @@ void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *
     work.border = (const int8_t **)(void *)&work.wide[quads * 8u];
     int8_t *const padding = (int8_t *)&work.border[2u * work.taps];
     work.padding = padding;
-    tesla_fill(padding, (uint8_t)region->input_zero, channels);
+    tesla_pair_fill(padding, region->input_zero, channels);
     all_pixels(&work);
     tesla_clamp_outputs(region->activation_min, region->activation_max, output, pixels * outputs);
 }

@@ -96,7 +96,7 @@ static TESLA_INLINE void tesla_clear(int16_t *wide, uint32_t words) {
 }
 
 /* Four inputs, of which the first `count`, 0 .. 3, exist and the others are zero. */
-static TESLA_INLINE uint32_t tesla_some(const int8_t *input, uint32_t count, int8_t zero) {
+static inline uint32_t tesla_some(const int8_t *input, uint32_t count, int8_t zero) {
     const uint32_t zeros = (uint8_t)zero * 0x01010101u;
     uint16_t two = 0;
     if (count == 0u) {
@@ -113,7 +113,8 @@ static TESLA_INLINE uint32_t tesla_some(const int8_t *input, uint32_t count, int
 }
 
 /* Widens a quad of inputs of two pixels, word by word in turn as tesla/pair.h wants them. */
-static TESLA_INLINE void tesla_widen_word_two(int16_t *wide, uint32_t a, uint32_t b, uint32_t offset) {
+static TESLA_INLINE void tesla_widen_word_two(int16_t *wide, uint32_t a, uint32_t b,
+                                              uint32_t offset) {
 #if TESLA_DSP
     uint32_t first;
     uint32_t second;
@@ -135,14 +136,13 @@ static TESLA_INLINE void tesla_widen_word_two(int16_t *wide, uint32_t a, uint32_
 #endif
 }
 
-/* Widens `count` inputs of two pixels; from one quad to the next are `pitch` elements. The last
- * quad is filled up with zeros. */
-static TESLA_INLINE void tesla_widen_two(int16_t *wide, const int8_t *first, const int8_t *second,
-                                   uint32_t count, int16_t offset, uint32_t pitch) {
-    const uint32_t both = tesla_twice(offset);
+/* Widens `quads` quads of two pixels; from one quad to the next are `pitch` elements. */
+static TESLA_INLINE void tesla_widen_quads_two(int16_t *wide, const int8_t *first,
+                                               const int8_t *second, uint32_t quads, uint32_t both,
+                                               uint32_t pitch) {
     uint32_t a = 0;
     uint32_t b = 0;
-    for (uint32_t quad = count / 4u; quad != 0u; --quad) {
+    for (; quads != 0u; --quads) {
         tesla_copy(&a, first, 4);
         tesla_copy(&b, second, 4);
         tesla_widen_word_two(wide, a, b, both);
@@ -150,15 +150,23 @@ static TESLA_INLINE void tesla_widen_two(int16_t *wide, const int8_t *first, con
         second += 4;
         wide += pitch;
     }
+}
+
+/* Widens `count` inputs of two pixels in the same way. The last quad is filled up with zeros. */
+static inline void tesla_widen_two(int16_t *wide, const int8_t *first, const int8_t *second,
+                                   uint32_t count, int16_t offset, uint32_t pitch) {
+    const uint32_t both = tesla_twice(offset);
+    const uint32_t quads = count / 4u;
+    tesla_widen_quads_two(wide, first, second, quads, both, pitch);
     if (count % 4u != 0u) {
-        a = tesla_some(first, count % 4u, (int8_t)-offset);
-        b = tesla_some(second, count % 4u, (int8_t)-offset);
-        tesla_widen_word_two(wide, a, b, both);
+        const uint32_t a = tesla_some(first + quads * 4u, count % 4u, (int8_t)-offset);
+        const uint32_t b = tesla_some(second + quads * 4u, count % 4u, (int8_t)-offset);
+        tesla_widen_word_two(wide + quads * pitch, a, b, both);
     }
 }
 
 /* Widens `count` inputs and fills the last quad up with zeros. */
-static TESLA_INLINE void tesla_widen(int16_t *wide, const int8_t *input, uint32_t count, int16_t offset) {
+static inline void tesla_widen(int16_t *wide, const int8_t *input, uint32_t count, int16_t offset) {
     const uint32_t both = tesla_twice(offset);
     uint32_t word = 0;
     for (uint32_t quad = count / 4u; quad != 0u; --quad) {
