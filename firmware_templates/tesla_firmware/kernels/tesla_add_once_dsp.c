@@ -36,8 +36,8 @@ static TESLA_INLINE int8_t output_of(int32_t sum) {
 }
 
 /* Two elements, 256 times their values in the halves of words, to output[0] and output[2]. */
-static TESLA_INLINE void two_elements(const tesla_add_once_t *region, uint32_t first, uint32_t second,
-                                int8_t *output) {
+static TESLA_INLINE void two_elements(const tesla_add_once_t *region, uint32_t first,
+                                      uint32_t second, int8_t *output) {
     const int32_t lower = lower_added(region->first_factor, first, region->constant);
     const int32_t upper = upper_added(region->first_factor, first, region->constant);
     output[0] = output_of(lower_added(region->second_factor, second, lower));

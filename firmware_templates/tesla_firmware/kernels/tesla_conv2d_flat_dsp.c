@@ -144,7 +144,7 @@ static void gather_4(const work_t *work, const int8_t *first, const int8_t *seco
 }
 
 /* Computes two pixels of whose taps the first ones are given. */
-static TESLA_INLINE void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
+static TESLA_NOINLINE void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
     work->gather(work, first, second);
     tesla_pair_channels(&work->pair, &work->rest, tesla_pair_dsp);
     work->pair.first += 2u * work->outputs;

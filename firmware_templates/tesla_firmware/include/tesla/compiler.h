@@ -13,6 +13,7 @@
 #define TESLA_ALIGNED __attribute__((aligned(8)))
 #else
 #define TESLA_NOINLINE
+#define TESLA_UNUSED
 #define TESLA_INLINE inline
 #define TESLA_ALIGNED
 #endif

@@ -96,7 +96,8 @@ static TESLA_INLINE void tesla_clear(int16_t *wide, uint32_t words) {
 }
 
 /* Four inputs, of which the first `count`, 0 .. 3, exist and the others are zero. */
-static inline uint32_t tesla_some(const int8_t *input, uint32_t count, int8_t zero) {
+static TESLA_NOINLINE TESLA_UNUSED uint32_t tesla_some(const int8_t *input, uint32_t count,
+                                                       int8_t zero) {
     const uint32_t zeros = (uint8_t)zero * 0x01010101u;
     uint16_t two = 0;
     if (count == 0u) {
