@@ -65,6 +65,19 @@ class BuildResult:
     library: Library | None = None
 
 
+_AROUND_ASSEMBLY = (
+    "tesla_conv2d_dsp",
+    "tesla_conv2d_1x1_dsp",
+    "tesla_conv2d_3x3_dsp",
+    "tesla_conv2d_flat_dsp",
+    "tesla_fully_connected_dsp",
+    "tesla_mean_dsp",
+    "tesla_pair",
+    "tesla_unpack",
+)
+"""Kernels whose C executes few of their instructions: -O3 would cost kilobytes for a thousandth."""
+
+
 def build_firmware(
     project: Path,
     target: str | Target,
@@ -77,8 +90,9 @@ def build_firmware(
 ) -> BuildResult:
     """Compile and link `project` with the application `app` and the target's board.
 
-    The library's kernels are compiled with -O3, or -Os where `optimize` saves flash, all the rest
-    with -Os; on the host, the library with -O3 for this very processor, the rest with -O2.
+    The library's kernels are compiled with -O3, or -Os where `optimize` saves flash, and without
+    `speed` also around assembly; all the rest with -Os. On the host, the library with -O3 for this
+    very processor, the rest with -O2.
     `toolchain` is one of the target's, by default its first. `extra_flags` go to every compilation
     and to the link (for instance -Werror).
     """
@@ -94,7 +108,15 @@ def build_firmware(
     small = "-Os" if row.core else "-O2"
     fast = (small if saving else "-O3", *(() if row.core else compiler.native))
     calls = (small, *fast[1:]) if row.core else fast  # between kernels, nothing takes time
-    levels = [calls if path.parent == project / "src" else fast for path in library]
+    around = fast if optimize is Optimize.SPEED or not row.core else (small,)  # assembly
+    levels = [
+        calls
+        if path.parent == project / "src"
+        else around
+        if path.stem.startswith(_AROUND_ASSEMBLY)
+        else fast
+        for path in library
+    ]
     units = [
         Unit(source=path, flags=(*level, *common, *extra_flags))
         for path, level in zip(library, levels, strict=True)

@@ -3,8 +3,9 @@
 import numpy as np
 from graphs import extreme_model, layered_model, quantized_model
 
-from tesla_codegen.kernels.channels import channel_table
+from tesla_codegen.kernels.channels import channel_table, scaled_table
 from tesla_codegen.kernels.choice import choose
+from tesla_codegen.kernels.packed import PACKED, SCALED
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.tables import TablePool
 from tesla_embed.ir.specialize import specialize
@@ -17,39 +18,71 @@ class Kept(TablePool):
         return next(values for known, values in self._wanted if known == name)
 
 
-def unpacked(row: tuple[str, ...], pool: Kept) -> np.ndarray:
-    """As tesla_unpack_dsp: `[out, 4]` of a row and its tables."""
-    zero, least, width, once = map(int, row[5:9])
-    factors = pool.table(row[9]).view(np.uint32).astype(np.int64)
-    shift = least + (factors >> 30)
-    mantissa = (factors & (2**30 - 1)) + 2**30
-    bytes_ = pool.table(row[10]).reshape(-1, width).view(np.uint8).astype(np.int64)
-    bias = (bytes_ << (8 * np.arange(width))).sum(axis=1)
-    bias -= np.where(bytes_[:, -1] > 127, 1 << (8 * width), 0)
-    multiplier = mantissa if once else 2 * mantissa - 2**32
-    rounding = (1 << (shift - 1)) + zero * (1 << shift)
-    return np.stack([bias, multiplier, rounding, shift], axis=1)
+def fields(row: tuple[str, ...], pool: Kept, widths: int) -> list[tuple[int, int, int]]:
+    """Excess, bias and factor without sign of each channel."""
+    biases, excess = widths % 64, widths // 64
+    table = pool.table(row[-1])
+    bits = int.from_bytes(table.tobytes(), "little")
+    found = []
+    for channel in range(int(row[1])):
+        word = bits >> channel * (biases + excess + 30)
+        bias = (word >> excess) & ((1 << biases) - 1)
+        mantissa = (word >> (biases + excess)) & (2**30 - 1)
+        sign = bias >> (biases - 1) << biases
+        found.append((word & ((1 << excess) - 1), bias - sign, mantissa + 2**30))
+        last = (channel * (biases + excess + 30) + biases + excess) // 8
+        assert last + 5 <= len(table)  # which the C reads
+    return found
+
+
+def unpacked(row: tuple[str, ...], pool: Kept) -> list[list[int]]:
+    """As tesla_unpack_dsp: `[out, 4]` of a row and its table."""
+    zero, least, widths, once = map(int, row[5:9])
+    channels = []
+    for excess, bias, mantissa in fields(row, pool, widths):
+        shift = least + excess
+        multiplier = mantissa if once else 2 * mantissa - 2**32
+        channels.append([bias, multiplier, (1 << (shift - 1)) + zero * (1 << shift), shift])
+    return channels
+
+
+def scaled(row: tuple[str, ...], pool: Kept) -> list[list[int]]:
+    """As tesla_unpack_scaled_dsp: `[out, 3]` of a row and its table."""
+    widths, scale = map(int, row[8:10])
+    return [
+        [bias, 2 * mantissa - 2**32, 1 << (scale - excess)]
+        for excess, bias, mantissa in fields(row, pool, widths)
+    ]
 
 
 def test_every_channel_comes_back() -> None:
-    widths: dict[int, int] = {}
-    plain = 0
+    widths: dict[str, set[int]] = {PACKED.c_type: set(), SCALED.c_type: set()}
+    kept = set()
     makers = (layered_model, quantized_model, extreme_model)
     for model in (make(seed) for make in makers for seed in range(60)):
         for index, variant in enumerate(choose(model, Isa.DSP, Optimize.BALANCED)):
-            plain += variant is not None and variant.row.c_type == "tesla_packed_region_t"
-            if variant is None or variant.row.c_type != "tesla_compact_region_t":
+            if variant is None or not variant.unpack:
+                kept.add(variant.row.c_type if variant is not None else "")
                 continue
             for region in model.regions:
                 dense, pool = specialize(model, region), Kept()
                 (row,) = variant.rows(dense, index, pool)
-                table = channel_table(dense, index)
-                assert table is not None
-                assert unpacked(row, pool).tolist() == table.tolist()
-                assert variant.unpacked_bytes >= 16 + 16 * len(table)
-                widths[int(row[7])] = widths.get(int(row[7]), 0) + 1
-    assert widths.keys() == {2, 3, 4}
-    assert plain > 0
+                if variant.unpack == "tesla_unpack_scaled_dsp":
+                    table = scaled_table(dense, index)
+                    assert table is not None
+                    assert scaled(row, pool) == table.channels.tolist()
+                    assert variant.unpacked_bytes >= 24 + 12 * len(table.channels)
+                    widths[SCALED.c_type].add(int(row[8]))
+                else:
+                    channels = channel_table(dense, index)
+                    assert channels is not None
+                    assert unpacked(row, pool) == channels.tolist()
+                    assert variant.unpacked_bytes >= 16 + 16 * len(channels)
+                    widths[PACKED.c_type].add(int(row[7]))
+    for found in widths.values():
+        assert {width // 64 for width in found} >= {0, 1, 2}
+        assert {width % 64 // 8 for width in found} >= {0, 1, 2}
+    assert kept >= {PACKED.c_type, SCALED.c_type}
 
 
 def test_speed_keeps_tables_as_kernels_read_them() -> None:

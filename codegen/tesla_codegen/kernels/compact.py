@@ -1,80 +1,155 @@
 """Tables of channels in half the flash: unpacked into the arena when their layer begins.
 
-A row of `channel_table` has 16 bytes, of which most repeat: the multiplier is a mantissa of 31 bits
-whose highest is set, shifts of a layer differ little, and `rounding` follows from the shift and the
-output's zero point. Kept are, per channel, a word of the mantissa's other 30 bits below the shift
-less the layer's least one (0 .. 3), and the bias in two to four bytes, lowest first. Where shifts
-differ more, the table stays as it is. See `tesla/compact.h`.
+A row of `channel_table` has 16 bytes and one of `scaled_table` 12, of which most repeat: the
+multiplier is a mantissa of 31 bits whose highest is set, shifts of a layer differ little, and all
+else follows from them. Kept are, per channel and without gaps, the shift less the layer's least
+one, the bias, and the mantissa's other 30 bits, the first two in as many bits as the layer needs in
+a region. Where these are too many, the table stays as it is. See `tesla/compact.h`.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from tesla_codegen.kernels.channels import channel_table, layer_requantization
-from tesla_codegen.kernels.packed import PACKED
+from tesla_codegen.kernels.channels import layer_requantization
+from tesla_codegen.kernels.packed import PACKED, SCALED
 from tesla_codegen.kernels.variant import Row, RowMaker, Variant
 from tesla_codegen.tables import TablePool
-from tesla_embed.errors import CodegenError
+from tesla_embed.ir.fixedpoint import Int64
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import FullyConnected, Weighted
 from tesla_embed.ir.specialize import specialize
 
-_ROW = Row(c_type="tesla_compact_region_t", bytes=20, size="{positions}u * {row}.output_channels")
 _MOST_DENSE = 64
 """Outputs of a fully connected layer that are unpacked: their constants are used once, so that the
 RAM for more would be spent on little."""
-_HEAD_BYTES, _CHANNEL_BYTES = 16, 16
-_SPREAD = 3
+_MANTISSA_BITS = 30
+_MOST_EXCESS = 3
+_MOST_BITS = 32
+_READ_BYTES = 5
+"""Bytes that a field is read with."""
+_SCALED_SHIFT = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    """How rows of one type are kept: the function that unpacks them, and the bytes that it writes,
+    as many at least as a machine with pointers of 64 bits needs."""
+
+    row: Row
+    unpack: str
+    head_bytes: int
+    channel_bytes: int
+
+
+_SIZE = "{positions}u * {row}.output_channels"
+_FORMS = {
+    PACKED: _Form(
+        row=Row(c_type="tesla_compact_region_t", bytes=16, size=_SIZE),
+        unpack="tesla_unpack_dsp",
+        head_bytes=16,
+        channel_bytes=16,
+    ),
+    SCALED: _Form(
+        row=Row(c_type="tesla_compact_scaled_region_t", bytes=16, size=_SIZE),
+        unpack="tesla_unpack_scaled_dsp",
+        head_bytes=24,
+        channel_bytes=12,
+    ),
+}
 
 
 def compacted(model: Model, index: int, variant: Variant) -> Variant:
     """The same variant with compact tables, where that saves flash; else the one given."""
     op = model.graph.ops[index]
-    if variant.row is not PACKED or not isinstance(op, Weighted):
+    form = _FORMS.get(variant.row)
+    if form is None or not isinstance(op, Weighted):
         return variant
     outputs = model.graph.tensors[op.output].type.channels
     if isinstance(op, FullyConnected) and outputs > _MOST_DENSE:
         return variant
-    tables = [channel_table(specialize(model, region), index) for region in model.regions]
-    if any(table is None or np.ptp(table[:, 3]) > _SPREAD for table in tables):
+    tables = [_table(specialize(model, region), index) for region in model.regions]
+    if not all(table.fits for table in tables):
         return variant
-    width = max(_bias_bytes(table[:, 0]) for table in tables if table is not None)
     return replace(
         variant,
-        row=_ROW,
-        rows=_rows(variant.rows, width),
-        helpers=(*variant.helpers, "tesla_unpack_dsp"),
-        unpack="tesla_unpack_dsp",
-        unpacked_bytes=_HEAD_BYTES + _CHANNEL_BYTES * outputs,
+        row=form.row,
+        rows=_rows(variant.rows, variant.row),
+        helpers=(*variant.helpers, form.unpack),
+        unpack=form.unpack,
+        unpacked_bytes=form.head_bytes + form.channel_bytes * outputs,
     )
 
 
-def _bias_bytes(bias: npt.NDArray[np.int32]) -> int:
-    """Bytes that hold every one of `bias`."""
-    reach = int(max(bias.max(), ~bias.min(), 0))
-    return max(2, reach.bit_length() // 8 + 1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Integers of a layer's active channels, `[out]`: mantissas without their highest bit, shifts
+    to the right, and biases."""
+
+    mantissa: Int64
+    shift: Int64
+    bias: Int64
+
+    @property
+    def least(self) -> int:
+        """The smallest shift."""
+        return int(self.shift.min())
+
+    @property
+    def excess_bits(self) -> int:
+        """Bits for what shifts exceed it by."""
+        return int(np.ptp(self.shift)).bit_length()
+
+    @property
+    def bias_bits(self) -> int:
+        """Bits that hold every bias and its sign."""
+        return int(max(self.bias.max(), ~self.bias.min(), 0)).bit_length() + 1
+
+    @property
+    def fits(self) -> bool:
+        """Whether the layer's fields are narrow enough."""
+        both = self.excess_bits + self.bias_bits
+        return self.excess_bits <= _MOST_EXCESS and both <= _MOST_BITS
+
+    def packed(self) -> npt.NDArray[np.int8]:
+        """All channels bit by bit, the first one's lowest bit in the first byte's lowest."""
+        both = self.excess_bits + self.bias_bits
+        bias = self.bias & ((1 << self.bias_bits) - 1)
+        rest = self.shift - self.least | bias << self.excess_bits
+        each = both + _MANTISSA_BITS
+        channels = zip(self.mantissa.tolist(), rest.tolist(), strict=True)
+        bits = sum((m << both | r) << at * each for at, (m, r) in enumerate(channels))
+        total = len(rest) * each
+        size = max(-(-total // 8), (total - _MANTISSA_BITS) // 8 + _READ_BYTES)
+        return np.frombuffer(bits.to_bytes(size, "little"), np.int8)
 
 
-def _rows(packed: RowMaker, width: int) -> Callable[[Model, int, TablePool], list[tuple[str, ...]]]:
-    """Rows as `packed` makes them, with compact tables; biases have `width` bytes."""
+def _table(dense: Model, index: int) -> _Table:
+    """The integers of an operation in a region's dense model."""
+    q = layer_requantization(dense, index)
+    once = isinstance(dense.graph.ops[index], FullyConnected)
+    return _Table(
+        mantissa=q.factors.multiplier.astype(np.int64) & (2**_MANTISSA_BITS - 1),
+        shift=-q.factors.shift.astype(np.int64) - int(once),
+        bias=q.bias.astype(np.int64),
+    )
+
+
+def _rows(maker: RowMaker, kind: Row) -> Callable[[Model, int, TablePool], list[tuple[str, ...]]]:
+    """Rows as `maker` makes them, of type `kind`, with compact tables."""
 
     def rows(dense: Model, index: int, pool: TablePool) -> list[tuple[str, ...]]:
-        op, region = dense.graph.ops[index], dense.regions[0]
-        table, q = channel_table(dense, index), layer_requantization(dense, index)
-        if table is None:
-            raise CodegenError(f"{op.name}: has no packed table at {region.dp} % DP")
-        ((*numbers, _),) = packed(dense, index, TablePool())
-        least = int(table[:, 3].min())
-        mantissas = q.factors.multiplier.astype(np.int64) & (2**30 - 1)
-        factors = mantissas | (table[:, 3].astype(np.int64) - least) << 30
-        names = [f"{op.name}_{kind}_{region.dp}" for kind in ("factors", "bias")]
-        pool.add(names[0], factors.astype(np.uint32).view(np.int32))
-        bias = np.ascontiguousarray(table[:, 0], "<i4").view(np.int8).reshape(-1, 4)
-        pool.add(names[1], np.ascontiguousarray(bias[:, :width]).reshape(-1))
-        once = int(isinstance(op, FullyConnected))
-        return [(*numbers, str(q.output_offset), str(least), str(width), str(once), *names)]
+        ((*numbers, name),) = maker(dense, index, TablePool())
+        table = _table(dense, index)
+        widths = table.bias_bits + 64 * table.excess_bits
+        pool.add(name, table.packed())
+        if kind is SCALED:
+            early = int(numbers[-1])
+            return [(*numbers, str(widths), str(_SCALED_SHIFT + early - table.least), name)]
+        offset = layer_requantization(dense, index).output_offset
+        once = int(isinstance(dense.graph.ops[index], FullyConnected))
+        return [(*numbers, str(offset), str(table.least), str(widths), str(once), name)]
 
     return rows

@@ -5,7 +5,7 @@
 #include "tesla/widen.h"
 
 /* sum + ((factor * value) >> 16) for the lower half of `values` (SMLAWB), and for the upper one. */
-static inline int32_t lower_added(int32_t factor, uint32_t values, int32_t sum) {
+static TESLA_INLINE int32_t lower_added(int32_t factor, uint32_t values, int32_t sum) {
 #if TESLA_DSP
     int32_t result;
     __asm__("smlawb %0, %1, %2, %3" : "=r"(result) : "r"(factor), "r"(values), "r"(sum));
@@ -15,7 +15,7 @@ static inline int32_t lower_added(int32_t factor, uint32_t values, int32_t sum) 
 #endif
 }
 
-static inline int32_t upper_added(int32_t factor, uint32_t values, int32_t sum) {
+static TESLA_INLINE int32_t upper_added(int32_t factor, uint32_t values, int32_t sum) {
 #if TESLA_DSP
     int32_t result;
     __asm__("smlawt %0, %1, %2, %3" : "=r"(result) : "r"(factor), "r"(values), "r"(sum));
@@ -25,7 +25,7 @@ static inline int32_t upper_added(int32_t factor, uint32_t values, int32_t sum) 
 #endif
 }
 
-static inline int8_t output_of(int32_t sum) {
+static TESLA_INLINE int8_t output_of(int32_t sum) {
 #if TESLA_DSP
     int32_t result;
     __asm__("ssat %0, #8, %1, asr #20" : "=r"(result) : "r"(sum));
@@ -36,8 +36,8 @@ static inline int8_t output_of(int32_t sum) {
 }
 
 /* Two elements, 256 times their values in the halves of words, to output[0] and output[2]. */
-static inline void two_elements(const tesla_add_once_t *region, uint32_t first, uint32_t second,
-                                int8_t *output) {
+static TESLA_INLINE void two_elements(const tesla_add_once_t *region, uint32_t first,
+                                      uint32_t second, int8_t *output) {
     const int32_t lower = lower_added(region->first_factor, first, region->constant);
     const int32_t upper = upper_added(region->first_factor, first, region->constant);
     output[0] = output_of(lower_added(region->second_factor, second, lower));

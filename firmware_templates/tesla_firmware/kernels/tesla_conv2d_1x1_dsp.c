@@ -15,7 +15,7 @@ typedef struct {
     int16_t offset;
 } work_t;
 
-static inline void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
+static TESLA_NOINLINE void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
     tesla_widen_two(work->wide, first, second, work->channels, work->offset, 8);
     tesla_pair_channels(&work->pair, &work->rest, tesla_pair_dsp);
     work->pair.first += 2u * work->outputs;

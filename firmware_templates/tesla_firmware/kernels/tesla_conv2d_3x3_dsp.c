@@ -11,26 +11,26 @@ enum {
     COLUMN = 3 * QUAD /* elements: a quad of channels in three rows */
 };
 
-/* Moves the rows 1 and 2 of a column up and puts four channels into row 2. */
-static inline void next_row(int16_t *column, uint32_t word, uint32_t offset) {
+/* Moves the rows 1 and 2 of a column up and puts four channels into row 2; returns where the next
+ * column begins. */
+static TESLA_INLINE int16_t *next_row(int16_t *column, uint32_t word, uint32_t offset) {
 #if TESLA_DSP
-    uint32_t words[4];
-    __asm__ volatile("ldrd    %0, %1, [%4, #8]    \n"
-                     "ldrd    %2, %3, [%4, #16]   \n"
-                     "strd    %0, %1, [%4]        \n"
-                     "sxtab16 %0, %5, %6          \n"
-                     "strd    %2, %3, [%4, #8]    \n"
-                     "sxtab16 %1, %5, %6, ror #8  \n"
-                     "strd    %0, %1, [%4, #16]   \n"
-                     : "=&r"(words[0]), "=&r"(words[1]), "=&r"(words[2]), "=&r"(words[3])
-                     : "r"(column), "r"(offset), "r"(word)
-                     : "memory");
+    __asm__ volatile("ldrd    r2, r3, [%0, #8]    \n"
+                     "ldrd    r4, r5, [%0, #16]   \n"
+                     "sxtab16 r6, %1, %2          \n"
+                     "sxtab16 r8, %1, %2, ror #8  \n"
+                     "stm     %0!, {r2-r6, r8}    \n" /* r7 may be the frame's */
+                     : "+r"(column)
+                     : "r"(offset), "r"(word)
+                     : "r2", "r3", "r4", "r5", "r6", "r8", "memory");
+    return column;
 #else
     for (uint32_t i = 0; i < 2u * QUAD; i += 2u) {
         tesla_put(&column[i], tesla_get(&column[i + QUAD]));
     }
     tesla_put(&column[2 * QUAD], tesla_widened_even(word, offset));
     tesla_put(&column[2 * QUAD + 2], tesla_widened_odd(word, offset));
+    return column + COLUMN;
 #endif
 }
 
@@ -46,17 +46,22 @@ static void next_rows(int16_t *column, const int8_t *row, uint32_t pitch, uint32
                 word = tesla_some(row, channels, zero);
                 row += pitch;
             }
-            next_row(column, word, both);
-            column += COLUMN;
+            column = next_row(column, word, both);
         }
         return;
     }
-#pragma GCC unroll 2
-    for (; pixels != 0u; --pixels) {
+#pragma GCC unroll 1
+    for (; pixels >= 2u; pixels -= 2u) {
         tesla_copy(&word, row, 4);
-        next_row(column, word, both);
+        column = next_row(column, word, both);
         row += pitch;
-        column += COLUMN;
+        tesla_copy(&word, row, 4);
+        column = next_row(column, word, both);
+        row += pitch;
+    }
+    if (pixels != 0u) {
+        tesla_copy(&word, row, 4);
+        (void)next_row(column, word, both);
     }
 }
 
@@ -95,16 +100,15 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
             continue; /* three rows make the first output */
         }
         pair.pairs = width / 2u;
-        pair.input = lines;
-        pair.first = output;
-        pair.second = pair.first + outputs;
-        tesla_pair_channels(&pair, &rest, tesla_pair3x3_dsp);
-        if (width % 2u != 0u) { /* the last pair overlaps */
-            pair.pairs = 1;
-            pair.input = &lines[(width - 2u) * COLUMN];
-            pair.first = &output[(width - 2u) * outputs];
+        for (uint32_t x = 0;; x = width - 2u) {
+            pair.input = &lines[x * COLUMN];
+            pair.first = &output[x * outputs];
             pair.second = pair.first + outputs;
             tesla_pair_channels(&pair, &rest, tesla_pair3x3_dsp);
+            if (width % 2u == 0u || x + 2u == width) {
+                break;
+            }
+            pair.pairs = 1; /* the last pair overlaps */
         }
         output += width * outputs;
     }

@@ -32,51 +32,67 @@ typedef struct {
     bool inside; /* whether all taps lie in the image */
 } place_t;
 
-/* A quad of channels of two pixels under three columns of taps. */
-static inline void three_columns(int16_t *wide, const int8_t *a, const int8_t *b, uint32_t next,
-                                 uint32_t row, uint32_t height, uint32_t offset) {
-    for (; height != 0u; --height) {
-        uint32_t first = 0;
-        uint32_t second = 0;
-        tesla_copy(&first, a, 4);
-        tesla_copy(&second, b, 4);
-        tesla_widen_word_two(wide, first, second, offset);
-        tesla_copy(&first, &a[next], 4);
-        tesla_copy(&second, &b[next], 4);
-        tesla_widen_word_two(wide + 8, first, second, offset);
-        tesla_copy(&first, &a[2u * next], 4);
-        tesla_copy(&second, &b[2u * next], 4);
-        tesla_widen_word_two(wide + 16, first, second, offset);
-        a += row;
-        b += row;
-        wide += 24;
+#if TESLA_DSP
+/* The quad of one column of both pixels, AT bytes on. */
+#define COLUMN(NEXT, AT)                                                                           \
+    "ldr     %0, [%5" NEXT "            \n"                                                        \
+    "ldr     %1, [%6" NEXT "            \n"                                                        \
+    "sxtab16 %2, %8, %0                 \n"                                                        \
+    "sxtab16 %3, %8, %1                 \n"                                                        \
+    "strd    %2, %3, [%4, #" AT "]      \n"                                                        \
+    "sxtab16 %2, %8, %0, ror #8         \n"                                                        \
+    "sxtab16 %3, %8, %1, ror #8         \n"                                                        \
+    "strd    %2, %3, [%4, #" AT " + 8]  \n"
+#endif
+
+/* Quads of channels of two pixels under a row of three taps. */
+static TESLA_INLINE void three_columns(int16_t *wide, const int8_t *a, const int8_t *b,
+                                       uint32_t next, uint32_t quads, uint32_t pitch,
+                                       uint32_t offset) {
+    uint32_t first = 0;
+    uint32_t second = 0;
+    pitch *= (uint32_t)sizeof *wide;
+    for (; quads != 0u; --quads) {
+#if TESLA_DSP
+        uint32_t even;
+        uint32_t odd;
+        __asm__ volatile(COLUMN(", %7, lsl #1]", "32") COLUMN(", %7]", "16")
+                             COLUMN("], #4", "0") "add     %4, %4, %9    \n"
+                         : "=&r"(first), "=&r"(second), "=&r"(even), "=&r"(odd), "+r"(wide),
+                           "+r"(a), "+r"(b)
+                         : "r"(next), "r"(offset), "r"(pitch)
+                         : "memory");
+#else
+        for (uint32_t x = 0; x < 3u; ++x) {
+            tesla_copy(&first, &a[x * next], 4);
+            tesla_copy(&second, &b[x * next], 4);
+            tesla_widen_word_two(wide + 8u * x, first, second, offset);
+        }
+        a += 4;
+        b += 4;
+        wide += pitch / 2u;
+#endif
     }
 }
 
 /* The inputs of two pixels under all taps, which lie in the image. */
-static void gather(const work_t *work, const int8_t *a, const int8_t *b) {
+static TESLA_INLINE void gather(const work_t *work, const int8_t *a, const int8_t *b) {
     const uint32_t channels = work->channels;
     const uint32_t pitch = work->taps * 8u;
     const uint32_t next = work->next;
     const uint32_t row = work->row;
-    const uint32_t height = work->window->height;
     const uint32_t width = work->window->width;
     const int16_t offset = work->offset;
     int16_t *wide = work->wide;
-    if (width == 3u && channels % 4u == 0u) {
-        const uint32_t both = tesla_twice(offset);
-        for (uint32_t quad = channels / 4u; quad != 0u; --quad) {
-            three_columns(wide, a, b, next, row, height, both);
-            a += 4;
-            b += 4;
-            wide += pitch;
-        }
-        return;
-    }
-    for (uint32_t y = height; y != 0u; --y) {
-        for (uint32_t x = 0; x < width; ++x) {
-            tesla_widen_two(wide, &a[x * next], &b[x * next], channels, offset, pitch);
-            wide += 8;
+    for (uint32_t left = work->window->height; left != 0u; --left) {
+        if (width == 3u && channels % 4u == 0u) {
+            three_columns(wide, a, b, next, channels / 4u, pitch, tesla_twice(offset));
+            wide += 24;
+        } else {
+            for (uint32_t x = 0; x < width; ++x) {
+                tesla_widen_two(wide, &a[x * next], &b[x * next], channels, offset, pitch);
+                wide += 8;
+            }
         }
         a += row;
         b += row;
@@ -110,8 +126,8 @@ static void find_taps(const work_t *work, const place_t *place, const int8_t **t
 }
 
 /* Three taps of both pixels, found before, for all quads of channels. */
-static inline void three_taps(int16_t *wide, const int8_t *const taps[6], uint32_t channels,
-                              uint32_t pitch, uint32_t offset) {
+static TESLA_INLINE void three_taps(int16_t *wide, const int8_t *const taps[6], uint32_t channels,
+                                    uint32_t pitch, uint32_t offset) {
     for (uint32_t c = 0; c < channels; c += 4u) {
         for (uint32_t i = 0; i < 3u; ++i) {
             uint32_t first = 0;
@@ -165,8 +181,12 @@ static void all_pixels(work_t *work) {
     const int32_t right = window->input_width - (window->width - 1) * window->dilation_width;
     const uint32_t step = window->stride_width * work->channels;
     bool waiting = false;
-    place_t first = {0, 0, 0, false};
-    place_t place = {0, -(int32_t)window->pad_top, 0, false};
+    place_t place;
+    place.at = 0;
+    place.y = -(int32_t)window->pad_top;
+    place.x = 0;
+    place.inside = false;
+    place_t first = place;
     for (uint32_t y = window->output_height; y != 0u; --y) {
         const bool inside = place.y >= 0 && place.y < down;
         place.x = -(int32_t)window->pad_left;
@@ -216,7 +236,7 @@ void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *
     work.border = (const int8_t **)(void *)&work.wide[quads * 8u];
     int8_t *const padding = (int8_t *)&work.border[2u * work.taps];
     work.padding = padding;
-    tesla_fill(padding, (uint8_t)region->input_zero, channels);
+    tesla_pair_fill(padding, region->input_zero, channels);
     all_pixels(&work);
     tesla_clamp_outputs(region->activation_min, region->activation_max, output, pixels * outputs);
 }

@@ -39,7 +39,7 @@ typedef struct work {
 } work_t;
 
 /* Word by word: the compiler's own may copy byte by byte. */
-static inline void copy_row(int8_t *to, const int8_t *from, uint32_t length) {
+static TESLA_INLINE void copy_row(int8_t *to, const int8_t *from, uint32_t length) {
 #pragma GCC unroll 4
     for (; length >= 4u; length -= 4u) {
         tesla_copy(to, from, 4);
@@ -65,26 +65,26 @@ static TESLA_NOINLINE void load_rows(image_t *image, uint32_t until) {
             copy_row(&line[before], &image->input[row * row_bytes],
                      row_bytes < room ? row_bytes : room);
         } else {
-            tesla_fill(line, (uint8_t)image->zero, image->pitch);
+            tesla_pair_fill(line, image->zero, image->pitch);
         }
     }
 }
 
 /* The next row of taps, around the end of the padded rows. */
-static inline const int8_t *next_row(const work_t *work, const int8_t *row) {
+static TESLA_INLINE const int8_t *next_row(const work_t *work, const int8_t *row) {
     row += work->apart;
     return row >= work->end ? row - work->around : row;
 }
 
 /* The taps of two pixels. */
 static void gather_any(const work_t *work, const int8_t *first, const int8_t *second) {
-    const int16_t offset = (int16_t)(uint16_t)work->offset;
+    const uint32_t offset = work->offset;
     const uint32_t length = work->words * 4u;
     const uint32_t height = work->image.window->height;
     int16_t *wide = work->wide;
     int8_t *left = &work->left[height * work->over];
     for (uint32_t tap = height; tap != 0u; --tap) {
-        tesla_widen_two(wide, first, second, length, offset, 8);
+        tesla_widen_quads_two(wide, first, second, work->words, offset, 8);
         wide += work->words * 8u;
         left -= work->over;
         for (uint32_t i = 0; i < work->over; ++i) {
@@ -94,12 +94,12 @@ static void gather_any(const work_t *work, const int8_t *first, const int8_t *se
         first = next_row(work, first);
         second = next_row(work, second);
     }
-    tesla_widen_two(wide, left, &left[work->left_bytes], work->left_bytes, offset, 8);
+    tesla_widen_quads_two(wide, left, &left[work->left_bytes], work->left_bytes / 4u, offset, 8);
 }
 
 /* A row of nine bytes of two pixels, of which the last ones go to `left`. */
-static inline void nine(int16_t *wide, const int8_t *first, const int8_t *second, uint32_t offset,
-                        uint32_t left[2]) {
+static TESLA_INLINE void nine(int16_t *wide, const int8_t *first, const int8_t *second,
+                              uint32_t offset, uint32_t left[2]) {
     uint32_t a = 0;
     uint32_t b = 0;
     tesla_copy(&a, first, 4);
@@ -144,7 +144,7 @@ static void gather_4(const work_t *work, const int8_t *first, const int8_t *seco
 }
 
 /* Computes two pixels of whose taps the first ones are given. */
-static inline void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
+static TESLA_NOINLINE void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
     work->gather(work, first, second);
     tesla_pair_channels(&work->pair, &work->rest, tesla_pair_dsp);
     work->pair.first += 2u * work->outputs;
@@ -230,8 +230,8 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_regio
     pair->input = work.wide;
     pair->first = output;
     pair->second = output + work.outputs;
-    tesla_fill(work.left, 0, 2u * work.left_bytes); /* weights of what fills it up are zero */
-    tesla_fill(work.image.lines, (uint8_t)work.image.zero, work.around);
+    tesla_pair_fill(work.left, 0, 2u * work.left_bytes); /* weights of what fills it up are zero */
+    tesla_pair_fill(work.image.lines, work.image.zero, work.around);
     all_pixels(&work);
     tesla_clamp_outputs(region->activation_min, region->activation_max, output,
                         (uint32_t)window->output_height * window->output_width * work.outputs);

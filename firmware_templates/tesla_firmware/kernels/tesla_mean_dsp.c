@@ -3,6 +3,10 @@
 #include "tesla/kernels.h"
 #include "tesla/rescale.h"
 
+static TESLA_NOINLINE int8_t output_of(const tesla_rescale_region_t *region, int32_t sum) {
+    return tesla_rescaled(region, sum);
+}
+
 void tesla_mean_dsp(const tesla_mean_t *layer, const tesla_rescale_region_t *region,
                     const int8_t *input, int8_t *output) {
     const uint32_t channels = region->size;
@@ -12,7 +16,7 @@ void tesla_mean_dsp(const tesla_mean_t *layer, const tesla_rescale_region_t *reg
         int32_t sums[4] = {offset, offset, offset, offset};
         tesla_four_sums(sums, &input[c], channels, layer->pixels);
         for (uint32_t i = 0; i < 4u; ++i) {
-            output[c + i] = tesla_rescaled(region, sums[i]);
+            output[c + i] = output_of(region, sums[i]);
         }
     }
     for (; c < channels; ++c) {
@@ -20,6 +24,6 @@ void tesla_mean_dsp(const tesla_mean_t *layer, const tesla_rescale_region_t *reg
         for (uint32_t i = 0; i < layer->pixels; ++i) {
             sum += input[i * channels + c];
         }
-        output[c] = tesla_rescaled(region, sum);
+        output[c] = output_of(region, sum);
     }
 }

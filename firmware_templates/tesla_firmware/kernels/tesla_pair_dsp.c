@@ -28,6 +28,10 @@ TESLA_NAKED void tesla_pair_dsp(const tesla_pair_t *pair TESLA_UNUSED) {
     __asm__(TESLA_PAIR_OUTPUTS "add    sp, sp, #44            \n"
                                "pop    {r4-r11, pc}           \n" TESLA_PAIR_AWAY);
 }
+
+TESLA_NAKED void tesla_pair_early(void) {
+    __asm__(TESLA_PAIR_EARLY);
+}
 #else
 void tesla_pair_dsp(const tesla_pair_t *pair) {
     const uint32_t blocks = (uint32_t)(pair->end - pair->channels) / 4u;
@@ -81,6 +85,13 @@ void tesla_pair_last(tesla_pair_rest_t *rest, const tesla_pair_t *pair,
         rest->pair.input += 24; /* two columns of 3 by 3 taps */
         first += before + pair->step;
         second += before + pair->step;
+    }
+}
+
+void tesla_pair_fill(int8_t *bytes, int8_t value, uint32_t count) {
+#pragma GCC unroll 1
+    for (; count != 0u; --count) {
+        *bytes++ = value;
     }
 }
 

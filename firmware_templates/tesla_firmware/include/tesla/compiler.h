@@ -4,6 +4,8 @@
 
 #if defined(__GNUC__)
 #define TESLA_NOINLINE __attribute__((noinline))
+/* What is a few instructions wherever it stands, also where the compiler saves flash. */
+#define TESLA_INLINE inline __attribute__((always_inline))
 /* A function that consists of one block of assembly, which finds its parameters in registers. */
 #define TESLA_NAKED  __attribute__((naked, noinline))
 #define TESLA_UNUSED __attribute__((unused))
@@ -11,6 +13,8 @@
 #define TESLA_ALIGNED __attribute__((aligned(8)))
 #else
 #define TESLA_NOINLINE
+#define TESLA_UNUSED
+#define TESLA_INLINE inline
 #define TESLA_ALIGNED
 #endif
 

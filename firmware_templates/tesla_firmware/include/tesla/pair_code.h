@@ -97,7 +97,19 @@
 /* Four outputs of each pixel, then the next block. */
 #define TESLA_PAIR_OUTPUTS HALVES FOUR(PLAIN) "4: \n" BOTH NEXT
 /* Behind the function's end: the same where halves go away from zero, and with a shift before. */
-#define TESLA_PAIR_AWAY "3: bcs 5f \n" FOUR(AWAY) "b 4b \n5: \n" FOUR(EARLY) "b 4b \n"
+#define TESLA_PAIR_AWAY                                                                            \
+    "3:                            \n"                                                             \
+    "bcs    5f                     \n" FOUR(AWAY) "b      4b                     \n"               \
+                                                  "5:                            \n"               \
+                                                  "adr.w  r2, 4b                 \n"               \
+                                                  "orr    r2, r2, #1             \n"               \
+                                                  "str    r2, [sp]               \n"               \
+                                                  "b.w    tesla_pair_early       \n"
+#define TESLA_PAIR_EARLY                                                                           \
+    ".syntax unified               \n" FOUR(EARLY) "ldr    pc, [sp]               \n"
+
+/* For both functions alone: goes on at the address that the stack begins with. */
+void tesla_pair_early(void);
 #else
 /* The output of a channel from its sum without bias. */
 static inline int8_t tesla_pair_output(const tesla_pair_t *pair,
