@@ -5,7 +5,7 @@ the integer interpreter, bit for bit; `DeviceError` where they are not. Refuses 
 no instructions with `ConfigError`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from tesla_embed.errors import ConfigError, DeviceError
 from tesla_embed.ir.graph import Model, Region, computing_ops, region_macs
 from tesla_embed.ir.interpret import interpret, interpret_layers
 from tesla_host.bench.cases import MEASURED, Case, case_model
+from tesla_host.bench.estimates import Estimated, estimated
 from tesla_host.bench.footprint import measure_footprint
 from tesla_host.bench.networks import Benchmark
 from tesla_host.bench.peers import Peer, find_network_peer
@@ -81,11 +82,11 @@ def measure_case(
     model = case_model(case) if dense is None else case_model(case, (dense,), dense=True)
     place = next(i for i, op in enumerate(model.graph.ops) if op.name == MEASURED)
     built = _build(model, choice, folder, choice.isa, _LARGE_REPLIES)
-    counts = _count_layer(built, place, case.name)
+    counts, estimates = _count_layer(built, place, case.name)
     portable: Mapping[int, Counts] = {}
     if choice.portable and built.setting.isa != Isa.PORTABLE.value:
         plain = _build(model, choice, folder / "portable", Isa.PORTABLE, _LARGE_REPLIES)
-        portable = _count_layer(plain, place, case.name)
+        portable, _ = _count_layer(plain, place, case.name)
     flash, ram = _layer_memory(built, place)
     rows = []
     for region in model.regions:
@@ -102,6 +103,7 @@ def measure_case(
                 ram_bytes=ram,
                 peer=find_peer(case, dp),
                 portable=portable.get(region.dp),
+                estimate=estimates.get(region.dp),
             )
         )
     return rows
@@ -110,13 +112,13 @@ def measure_case(
 def measure_network(bench: Benchmark, model: Model, choice: Choice, folder: Path) -> list[Row]:
     """Build a network and run it once per region."""
     built = _build(model, choice, folder, choice.isa)
-    counts, stack = _count_runs(built)
+    counts, stack, estimates = _count_runs(built)
     memory = measure_footprint(
         built.build, built.project, folder, built.row, stack, choice.toolchain
     )
     portable: Mapping[int, Counts] = {}
     if choice.portable and built.setting.isa != Isa.PORTABLE.value:
-        portable, _ = _count_runs(_build(model, choice, folder / "portable", Isa.PORTABLE))
+        portable, *_ = _count_runs(_build(model, choice, folder / "portable", Isa.PORTABLE))
     return [
         Row(
             name=bench.name,
@@ -130,6 +132,7 @@ def measure_network(bench: Benchmark, model: Model, choice: Choice, folder: Path
             peer=find_network_peer(bench.name, built.row.cpu, region.dp),
             portable=portable.get(region.dp),
             memory=memory,
+            estimate=estimates.get(region.dp),
         )
         for region in model.regions
     ]
@@ -157,15 +160,22 @@ def _build(
     )
 
 
-def _count_layer(built: _Built, place: int, name: str) -> dict[int, Counts]:
-    """By DP percentage, what one operation costs; its own output is compared."""
+def _count_layer(
+    built: _Built, place: int, name: str
+) -> tuple[dict[int, Counts], dict[int, Estimated]]:
+    """By DP percentage, what one operation costs and was estimated to cost.
+
+    Its own output is compared.
+    """
     model = built.model
     layer = computing_ops(model.graph).index(place)
-    found = {}
+    found, layers = {}, {}
     with open_link(built.setting.target, built.build.elf) as client:
         for region in model.regions:
             inputs = _load(client, model, region)
-            found[region.dp] = _counts(client.layer_ticks()[layer])
+            ticks = client.layer_ticks()
+            found[region.dp] = _counts(ticks[layer])
+            layers[region.dp] = [entry["instructions"] for entry in ticks]
             wanted = interpret_layers(model, region, inputs)[place].tobytes()
             if client.layer_dump(layer) != wanted:
                 raise DeviceError(f"{name}: wrong output at {region.dp} % DP")
@@ -174,18 +184,20 @@ def _count_layer(built: _Built, place: int, name: str) -> dict[int, Counts]:
         prepare = partial(_load, model=model, region=region)
         return traced_layer(built.row, built.build.elf, prepare, layer, counted)
 
-    return _estimated(built, found, trace)
+    return _with_cycles(built, found, trace), _estimates(built, layers, layer)
 
 
-def _count_runs(built: _Built) -> tuple[dict[int, Counts], int]:
-    """By DP percentage, what a whole run costs, and the most bytes of stack that were in use."""
+def _count_runs(built: _Built) -> tuple[dict[int, Counts], int, dict[int, Estimated]]:
+    """What whole runs cost, by DP percentage, the most bytes of stack that were in use, and what
+    runs were estimated to cost."""
     model = built.model
-    found = {}
+    found, layers = {}, {}
     with open_link(built.setting.target, built.build.elf) as client:
         for region in model.regions:
             inputs = _load(client, model, region)
             (ticks,) = client.run()
             found[region.dp] = _counts(ticks)
+            layers[region.dp] = [entry["instructions"] for entry in client.layer_ticks()]
             if client.read_output() != interpret(model, region, inputs).tobytes():
                 raise DeviceError(f"{model.name}: wrong output at {region.dp} % DP")
         stack = client.stack().used
@@ -194,10 +206,21 @@ def _count_runs(built: _Built) -> tuple[dict[int, Counts], int]:
         prepare = partial(_load, model=model, region=region)
         return traced_run(built.row, built.build.elf, prepare, counted)
 
-    return _estimated(built, found, trace), stack
+    return _with_cycles(built, found, trace), stack, _estimates(built, layers)
 
 
-def _estimated(
+def _estimates(
+    built: _Built, layers: Mapping[int, Sequence[int]], only: int | None = None
+) -> dict[int, Estimated]:
+    """Estimates beside the instructions of each layer; of portable kernels, too."""
+    isa, optimize = Isa(built.setting.isa), Optimize(built.setting.optimize)
+    toolchain = built.setting.toolchain
+    return estimated(
+        built.model, built.row, toolchain, layers, isa=isa, optimize=optimize, only=only
+    )
+
+
+def _with_cycles(
     built: _Built, found: Mapping[int, Counts], trace: Callable[[Region, int], int | None]
 ) -> dict[int, Counts]:
     """`found`, with cycles where a trace gives them; not of portable C, whose traces are huge."""

@@ -21,7 +21,7 @@ from tesla_embed.ir.ops import Window
 from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.catalogue import TARGETS
 from tesla_host.estimate.coefficients import BoardCost, Coefficients, KernelCost
-from tesla_host.estimate.designs import NETWORKS, design
+from tesla_host.estimate.designs import NETWORKS, design, speed_design
 from tesla_host.estimate.fit import Fit, fit, nonnegative, predict
 from tesla_host.estimate.footprint import (
     exact_flash,
@@ -120,7 +120,8 @@ def gather(target: Target, toolchain: str, share: float, observer: Observer) -> 
         for seed in range(count):
             observer(f"{isa} kernels, {optimize}", seed / count)
             with tempfile.TemporaryDirectory(prefix="tesla-embed-") as folder:
-                _one(design(seed), target, toolchain, isa, optimize, Path(folder), found)
+                model = speed_design(seed) if optimize is Optimize.SPEED else design(seed)
+                _one(model, target, toolchain, isa, optimize, Path(folder), found)
     return found
 
 
