@@ -154,8 +154,10 @@ def average_pool(work: Work) -> Counts:
     counts.more("pixels", work.pixels)
     for name, times in (("fours", blocks), ("ones", rest)):
         lone = "lone " if work.outputs == 1 else ""  # its taps lie side by side
-        counts.more(f"{name}", work.pixels * times)
-        counts.more(f"rows of {name}", times * rows.covered * columns.outputs)
+        counts.more(name, work.pixels * times)
+        counts.more(f"pixels with {name}", work.pixels * (times > 0))
+        for taps in rows.inside:
+            counts.loop(f"{lone}rows of {name}", taps, times * columns.outputs)
         for taps in columns.inside:
             counts.loop(f"{lone}pixels of {name}", taps, times * rows.covered)
     return counts
