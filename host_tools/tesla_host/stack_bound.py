@@ -27,6 +27,8 @@ _BRANCH = re.compile(r"b(?:eq|ne|hs|lo|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al)?(
 _JUMP = re.compile(r"(?:mov|ldr)(?:\.w)? pc, .*")
 _OWN_JUMP = re.compile(r"ldr(?:\.w)? pc, \[sp(?:, #\w+)?\]")
 """To an address that the function computed itself (`adr`) and kept on its stack."""
+_ADDRESS = re.compile(r"adr.*|(?:add|sub)w \w+, pc, .*")
+"""`adr`, the wide one as capstone calls it, too."""
 _REGISTER_BYTES = {"r": 4, "l": 4, "p": 4, "i": 4, "f": 4, "s": 4, "d": 8, "q": 16}
 _STACK_POINTER = "sp"
 _WIDE = (0b11101, 0b11110, 0b11111)
@@ -206,7 +208,7 @@ def _read(at: int, size: int, instructions: list[Any]) -> tuple[set[int], bool, 
     """Where a function goes, whether it calls through pointers, and what it adds to the stack."""
     reached: set[int] = set()
     pointers, pushed, bounded = False, 0, True
-    own = any(one.mnemonic.startswith("adr") for one in instructions)
+    own = any(_ADDRESS.fullmatch(f"{one.mnemonic} {one.op_str}") for one in instructions)
     for one in instructions:
         mnemonic, operands = one.mnemonic, one.op_str
         target = int(operands[1:], 16) & ~1 if operands.startswith("#0x") else None

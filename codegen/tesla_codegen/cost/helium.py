@@ -123,6 +123,7 @@ def _convolve(work: Work, planes: int, unit: int) -> Counts:
         else:
             _fill_row(counts, work, inside, width)
     counts.more("image rows", rows.outputs)
+    counts.loop("row pointers", window.height, rows.outputs)
     counts.more(
         "skipped rows", max(0, (rows.outputs - 1) * rows.stride + rows.taps) - len(_filled(rows))
     )
@@ -157,6 +158,8 @@ def _fill_row(counts: Counts, work: Work, inside: bool, width: int) -> None:
         return
     bytes_, before = work.source.shape[1] * work.inputs, work.window.pad_left * work.inputs
     room = row - before
+    counts.more("rows with a left edge", int(before > 0))
+    counts.more("rows with a right edge", int(bytes_ < room))
     counts.more("vectors set", _blocks_of(before) + _blocks_of(max(0, room - bytes_)))
     counts.more("vectors copied", _blocks_of(min(bytes_, room)))
 

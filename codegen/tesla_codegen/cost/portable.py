@@ -36,7 +36,7 @@ def fully_connected_s4(work: Work) -> Counts:
     blocks, rest = divmod(work.outputs, 4)
     counts.more("blocks", blocks)
     counts.more("dot4 calls", blocks * groups)
-    counts.more("dot4 inputs", blocks * groups * channels)
+    counts.loop("dot4 inputs", channels, blocks * groups)
     _pairs_left(counts, rest, 1)
     counts.loop("dot2 inputs", channels, -(-rest // 2) * groups)
     counts.more("dot2 calls", -(-rest // 2) * groups)
@@ -107,7 +107,7 @@ def _blocks(counts: Counts, work: Work, blocks: int, runs: list[tuple[int, int]]
     counts.more("dot4 rows", blocks * work.rows.covered * work.columns.outputs)
     for length, times in runs:
         counts.more("dot4 calls", blocks * times)
-        counts.more("dot4 inputs", blocks * times * length)
+        counts.loop("dot4 inputs", length, blocks * times)
 
 
 def _runs(work: Work) -> list[tuple[int, int]]:

@@ -3,7 +3,8 @@
 In: a verified model, a region and an operation. Out: a `Work`, from which cost models read sizes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 from tesla_embed.errors import CodegenError
@@ -73,7 +74,8 @@ class Work:
     `whole`: no region leaves out input channels. `parts` are what the active input channels consist
     of. `clamped`: the activation cuts off more than int8 does. `shifts` are the exponents of the
     factors that an operation rescales by, of each active channel if it has weights, `halved` which
-    of them are one half, `kept` which change nothing at all.
+    of them are one half, `kept` which change nothing at all. `away`: the activation shows what
+    halves below zero are rounded to. `constants` are the numbers of the layer in C, by name.
     """
 
     op: Op
@@ -87,6 +89,8 @@ class Work:
     shifts: tuple[int, ...] = ()
     halved: tuple[bool, ...] = ()
     kept: tuple[bool, ...] = ()
+    away: bool = False
+    constants: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def source(self) -> TensorType:
@@ -130,7 +134,7 @@ class Work:
         return self.target.positions
 
 
-def work_of(model: Model, index: int) -> list[Work]:
+def work_of(model: Model, index: int, constants: Mapping[str, int] | None = None) -> list[Work]:
     """The work of operation `index` in every region of `model`, in their order."""
     op = model.graph.ops[index]
     rows = [channel_parts(model.graph, region)[op.input] for region in model.regions]
@@ -146,6 +150,8 @@ def work_of(model: Model, index: int) -> list[Work]:
             whole=channels == {full_source.channels},
             parts=parts,
             clamped=_clamped(op, region),
+            away=_away(op, region),
+            constants=constants or {},
             **_factors(model, index, region),
         )
         for region, parts in zip(model.regions, joined(rows), strict=True)
@@ -163,6 +169,14 @@ def _clamped(op: Op, region: Region) -> bool:
         return False
     low, high = activation_range(op.activation, quantization(region.types[op.output]))
     return low > -128 or high < 127
+
+
+def _away(op: Op, region: Region) -> bool:
+    """Whether outputs may be below the zero point."""
+    if not isinstance(op, Weighted):
+        return False
+    target = quantization(region.types[op.output])
+    return activation_range(op.activation, target)[0] < target.zero_point
 
 
 def _factors(model: Model, index: int, region: Region) -> "_Factors":

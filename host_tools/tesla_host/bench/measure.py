@@ -5,7 +5,7 @@ the integer interpreter, bit for bit; `DeviceError` where they are not. Refuses 
 no instructions with `ConfigError`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from tesla_embed.errors import ConfigError, DeviceError
 from tesla_embed.ir.graph import Model, Region, computing_ops, region_macs
 from tesla_embed.ir.interpret import interpret, interpret_layers
 from tesla_host.bench.cases import MEASURED, Case, case_model
+from tesla_host.bench.estimates import Estimated, estimated
 from tesla_host.bench.networks import Benchmark
 from tesla_host.bench.peers import Peer, find_network_peer
 from tesla_host.bench.rows import Counts, Row, Setting
@@ -81,11 +82,11 @@ def measure_case(
     model = case_model(case) if dense is None else case_model(case, (dense,), dense=True)
     place = next(i for i, op in enumerate(model.graph.ops) if op.name == MEASURED)
     built = _build(model, choice, folder, choice.isa, _LARGE_REPLIES)
-    counts = _count_layer(built, place, case.name)
+    counts, estimates = _count_layer(built, place, case.name)
     portable: Mapping[int, Counts] = {}
     if choice.portable and built.setting.isa != Isa.PORTABLE.value:
         plain = _build(model, choice, folder / "portable", Isa.PORTABLE, _LARGE_REPLIES)
-        portable = _count_layer(plain, place, case.name)
+        portable, _ = _count_layer(plain, place, case.name)
     flash, ram = _layer_memory(built, place)
     rows = []
     for region in model.regions:
@@ -102,6 +103,7 @@ def measure_case(
                 ram_bytes=ram,
                 peer=find_peer(case, dp),
                 portable=portable.get(region.dp),
+                estimate=estimates.get(region.dp),
             )
         )
     return rows
@@ -110,10 +112,8 @@ def measure_case(
 def measure_network(bench: Benchmark, model: Model, choice: Choice, folder: Path) -> list[Row]:
     """Build a network and run it once per region."""
     built = _build(model, choice, folder, choice.isa)
-    counts, stack = _count_runs(built)
+    counts, estimates = _count_runs(built)
     memory = footprint(built.build, built.project)
-    if memory.stack is None:
-        memory = replace(memory, stack=stack)
     portable: Mapping[int, Counts] = {}
     if choice.portable and built.setting.isa != Isa.PORTABLE.value:
         portable, _ = _count_runs(_build(model, choice, folder / "portable", Isa.PORTABLE))
@@ -126,10 +126,11 @@ def measure_network(bench: Benchmark, model: Model, choice: Choice, folder: Path
             macs=sum(region_macs(model.graph, region)),
             counts=counts[region.dp],
             flash_bytes=memory.flash,
-            ram_bytes=memory.ram or 0,
+            ram_bytes=memory.ram,
             peer=find_network_peer(bench.name, built.row.cpu, region.dp),
             portable=portable.get(region.dp),
             memory=memory,
+            estimate=estimates.get(region.dp),
         )
         for region in model.regions
     ]
@@ -143,8 +144,9 @@ def _build(
     isa = isa or row.isa
     project = generate(model, folder / "project", isa=isa, optimize=choice.optimize)
     build = build_firmware(
-        folder / "project", row, folder, toolchain=choice.toolchain, extra_flags=flags
-    )
+        folder / "project", row, folder,
+        toolchain=choice.toolchain, optimize=choice.optimize, extra_flags=flags,
+    )  # fmt: skip
     setting = Setting(
         target=choice.target,
         toolchain=choose_toolchain(row, choice.toolchain),
@@ -157,15 +159,22 @@ def _build(
     )
 
 
-def _count_layer(built: _Built, place: int, name: str) -> dict[int, Counts]:
-    """By DP percentage, what one operation costs; its own output is compared."""
+def _count_layer(
+    built: _Built, place: int, name: str
+) -> tuple[dict[int, Counts], dict[int, Estimated]]:
+    """By DP percentage, what one operation costs and was estimated to cost.
+
+    Its own output is compared.
+    """
     model = built.model
     layer = computing_ops(model.graph).index(place)
-    found = {}
+    found, layers = {}, {}
     with open_link(built.setting.target, built.build.elf) as client:
         for region in model.regions:
             inputs = _load(client, model, region)
-            found[region.dp] = _counts(client.layer_ticks()[layer])
+            ticks = client.layer_ticks()
+            found[region.dp] = _counts(ticks[layer])
+            layers[region.dp] = [entry["instructions"] for entry in ticks]
             wanted = interpret_layers(model, region, inputs)[place].tobytes()
             if client.layer_dump(layer) != wanted:
                 raise DeviceError(f"{name}: wrong output at {region.dp} % DP")
@@ -174,30 +183,41 @@ def _count_layer(built: _Built, place: int, name: str) -> dict[int, Counts]:
         prepare = partial(_load, model=model, region=region)
         return traced_layer(built.row, built.build.elf, prepare, layer, counted)
 
-    return _estimated(built, found, trace)
+    return _with_cycles(built, found, trace), _estimates(built, layers, layer)
 
 
-def _count_runs(built: _Built) -> tuple[dict[int, Counts], int]:
-    """By DP percentage, what a whole run costs, and the most bytes of stack that were in use."""
+def _count_runs(built: _Built) -> tuple[dict[int, Counts], dict[int, Estimated]]:
+    """What whole runs cost, by DP percentage, and what they were estimated to cost."""
     model = built.model
-    found = {}
+    found, layers = {}, {}
     with open_link(built.setting.target, built.build.elf) as client:
         for region in model.regions:
             inputs = _load(client, model, region)
             (ticks,) = client.run()
             found[region.dp] = _counts(ticks)
+            layers[region.dp] = [entry["instructions"] for entry in client.layer_ticks()]
             if client.read_output() != interpret(model, region, inputs).tobytes():
                 raise DeviceError(f"{model.name}: wrong output at {region.dp} % DP")
-        stack = client.stack().used
 
     def trace(region: Region, counted: int) -> int | None:
         prepare = partial(_load, model=model, region=region)
         return traced_run(built.row, built.build.elf, prepare, counted)
 
-    return _estimated(built, found, trace), stack
+    return _with_cycles(built, found, trace), _estimates(built, layers)
 
 
-def _estimated(
+def _estimates(
+    built: _Built, layers: Mapping[int, Sequence[int]], only: int | None = None
+) -> dict[int, Estimated]:
+    """Estimates beside the instructions of each layer; of portable kernels, too."""
+    isa, optimize = Isa(built.setting.isa), Optimize(built.setting.optimize)
+    toolchain = built.setting.toolchain
+    return estimated(
+        built.model, built.row, toolchain, layers, isa=isa, optimize=optimize, only=only
+    )
+
+
+def _with_cycles(
     built: _Built, found: Mapping[int, Counts], trace: Callable[[Region, int], int | None]
 ) -> dict[int, Counts]:
     """`found`, with cycles where a trace gives them; not of portable C, whose traces are huge."""

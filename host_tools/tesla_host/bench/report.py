@@ -12,7 +12,7 @@ from tesla_host.bench.rows import Row
 
 CAPTION = (
     "cycles*: estimates for memory without wait states, of Cortex-M55 within 20 % at best; "
-    "ratio: of the peer's"
+    "ratio: of the peer's; estimate: how far off it was"
 )
 
 
@@ -40,11 +40,16 @@ def _portable(row: Row) -> str:
     return _count(row.portable.instructions if row.portable else None)
 
 
+def _estimate(row: Row) -> str:
+    return "" if row.estimate is None else f"{100 * row.estimate.error:+.2f} %"
+
+
 COLUMNS = (
     Column("DP %", lambda row: str(row.dp)),
     Column("MACs", lambda row: _count(row.macs)),
     Column("instructions", lambda row: _count(row.counts.instructions)),
     Column("each", _each),
+    Column("estimate", _estimate),
     Column("cycles*", lambda row: _count(row.counts.cycles_estimate)),
     Column("portable C", _portable),
     Column("peer", lambda row: _count(row.peer.instructions if row.peer else None)),
@@ -106,7 +111,7 @@ def markdown(title: str, command: str, rows: Sequence[Row], dense: Sequence[Row]
         "for memory without wait states, of Cortex-M55 within 20 % at best",
         "([how](../../targets.md#how-counting-works)). Outputs equal the integer interpreter's in",
         "every region. At less than 100 % DP the peer computes dense, smaller tensors, where",
-        "somebody measured that. Written by",
+        "somebody measured that. An [estimate](../../estimating.md) is so far off. Written by",
         "",
         f"    {command}",
     ]

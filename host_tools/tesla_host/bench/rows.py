@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from tesla_embed import __version__
+from tesla_host.bench.estimates import Estimated
 from tesla_host.bench.peers import Peer
 from tesla_host.footprint import Footprint
 
@@ -40,7 +41,8 @@ class Row:
     Of a kernel, `flash_bytes` are the packed weights and the constants of all regions, `ram_bytes`
     scratch, input and output. Of a network they are what the least program with it takes, stack
     included, and `memory` says of what they are made. `portable` is the same work by the portable
-    C, where that was measured, too.
+    C, where that was measured, too. `estimate` is what would have been told without measuring: of a
+    network all layers together, without what is between them.
     """
 
     name: str
@@ -50,10 +52,11 @@ class Row:
     macs: int
     counts: Counts
     flash_bytes: int
-    ram_bytes: int
+    ram_bytes: int | None
     peer: Peer | None = None
     portable: Counts | None = None
     memory: Footprint | None = None
+    estimate: Estimated | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -89,4 +92,5 @@ def _entry(row: Row) -> dict[str, object]:
         "ratio_cycles": row.ratio_cycles,
         "portable": None if row.portable is None else asdict(row.portable),
         "memory": row.memory and {f"{k}_bytes": v for k, v in asdict(row.memory).items()},
+        "estimate": None if row.estimate is None else asdict(row.estimate),
     }

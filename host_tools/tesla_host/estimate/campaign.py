@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tesla_codegen.cost.counts import Counts
-from tesla_codegen.kernels.variant import Isa
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
 from tesla_embed.ir.graph import Model
@@ -21,18 +21,26 @@ from tesla_embed.ir.ops import Window
 from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.catalogue import TARGETS
 from tesla_host.estimate.coefficients import BoardCost, Coefficients, KernelCost
-from tesla_host.estimate.designs import NETWORKS, design
+from tesla_host.estimate.designs import NETWORKS, design, speed_design
 from tesla_host.estimate.fit import Fit, fit, nonnegative, predict
-from tesla_host.estimate.footprint import exact_flash, flash_counts, needed_functions, ram_counts
+from tesla_host.estimate.footprint import (
+    exact_flash,
+    flash_counts,
+    pointed_by_layers,
+    ram_counts,
+)
 from tesla_host.estimate.measure import Observation, measure_model
-from tesla_host.estimate.sizes import Code, reached, read_code
+from tesla_host.estimate.sizes import Code, read_code
 from tesla_host.estimate.sketch import Sketch
+from tesla_host.pointers import pointed_functions
 from tesla_host.stack_bound import stack_bound
 from tesla_host.targets import Target
 from tesla_host.workbench import Observer, ignore
 
 PORTABLE_SHARE = 0.5
 """Networks that are built with portable kernels, too, in shares of all."""
+SPEED_SHARE = 0.5
+"""Networks that are built for speed, too, where that takes other kernels."""
 
 
 @dataclass(slots=True)
@@ -102,48 +110,56 @@ def conclude(target: Target, toolchain: str, found: Gathered, others: list[Targe
 def gather(target: Target, toolchain: str, share: float, observer: Observer) -> Gathered:
     """Build and run the networks."""
     found = Gathered()
-    for isa, portion in ((target.isa, share), (Isa.PORTABLE, share * PORTABLE_SHARE)):
+    builds = [(target.isa, Optimize.BALANCED, share)]
+    if target.isa is Isa.DSP:
+        builds.append((target.isa, Optimize.SPEED, share * SPEED_SHARE))
+    if target.isa is not Isa.PORTABLE:
+        builds.append((Isa.PORTABLE, Optimize.BALANCED, share * PORTABLE_SHARE))
+    for isa, optimize, portion in builds:
         count = max(1, round(NETWORKS * portion))
         for seed in range(count):
-            observer(f"{isa} kernels", seed / count)
+            observer(f"{isa} kernels, {optimize}", seed / count)
             with tempfile.TemporaryDirectory(prefix="tesla-embed-") as folder:
-                _one(design(seed), target, toolchain, isa, Path(folder), found)
+                model = speed_design(seed) if optimize is Optimize.SPEED else design(seed)
+                _one(model, target, toolchain, isa, optimize, Path(folder), found)
     return found
 
 
 def _one(
-    model: Model, target: Target, toolchain: str, isa: Isa, folder: Path, found: Gathered
+    model: Model,
+    target: Target,
+    toolchain: str,
+    isa: Isa,
+    optimize: Optimize,
+    folder: Path,
+    found: Gathered,
 ) -> None:
-    measured = measure_model(model, target, toolchain, folder, isa=isa)
+    measured = measure_model(model, target, toolchain, folder, isa=isa, optimize=optimize)
     for observation in measured.observations:
         found.observations.setdefault(observation.kernel, []).append(observation)
     project, build = measured.project, measured.build
     found.compiler = build.compiler
     found.code |= _kernel_code(folder, project)
     found.bytes.note(project, build, found.code)
-    _note_stacks(project, build, found)
+    _note_stacks(folder, project, build, found)
 
 
 def _kernel_code(folder: Path, project: Project) -> dict[str, Code]:
-    stems = set(project.kernels)
+    return read_code(_objects(folder, set(project.kernels)))
+
+
+def _objects(folder: Path, stems: set[str]) -> list[Path]:
     objects = (folder / "objects").glob("*.o")
-    return read_code(path for path in objects if path.stem.rsplit("-", 1)[0] in stems)
+    return [path for path in objects if path.stem.rsplit("-", 1)[0] in stems]
 
 
-def _note_stacks(project: Project, build: BuildResult, found: Gathered) -> None:
+def _note_stacks(folder: Path, project: Project, build: BuildResult, found: Gathered) -> None:
     """Of each kernel, with the deepest function that it may call through a pointer."""
-    pointed = set(needed_functions(project)) - set(project.kernels)
+    filters = pointed_by_layers(project)
     for kernel in {step.calls[0].split("(")[0] for step in project.steps}:
-        own = stack_bound(build.elf, build.frames, kernel)
-        below = 0
-        if own.through_pointers:
-            near = {n for n in reached(found.code, [kernel]) if ":" not in n} | pointed
-            below = max(
-                stack_bound(build.elf, build.frames, name).bytes
-                for name in near - {kernel}
-                if name in found.code and name in build.frames
-            )
-        found.stacks[kernel] = max(found.stacks.get(kernel, 0), own.bytes + below)
+        pointed = filters | pointed_functions(_objects(folder, {kernel}))
+        bound = stack_bound(build.elf, build.frames, kernel, pointed)
+        found.stacks[kernel] = max(found.stacks.get(kernel, 0), bound.bytes)
     found.run_stack = max(found.run_stack, _run_frame(project, build))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from tesla_codegen.kernels.variant import Optimize
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_embed.ir.graph import Model
 from tesla_host.estimate.estimate import Estimate, estimate_model
 from tesla_host.estimate.fit import relative_error
@@ -60,6 +60,7 @@ def compare_estimate(
     toolchain: str | None,
     measured: Mapping[int, Sequence[int]],
     *,
+    isa: Isa | None = None,
     optimize: Optimize = Optimize.BALANCED,
     compiler: str = "",
     flash_bytes: int | None = None,
@@ -67,7 +68,7 @@ def compare_estimate(
 ) -> Comparison:
     """Compare with `measured`: by DP percentage the instructions of each layer that runs code, in
     order. Raises `ConfigError` where nothing was ever measured for the target's CPU."""
-    estimate = estimate_model(model, target, toolchain, optimize=optimize)
+    estimate = estimate_model(model, target, toolchain, isa=isa, optimize=optimize)
     layers, regions = [], {}
     for region in estimate.regions:
         if region.dp not in measured:

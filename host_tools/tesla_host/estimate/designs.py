@@ -22,11 +22,20 @@ _REGIONS = ((17, 50, 100), (30, 75, 100), (25, 62, 100), (12, 40, 100))
 
 def design(seed: int) -> Model:
     """A network with a chain of every kind."""
+    return _grown(seed, CHAINS)
+
+
+def speed_design(seed: int) -> Model:
+    """A network with chains of what is built otherwise for speed."""
+    return _grown(seed, SPEED_CHAINS)
+
+
+def _grown(seed: int, chains: "Chains") -> Model:
     rng = np.random.default_rng(seed)
     shape = (int(rng.integers(5, 17)), int(rng.integers(5, 17)), 1 + seed % 5)
     sketch = Sketch(rng, shape)
     ends = []
-    for chain, bits in CHAINS:
+    for chain, bits in chains:
         sketch.at, sketch.bits = 0, bits
         chain(sketch)
         sketch.dense(2, scalable=False)
@@ -99,6 +108,16 @@ def _three_by_three(s: Sketch) -> None:
         _grow_back(s)
         window = _same(s, 3, 3) if s.rng.random() < 0.75 else _valid(s, 3, 3)
         s.conv(min(_width(s), _budget(s, 9)), window)
+
+
+def _transformed(s: Sketch) -> None:
+    """Convolutions of 3 by 3 taps with as many channels as transformed filters want."""
+    s.pool(_valid(s, s.up_to(3), s.up_to(3), (s.up_to(2), s.up_to(2))), average=True)
+    s.conv(s.pick(9, 12, 15, 16, 24), _same(s, 1, 1))
+    for _ in range(4):
+        _grow_back(s)
+        window = _same(s, 3, 3) if s.rng.random() < 0.7 else _valid(s, 3, 3)
+        s.conv(s.pick(9, 11, 12, 14, 16, 17, 20, 24, 31, 40, 68), window)
 
 
 def _windows(s: Sketch) -> None:
@@ -241,7 +260,9 @@ def _means(s: Sketch) -> None:
     s.join(ends)
 
 
-CHAINS: tuple[tuple[Callable[[Sketch], None], int], ...] = (
+Chains = tuple[tuple[Callable[[Sketch], None], int], ...]
+
+CHAINS: Chains = (
     (_dense, 8),
     (_dense_images, 8),
     (_pointwise, 8),
@@ -263,3 +284,6 @@ CHAINS: tuple[tuple[Callable[[Sketch], None], int], ...] = (
     (_depthwise_windows, 4),
 )
 """What grows a chain, and the bits of its weights."""
+SPEED_CHAINS: Chains = tuple(
+    (chain, 8) for chain in (_transformed, _transformed, _depthwise, _dense, _dense_images)
+)

@@ -129,7 +129,7 @@ def _regions(
     layers: list[list[LayerEstimate]] = [[] for _ in model.regions]
     for index, variant in steps:
         name, cost = model.graph.ops[index].name, known.kernels.get(variant.kernel)
-        for place, counts in enumerate(counts_of(model, index, variant.kernel)):
+        for place, counts in enumerate(counts_of(model, index, variant)):
             low = middle = high = None
             if cost is not None:
                 exact = predict(cost.coefficients, counts)

@@ -12,23 +12,19 @@ from tesla_codegen.lower import Project
 from tesla_host.estimate.sizes import Code, code_bytes
 
 _FUNCTION = re.compile(r"\btesla_\w+")
+_CALL = re.compile(r"\b(tesla_\w+)\(")
 
 
 def needed_functions(project: Project) -> list[str]:
-    """The kernels that a project calls, and the functions that its constants point to."""
-    pointed = [
-        name
-        for layer in project.layers
-        for field in layer.fields
-        for name in _FUNCTION.findall(field)
-    ]
-    called = [
-        name
-        for step in project.steps
-        for call in step.calls
-        for name in _FUNCTION.findall(call)[:1]
-    ]
-    return sorted({*called, *pointed})
+    """The kernels that a project calls, what unpacks their tables, and what constants point to."""
+    called = [name for step in project.steps for call in step.calls for name in _CALL.findall(call)]
+    return sorted({*called, *pointed_by_layers(project)})
+
+
+def pointed_by_layers(project: Project) -> set[str]:
+    """The functions that constants of layers point to."""
+    fields = (field for layer in project.layers for field in layer.fields)
+    return {name for field in fields for name in _FUNCTION.findall(field)}
 
 
 def exact_flash(project: Project, code: Mapping[str, Code]) -> int:

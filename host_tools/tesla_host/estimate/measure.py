@@ -70,7 +70,7 @@ def measure_model(
     observations = []
     steps = [(i, variant) for i, variant in enumerate(variants) if variant is not None]
     for step, (index, variant) in enumerate(steps):
-        counts = counts_of(model, index, variant.kernel)
+        counts = counts_of(model, index, variant)
         for place, region in enumerate(model.regions):
             observations.append(
                 Observation(
