@@ -92,8 +92,8 @@ FLASH = [
     (Optimize.SIZE, DPS[1::2], 16 << 10),
     (Optimize.SIZE, DPS, 21 << 10),
 ]
-"""What flash besides weights may take. Nearly two thirds are tables: every channel needs less than
-seven bytes in each region, of which few repeat, as batch norm has statistics of its own there."""
+"""What flash besides weights may take. Most are tables: every channel needs about six
+bytes in each region, of which few repeat, as batch norm has statistics of its own there."""
 
 
 @pytest.mark.parametrize("toolchain", ["zig", "gcc"])

@@ -27,7 +27,8 @@ _POINTERS_BYTES = 16
 def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
     """A variant of a convolution, or `None` where it would not be exact.
 
-    To save flash, 3 by 3 taps get no kernel of their own; for speed they may take more of it.
+    To save flash, 3 by 3 taps get no kernel of their own, nor do three channels, which a fourth of
+    zeros makes a quad; for speed they may take more of it.
     """
     op = model.graph.ops[index]
     if optimize is Optimize.SPEED and (fast := winograd(model, index)) is not None:
@@ -36,7 +37,8 @@ def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
         return None
     source = model.graph.tensors[op.input].type
     whole = all(region.types[op.input].channels == source.channels for region in model.regions)
-    if whole and source.channels % BLOCK and op.window.dilation_width == 1:
+    least_waste = BLOCK - 1 if optimize is Optimize.SIZE else BLOCK
+    if whole and 0 < source.channels % BLOCK < least_waste and op.window.dilation_width == 1:
         return _flat(model, op)
     quads = -(-source.channels // BLOCK)
     target = model.graph.tensors[op.output].type
