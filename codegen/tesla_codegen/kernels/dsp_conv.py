@@ -48,7 +48,7 @@ def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
     bare = taps == 1 and _without_padding(op.window, source, target)
     return Variant(
         kernel="tesla_conv2d_1x1_dsp" if bare else "tesla_conv2d_dsp",
-        helpers=("tesla_pair_dsp",),
+        helpers=("tesla_clamp_dsp", "tesla_pair_dsp"),
         row=SCALED,
         rows=scaled_rows,
         layer=layer_constants(model, op),
@@ -84,7 +84,7 @@ def _flat(model: Model, op: Conv2D) -> Variant:
     lines = (window.height - 1) * window.dilation_height + 1 + window.stride_height
     return Variant(
         kernel="tesla_conv2d_flat_dsp",
-        helpers=("tesla_pair_dsp",),
+        helpers=("tesla_clamp_dsp", "tesla_pair_dsp"),
         row=SCALED,
         rows=scaled_rows,
         layer=layer_constants(model, op),
@@ -111,7 +111,7 @@ def _by_lines(model: Model, op: Conv2D, scratch_bytes: int) -> Variant:
     """The variant for 3 by 3 taps and stride 1, which read a line buffer in place."""
     return Variant(
         kernel="tesla_conv2d_3x3_dsp",
-        helpers=("tesla_pair3x3_dsp", "tesla_pair_dsp"),
+        helpers=("tesla_clamp_dsp", "tesla_pair3x3_dsp", "tesla_pair_dsp"),
         row=SCALED,
         rows=scaled_rows,
         layer=layer_constants(model, op),

@@ -54,7 +54,7 @@ def winograd(model: Model, index: int) -> Variant | None:
         return None
     return Variant(
         kernel="tesla_conv2d_winograd_dsp",
-        helpers=("tesla_winograd_dsp", "tesla_winograd_inputs_dsp", "tesla_pair_dsp"),
+        helpers=("tesla_clamp_dsp", "tesla_winograd_dsp", "tesla_winograd_inputs_dsp"),
         row=PACKED,
         rows=packed_rows,
         layer=layer_constants(model, op),

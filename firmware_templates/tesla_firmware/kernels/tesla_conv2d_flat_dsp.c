@@ -1,5 +1,6 @@
 /* Convolution of few input channels, int8, for the DSP instructions: the taps of a row lie one
  * after the other, so that no quad of inputs is wasted on three channels. */
+#include "tesla/clamp.h"
 #include "tesla/kernels.h"
 #include "tesla/pair.h"
 #include "tesla/widen.h"

@@ -1,7 +1,7 @@
 /* Convolution of 3 by 3 taps with stride 1, int8, for the DSP instructions: two tiles of 2 by 2
  * outputs at a time, with 16 products for 36 (tesla/winograd.h). */
+#include "tesla/clamp.h"
 #include "tesla/kernels.h"
-#include "tesla/pair.h"
 #include "tesla/widen.h"
 #include "tesla/winograd.h"
 
