@@ -17,7 +17,7 @@ from tesla_embed.ir.types import TensorType
 
 _LEAST_WIDTH = 2
 _LINES_BYTES = 12288
-"""Scratch that a line buffer may take."""
+"""Scratch that a kernel with a line buffer may take."""
 _COLUMNS_BYTES = 16
 """Scratch of a quad of inputs: int16, for two pixels."""
 _POINTERS_BYTES = 16
@@ -34,18 +34,19 @@ def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
         return fast
     if not isinstance(op, Conv2D) or not qualifies(model, index, pairs=True, scaled=True):
         return None
-    source = model.graph.tensors[op.input].type
+    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
+    taps = op.window.height * op.window.width
+    bare = taps == 1 and _without_padding(op.window, source, target)
     whole = all(region.types[op.input].channels == source.channels for region in model.regions)
-    if whole and source.channels % BLOCK and op.window.dilation_width == 1:
-        return _flat(model, op)
+    if whole and source.channels % BLOCK and op.window.dilation_width == 1 and not bare:
+        flat = _flat(model, op)
+        if flat.scratch_bytes <= _LINES_BYTES:
+            return flat
     quads = -(-source.channels // BLOCK)
-    target = model.graph.tensors[op.output].type
     width = target.shape[1]
     lined = _lined(op.window) and optimize is not Optimize.SIZE
     if lined and width >= _LEAST_WIDTH and _line_bytes(quads, width) <= _LINES_BYTES:
         return _by_lines(model, op, _line_bytes(quads, width))
-    taps = op.window.height * op.window.width
-    bare = taps == 1 and _without_padding(op.window, source, target)
     return Variant(
         kernel="tesla_conv2d_1x1_dsp" if bare else "tesla_conv2d_dsp",
         helpers=("tesla_clamp_dsp", "tesla_pair_dsp"),
