@@ -51,7 +51,7 @@ def _lines(op: Op, target: TensorType) -> Lines:
     return lines
 
 
-_LEADS: dict[str, Lead] = {
+LEADS: dict[str, Lead] = {
     "tesla_add_dsp": elementwise,
     "tesla_add_helium": elementwise,
     "tesla_add_once_dsp": elementwise,
@@ -147,7 +147,7 @@ def lead(model: Model, op: Op, kernel: str) -> int | None:
 
     `None` where the kernel's contract allows no sharing.
     """
-    known = _LEADS.get(kernel)
+    known = LEADS.get(kernel)
     if known is None:
         return None
     types = [(region.types[op.input], region.types[op.output]) for region in model.regions]

@@ -66,6 +66,7 @@ class BuildResult:
 
 
 _AROUND_ASSEMBLY = (
+    "tesla_clamp",
     "tesla_conv2d_dsp",
     "tesla_conv2d_1x1_dsp",
     "tesla_conv2d_3x3_dsp",

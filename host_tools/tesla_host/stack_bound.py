@@ -27,8 +27,8 @@ _BRANCH = re.compile(r"b(?:eq|ne|hs|lo|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al)?(
 _JUMP = re.compile(r"(?:mov|ldr)(?:\.w)? pc, .*")
 _OWN_JUMP = re.compile(r"ldr(?:\.w)? pc, \[sp(?:, #\w+)?\]")
 """To an address that the function computed itself (`adr`) and kept on its stack."""
-_ADDRESS = re.compile(r"adr.*|(?:add|sub)w \w+, pc, .*")
-"""`adr`, the wide one as capstone calls it, too."""
+_ADDRESS = re.compile(r"adr.*|(?:add|sub)w?(?:\.w)? \w+, pc, #.*")
+"""`adr`; also as disassemblers call the wide one, as for registers from r8 on."""
 _REGISTER_BYTES = {"r": 4, "l": 4, "p": 4, "i": 4, "f": 4, "s": 4, "d": 8, "q": 16}
 _STACK_POINTER = "sp"
 _WIDE = (0b11101, 0b11110, 0b11111)

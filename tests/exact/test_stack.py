@@ -154,6 +154,22 @@ function own
 1:  add sp, #4
     bx lr
     .size own, . - own
+function high
+    push {r4, r5}
+    adr r12, 1f
+    adr.w r5, high
+    str r12, [sp]
+    ldr pc, [sp]
+    .align 2
+1:  add sp, #8
+    bx lr
+    .size high, . - high
+function other_jump
+    push {r4}
+    add r12, r0, #8
+    str r12, [sp]
+    ldr pc, [sp]
+    .size other_jump, . - other_jump
 function pointed
     sub sp, #48
     add sp, #48
@@ -232,6 +248,21 @@ def test_pointers_lead_to_what_objects_name(assembled: Path) -> None:
     assert stack_bound(assembled, {}, "chooser", {"pointed"}) == expected
     outside = stack_bound(assembled, {}, "chooser", {"pointed"}, {"chooser"})
     assert outside == alone
+
+
+@pytest.mark.parametrize(("function", "pushed"), [("own", 4), ("high", 8)])
+def test_a_jump_within_a_function_is_no_pointer(
+    assembled: Path, function: str, pushed: int
+) -> None:
+    """`adr` of a register from r8 on is `addw` or `subw` to a disassembler."""
+    require(lambda: importlib.import_module("capstone"))
+    expected = StackBound(bytes=pushed, path=(function,), through_pointers=())
+    assert stack_bound(assembled, {}, function) == expected
+
+
+def test_a_jump_to_what_is_no_address_of_its_own_is_a_pointer(assembled: Path) -> None:
+    require(lambda: importlib.import_module("capstone"))
+    assert stack_bound(assembled, {}, "other_jump").through_pointers == ("other_jump",)
 
 
 def test_code_behind_helium_is_read(tmp_path: Path) -> None:

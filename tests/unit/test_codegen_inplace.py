@@ -1,6 +1,9 @@
 """Working in place: kernels, played step by step, never read what was overwritten."""
 
 import dataclasses
+import re
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from graphs import every_operation, quantized_model
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tesla_codegen.inplace import lead
+from tesla_codegen.inplace import LEADS, lead
 from tesla_codegen.kernels.portable import kernel_name
 from tesla_codegen.leads import (
     first_taps,
@@ -254,11 +257,28 @@ def test_padded_rows_do_not_reach_their_source(
     ("stride", "pad", "apart", "expected"),
     [(1, 0, 1, [0, 1, 2]), (1, 1, 1, [0, 0, 1]), (2, 1, 1, [0, 1, 3]), (1, 3, 2, [1, 0, 1])],
 )
-def testfirst_taps(stride: int, pad: int, apart: int, expected: list[int]) -> None:
+def test_first_taps(stride: int, pad: int, apart: int, expected: list[int]) -> None:
     assert first_taps(3, 9, stride, pad, apart).tolist() == expected
 
 
+APART = {
+    "tesla_concat_s8",
+    "tesla_depthwise_conv2d_3x3_helium",
+    "tesla_depthwise_conv2d_helium",
+    "tesla_fully_connected_helium",
+    "tesla_fully_connected_parts_s8",
+    "tesla_fully_connected_s4",
+    "tesla_fully_connected_s8",
+}
+"""Kernels whose output shares nothing with an input, unless they work in place."""
+
+
 def test_every_kernel_has_its_contract() -> None:
+    headers = Path(str(files("tesla_firmware"))).glob("include/tesla/kernels*.h")
+    texts = [header.read_text() for header in headers]
+    declared = {name for text in texts for name in re.findall(r"^void (\w+)\(", text, re.MULTILINE)}
+    assert LEADS.keys() | APART == declared
+    assert not LEADS.keys() & APART
     model = every_operation()
     for op in model.graph.ops:
         if isinstance(op, Add | Rescale | Logistic | Softmax | Mean):

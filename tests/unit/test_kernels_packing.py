@@ -225,23 +225,34 @@ def only_variant(model: Model) -> Variant:
     return variant
 
 
-def conv_model(weights: np.ndarray) -> Model:
-    """One convolution of 1 by 1 whose weights `[out, in]` count in units of 1."""
+def conv_model(weights: np.ndarray, taps: int = 1, image: int = 2) -> Model:
+    """One convolution whose weights `[out, in]` count in units of 1, under the first of `taps` by
+    `taps` taps, with a square image that is padded to keep its size."""
     dense = dense_model(weights, 2.0**17)
     tensors = tuple(
         dataclasses.replace(
-            tensor, type=dataclasses.replace(tensor.type, shape=(2, 2, tensor.type.channels))
+            tensor,
+            type=dataclasses.replace(tensor.type, shape=(image, image, tensor.type.channels)),
         )
         for tensor in dense.graph.tensors
     )
     op = dense.graph.ops[0]
     assert isinstance(op, FullyConnected) and op.weights.scale is not None
+    data = np.zeros((len(weights), taps, taps, weights.shape[1]), np.int8)
+    data[:, 0, 0], above = weights, (taps - 1) // 2
     conv = Conv2D(
         name="conv",
         inputs=(0,),
         output=1,
-        weights=Weights(data=weights[:, None, None], scale=op.weights.scale),
-        window=Window(height=1, width=1),
+        weights=Weights(data=data, scale=op.weights.scale),
+        window=Window(
+            height=taps,
+            width=taps,
+            pad_top=above,
+            pad_bottom=taps - 1 - above,
+            pad_left=above,
+            pad_right=taps - 1 - above,
+        ),
     )
     region = dense.regions[0]
     types = tuple(
@@ -263,6 +274,21 @@ def test_an_odd_channel_of_a_convolution_with_too_large_a_sum_is_left_to_the_por
     assert only_variant(conv_model(weights)).kernel == "tesla_conv2d_s8"
     assert only_variant(conv_model(weights[::-1].copy())).kernel == "tesla_conv2d_1x1_dsp"
     assert only_variant(conv_model(weights[:, :256].copy())).kernel == "tesla_conv2d_1x1_dsp"
+
+
+def test_channels_that_never_scale_take_no_more_scratch_than_line_buffers() -> None:
+    """Rows of the padded image are kept only where that is little, and never for a bare tap."""
+    weights = np.ones((4, 61), np.int8)
+    bare = only_variant(conv_model(weights, image=48))
+    assert (bare.kernel, bare.scratch_bytes) == ("tesla_conv2d_1x1_dsp", 16 * 16)
+    small = only_variant(conv_model(weights[:, :3].copy(), taps=3, image=48))
+    assert (small.kernel, small.scratch_bytes < 1024) == ("tesla_conv2d_flat_dsp", True)
+    for taps, image in ((3, 48), (5, 48), (3, 90)):
+        large = only_variant(conv_model(weights, taps=taps, image=image))
+        assert large.kernel == "tesla_conv2d_dsp"
+        assert large.scratch_bytes == 16 * (taps**2 * 16 + 4) + taps**2 * 16
+    lines = only_variant(conv_model(weights, taps=3, image=20))
+    assert lines.kernel == "tesla_conv2d_flat_dsp" and lines.scratch_bytes <= 12288
 
 
 def test_a_fully_connected_layer_is_split_instead() -> None:

@@ -28,7 +28,13 @@ def addition(model: Model, index: int) -> Variant | None:
     cuts = (specialize(model, region) for region in model.regions)
     if not all(_ordered(_scaling(dense, index)) for dense in cuts):
         return None
-    return replace(portable_variant(model, op), kernel="tesla_add_dsp", row=_ROW, rows=_rows)
+    return replace(
+        portable_variant(model, op),
+        kernel="tesla_add_dsp",
+        helpers=("tesla_clamp_dsp",),
+        row=_ROW,
+        rows=_rows,
+    )
 
 
 def _scaling(dense: Model, index: int) -> AddScaling:

@@ -51,7 +51,13 @@ def addition_once(model: Model, index: int) -> Variant | None:
         size = region.types[dense.graph.ops[index].output].size
         return [tuple(map(str, (size, *found[region.dp], *clamp)))]
 
-    return replace(portable_variant(model, op), kernel="tesla_add_once_dsp", row=_ROW, rows=rows)
+    return replace(
+        portable_variant(model, op),
+        kernel="tesla_add_once_dsp",
+        helpers=("tesla_clamp_dsp",),
+        row=_ROW,
+        rows=rows,
+    )
 
 
 def _scaling(dense: Model, index: int) -> AddScaling:

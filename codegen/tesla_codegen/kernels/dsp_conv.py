@@ -17,7 +17,7 @@ from tesla_embed.ir.types import TensorType
 
 _LEAST_WIDTH = 2
 _LINES_BYTES = 12288
-"""Scratch that a line buffer may take."""
+"""Scratch that a kernel with a line buffer may take."""
 _COLUMNS_BYTES = 16
 """Scratch of a quad of inputs: int16, for two pixels."""
 _POINTERS_BYTES = 16
@@ -35,22 +35,24 @@ def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
         return fast
     if not isinstance(op, Conv2D) or not qualifies(model, index, pairs=True, scaled=True):
         return None
-    source = model.graph.tensors[op.input].type
+    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
+    taps = op.window.height * op.window.width
+    bare = taps == 1 and _without_padding(op.window, source, target)
     whole = all(region.types[op.input].channels == source.channels for region in model.regions)
-    least_waste = BLOCK - 1 if optimize is Optimize.SIZE else BLOCK
-    if whole and 0 < source.channels % BLOCK < least_waste and op.window.dilation_width == 1:
-        return _flat(model, op)
+    waste = source.channels % BLOCK
+    least = BLOCK - 1 if optimize is Optimize.SIZE else BLOCK
+    if whole and 0 < waste < least and op.window.dilation_width == 1 and not bare:
+        flat = _flat(model, op)
+        if flat.scratch_bytes <= _LINES_BYTES:
+            return flat
     quads = -(-source.channels // BLOCK)
-    target = model.graph.tensors[op.output].type
     width = target.shape[1]
     lined = _lined(op.window) and optimize is not Optimize.SIZE
     if lined and width >= _LEAST_WIDTH and _line_bytes(quads, width) <= _LINES_BYTES:
         return _by_lines(model, op, _line_bytes(quads, width))
-    taps = op.window.height * op.window.width
-    bare = taps == 1 and _without_padding(op.window, source, target)
     return Variant(
         kernel="tesla_conv2d_1x1_dsp" if bare else "tesla_conv2d_dsp",
-        helpers=("tesla_pair_dsp",),
+        helpers=("tesla_clamp_dsp", "tesla_pair_dsp"),
         row=SCALED,
         rows=scaled_rows,
         layer=layer_constants(model, op),
@@ -86,7 +88,7 @@ def _flat(model: Model, op: Conv2D) -> Variant:
     lines = (window.height - 1) * window.dilation_height + 1 + window.stride_height
     return Variant(
         kernel="tesla_conv2d_flat_dsp",
-        helpers=("tesla_pair_dsp",),
+        helpers=("tesla_clamp_dsp", "tesla_pair_dsp"),
         row=SCALED,
         rows=scaled_rows,
         layer=layer_constants(model, op),
@@ -113,7 +115,7 @@ def _by_lines(model: Model, op: Conv2D, scratch_bytes: int) -> Variant:
     """The variant for 3 by 3 taps and stride 1, which read a line buffer in place."""
     return Variant(
         kernel="tesla_conv2d_3x3_dsp",
-        helpers=("tesla_pair3x3_dsp", "tesla_pair_dsp"),
+        helpers=("tesla_clamp_dsp", "tesla_pair3x3_dsp", "tesla_pair_dsp"),
         row=SCALED,
         rows=scaled_rows,
         layer=layer_constants(model, op),

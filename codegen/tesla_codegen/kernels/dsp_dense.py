@@ -34,6 +34,7 @@ def fully_connected(model: Model, index: int) -> Variant | None:
     names = ("groups", "group_channels", "outputs", "part")
     return Variant(
         kernel="tesla_fully_connected_dsp",
+        helpers=("tesla_clamp_dsp",),
         row=PACKED,
         rows=partial(packed_rows, flat=whole),
         layer=Initializer(

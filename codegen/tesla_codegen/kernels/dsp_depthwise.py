@@ -72,7 +72,7 @@ def depthwise(model: Model, index: int) -> Variant | None:
     taps = op.weights.data
     return Variant(
         kernel="tesla_depthwise_conv2d_dsp",
-        helpers=("tesla_pair_dsp", f"{plane}_dsp"),
+        helpers=("tesla_clamp_dsp", f"{plane}_dsp"),
         row=PACKED,
         rows=packed_rows,
         layer=replace(layer, c_type="tesla_depthwise_plane_t", fields=(*window, *own)),

@@ -12,7 +12,7 @@ end is four times the sum of the layer, so that the only condition is that this 
 import numpy as np
 import numpy.typing as npt
 
-from tesla_codegen.kernels.channels import channel_table, dense_sum_range
+from tesla_codegen.kernels.channels import dense_sum_range
 from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
 from tesla_codegen.kernels.pairing import BLOCK
 from tesla_codegen.kernels.portable import layer_constants
@@ -54,7 +54,7 @@ def winograd(model: Model, index: int) -> Variant | None:
         return None
     return Variant(
         kernel="tesla_conv2d_winograd_dsp",
-        helpers=("tesla_winograd_dsp", "tesla_winograd_inputs_dsp", "tesla_pair_dsp"),
+        helpers=("tesla_clamp_dsp", "tesla_winograd_dsp", "tesla_winograd_inputs_dsp"),
         row=PACKED,
         rows=packed_rows,
         layer=layer_constants(model, op),
@@ -103,5 +103,4 @@ def _fits(window: Window) -> bool:
 
 def _exact(dense: Model, index: int) -> bool:
     low, high = dense_sum_range(dense, index)
-    fits = (low >= -_REACH).all() and (high < _REACH).all()
-    return bool(fits) and channel_table(dense, index) is not None
+    return bool((low >= -_REACH).all() and (high < _REACH).all())

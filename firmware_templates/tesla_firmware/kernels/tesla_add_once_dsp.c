@@ -1,7 +1,7 @@
 /* Addition, int8, for the DSP instructions: two products and one shift for each element. */
+#include "tesla/clamp.h"
 #include "tesla/dsp.h"
 #include "tesla/kernels.h"
-#include "tesla/pair.h"
 #include "tesla/widen.h"
 
 /* sum + ((factor * value) >> 16) for the lower half of `values` (SMLAWB), and for the upper one. */

@@ -1,5 +1,6 @@
 /* Convolution of one tap without padding, int8, for the DSP instructions: two pixels at a time, row
  * after row, over packed weights. */
+#include "tesla/clamp.h"
 #include "tesla/kernels.h"
 #include "tesla/pair.h"
 #include "tesla/widen.h"

@@ -1,5 +1,6 @@
 /* Convolution of 3 by 3 taps with stride 1, int8, for the DSP instructions: three rows of the image
  * stand widened in a line buffer, which pairs of pixels read in place. */
+#include "tesla/clamp.h"
 #include "tesla/kernels.h"
 #include "tesla/pair.h"
 #include "tesla/widen.h"

@@ -1,5 +1,6 @@
 /* Convolution, int8, for the DSP instructions: the inputs of two pixels are gathered as int16, then
  * all their outputs are computed over packed weights. */
+#include "tesla/clamp.h"
 #include "tesla/kernels.h"
 #include "tesla/pair.h"
 #include "tesla/widen.h"

@@ -1,5 +1,6 @@
 /* Convolution of few input channels, int8, for the DSP instructions: the taps of a row lie one
  * after the other, so that no quad of inputs is wasted on three channels. */
+#include "tesla/clamp.h"
 #include "tesla/kernels.h"
 #include "tesla/pair.h"
 #include "tesla/widen.h"
@@ -26,8 +27,8 @@ typedef struct work {
     tesla_pair_rest_t rest;
     int16_t *wide;
     uint32_t offset;     /* in both halves */
-    uint32_t apart;      /* bytes from one row of taps to the next */
-    uint32_t around;     /* bytes of all padded rows */
+    uint32_t apart;      /* bytes from one row of taps to the next, less than all padded rows */
+    uint32_t back;       /* the same around their end, to a row in front */
     const int8_t *end;   /* of the padded rows */
     int8_t *left;        /* both pixels', `left_bytes` apart */
     uint32_t left_bytes; /* a multiple of 4 */
@@ -72,8 +73,8 @@ static TESLA_NOINLINE void load_rows(image_t *image, uint32_t until) {
 
 /* The next row of taps, around the end of the padded rows. */
 static TESLA_INLINE const int8_t *next_row(const work_t *work, const int8_t *row) {
-    row += work->apart;
-    return row >= work->end ? row - work->around : row;
+    const uint32_t left = (uint32_t)(work->end - row);
+    return left > work->apart ? row + work->apart : row - work->back;
 }
 
 /* The taps of two pixels. */
@@ -215,8 +216,9 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_regio
     work.words = length / 4u;
     work.over = length % 4u;
     work.left_bytes = (window->height * work.over + 3u) & ~3u;
-    work.apart = work.image.pitch * window->dilation_height;
-    work.around = work.image.pitch * work.image.slots;
+    const uint32_t around = work.image.pitch * work.image.slots;
+    work.apart = window->height > 1u ? work.image.pitch * window->dilation_height : 0u;
+    work.back = around - work.apart;
     choose_gather(&work, window);
     tesla_pair_t *pair = &work.pair;
     tesla_pair_begin(pair, region, weights);
@@ -226,12 +228,12 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_regio
     work.wide = (int16_t *)scratch;
     work.left = (int8_t *)&work.wide[quads * 8u];
     work.image.lines = &work.left[2u * work.left_bytes];
-    work.end = &work.image.lines[work.around];
+    work.end = &work.image.lines[around];
     pair->input = work.wide;
     pair->first = output;
     pair->second = output + work.outputs;
     tesla_pair_fill(work.left, 0, 2u * work.left_bytes); /* weights of what fills it up are zero */
-    tesla_pair_fill(work.image.lines, work.image.zero, work.around);
+    tesla_pair_fill(work.image.lines, work.image.zero, around);
     all_pixels(&work);
     tesla_clamp_outputs(region->activation_min, region->activation_max, output,
                         (uint32_t)window->output_height * window->output_width * work.outputs);

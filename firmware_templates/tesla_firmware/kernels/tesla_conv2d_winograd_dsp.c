@@ -1,7 +1,7 @@
 /* Convolution of 3 by 3 taps with stride 1, int8, for the DSP instructions: two tiles of 2 by 2
  * outputs at a time, with 16 products for 36 (tesla/winograd.h). */
+#include "tesla/clamp.h"
 #include "tesla/kernels.h"
-#include "tesla/pair.h"
 #include "tesla/widen.h"
 #include "tesla/winograd.h"
 
@@ -34,17 +34,19 @@ static void set_rows(band_t *band, const tesla_window_t *window, const int8_t *i
 }
 
 /* The last inputs of a column, fewer than four in each row. */
-static TESLA_NOINLINE void rest_of_column(const band_t *band, tesla_winograd_columns_t *column) {
+static TESLA_NOINLINE void rest_of_column(const band_t *band,
+                                          const tesla_winograd_columns_t *column) {
     const uint32_t channels = band->region->input_channels;
+    tesla_winograd_columns_t rest = *column;
     const int8_t zero = (int8_t)-band->region->input_offset;
     uint32_t words[4];
     for (uint32_t i = 0; i < 4u; ++i) {
         words[i] = tesla_some(&column->rows[i][channels & ~3u], channels % 4u, zero);
-        column->rows[i] = (const int8_t *)&words[i];
+        rest.rows[i] = (const int8_t *)&words[i];
     }
-    column->output += channels / 4u * TESLA_WINOGRAD_QUAD;
-    column->quads = 1;
-    tesla_winograd_columns(column);
+    rest.output += channels / 4u * TESLA_WINOGRAD_QUAD;
+    rest.quads = 1;
+    tesla_winograd_columns(&rest);
 }
 
 /* Transforms column `x` of the band and makes it number `place` of two tiles. */

@@ -1,7 +1,7 @@
 /* Depthwise convolution, 3 by 3 taps, int8, for the DSP instructions: four channels at a time
  * become planes of int16, of which each is filtered with its taps in registers. */
+#include "tesla/clamp.h"
 #include "tesla/kernels.h"
-#include "tesla/pair.h"
 #include "tesla/plane.h"
 #include "tesla/widen.h"
 

@@ -1,4 +1,5 @@
 /* Fully connected, int8, for the DSP instructions: four outputs at a time over packed weights. */
+#include "tesla/clamp.h"
 #include "tesla/dsp.h"
 #include "tesla/kernels.h"
 #include "tesla/widen.h"
@@ -120,18 +121,6 @@ static inline int8_t finished(const tesla_channel_t *channel, uint32_t sum) {
     return (int8_t)tesla_saturated((high + channel->rounding) >> channel->shift);
 }
 
-static void clamp(const tesla_packed_region_t *region, int8_t *output) {
-    const int8_t low = region->activation_min;
-    const int8_t high = region->activation_max;
-    if (low == INT8_MIN && high == INT8_MAX) {
-        return;
-    }
-    for (uint32_t i = 0; i < region->output_channels; ++i) {
-        const int8_t value = output[i] < low ? low : output[i];
-        output[i] = value > high ? high : value;
-    }
-}
-
 void tesla_fully_connected_dsp(const tesla_dsp_dense_t *layer, const tesla_packed_region_t *region,
                                const int8_t *input, const int8_t *weights, void *scratch,
                                int8_t *output) {
@@ -174,5 +163,6 @@ void tesla_fully_connected_dsp(const tesla_dsp_dense_t *layer, const tesla_packe
         channel += 4;
         left -= 4u;
     }
-    clamp(region, output);
+    tesla_clamp_outputs(region->activation_min, region->activation_max, output,
+                        region->output_channels);
 }

@@ -94,14 +94,3 @@ void tesla_pair_fill(int8_t *bytes, int8_t value, uint32_t count) {
         *bytes++ = value;
     }
 }
-
-void tesla_clamp_outputs(int8_t low, int8_t high, int8_t *output, uint32_t count) {
-    if (low == INT8_MIN && high == INT8_MAX) {
-        return;
-    }
-#pragma GCC unroll 1
-    for (uint32_t i = 0; i < count; ++i) {
-        const int8_t value = output[i] < low ? low : output[i];
-        output[i] = value > high ? high : value;
-    }
-}

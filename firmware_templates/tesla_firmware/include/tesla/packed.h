@@ -10,8 +10,9 @@
 extern "C" {
 #endif
 
-/* One output channel in one operating region. With the accumulator a = bias + sum, and m the 31-bit
- * mantissa of the channel's factor:
+/* One output channel of a fully connected layer, a depthwise convolution or a convolution with
+ * transformed filters (tesla/winograd.h) in one operating region. With the accumulator
+ * a = bias + sum, and m the 31-bit mantissa of the channel's factor:
  *
  * convolutions:            h = a + ((a * multiplier + 2^31) >> 32), multiplier = 2 m - 2^32;
  *                          h += h >> 31
@@ -27,7 +28,7 @@ typedef struct {
     int32_t shift;
 } tesla_channel_t;
 
-/* One weighted layer in one operating region. */
+/* One layer with such channels in one operating region. */
 typedef struct {
     uint16_t input_channels;  /* active channels read, 1 .. full width */
     uint16_t output_channels; /* active channels computed, 1 .. full width */
@@ -37,7 +38,7 @@ typedef struct {
     const tesla_channel_t *channels; /* [output_channels] */
 } tesla_packed_region_t;
 
-/* One output channel of a convolution in one operating region:
+/* One output channel of any other convolution in one operating region:
  *
  * h      = a + ((a * multiplier + 2^31) >> 32), multiplier = 2 m - 2^32; then h += h >> 31, unless
  *          the activation clamps at the output's zero point, where halves make no difference

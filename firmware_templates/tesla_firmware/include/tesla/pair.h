@@ -101,9 +101,6 @@ static inline void tesla_pair_channels(const tesla_pair_t *pair, tesla_pair_rest
  */
 void tesla_pair_fill(int8_t *bytes, int8_t value, uint32_t count);
 
-/* Clamps `count` finished outputs; does nothing where int8 is no wider than the clamp. */
-void tesla_clamp_outputs(int8_t low, int8_t high, int8_t *output, uint32_t count);
-
 #ifdef __cplusplus
 }
 #endif

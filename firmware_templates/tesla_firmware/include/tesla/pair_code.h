@@ -118,7 +118,9 @@ static inline int8_t tesla_pair_output(const tesla_pair_t *pair,
     const int32_t high = tesla_high_word_added(accumulator, channel->multiplier);
     const int32_t away = high < 0 && (pair->rounding & 1) != 0 ? -1 : 0;
     const int32_t shifted = (high + away) >> pair->early;
-    return (int8_t)tesla_saturated(((shifted * channel->scale + pair->rounding) >> 16) - 128);
+    /* Modulo 2^32, as MLA: channels that are not active may overflow, and are dropped. */
+    const uint32_t scaled = (uint32_t)shifted * (uint32_t)channel->scale + (uint32_t)pair->rounding;
+    return (int8_t)tesla_saturated(((int32_t)scaled >> 16) - 128);
 }
 
 /* Adds the inputs and weights of a word, two halves 256 B + A, to S and T of its two channels. */
