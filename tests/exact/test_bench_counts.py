@@ -59,6 +59,9 @@ def test_a_network_and_what_it_needs(run: Run) -> None:
     assert counts == sorted(counts) and rows[-1]["ratio"] < 0.6
     memory = rows[0]["memory"]
     kernels = memory["flash_bytes"] - memory["weights_bytes"] - memory["tables_bytes"]
+    for row in rows:
+        assert abs(row["estimate"]["error"]) < 0.05
+        assert row["estimate"]["instructions"] < 1.05 * row["instructions"]
     assert memory["weights_bytes"] >= 264_192 and 500 < kernels < 8_000
     assert rows[0]["flash_bytes"] == memory["flash_bytes"]
     assert rows[0]["ram_bytes"] == memory["ram_bytes"] + memory["stack_bytes"]
