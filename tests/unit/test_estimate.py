@@ -21,6 +21,7 @@ from tesla_codegen.lower import lower
 from tesla_embed.errors import CodegenError, ConfigError
 from tesla_embed.ir.store import save_model
 from tesla_host.catalogue import TARGETS
+from tesla_host.cli.estimate import write_estimate
 from tesla_host.estimate import coefficients, estimate
 from tesla_host.estimate.coefficients import data_file, load_coefficients, save_coefficients
 from tesla_host.estimate.comparison import compare_estimate
@@ -31,8 +32,12 @@ from tesla_host.estimate.measure import Observation
 from tesla_host.estimate.sizes import Code, code_bytes
 from tesla_host.targets import find_target
 
-HEADER = files("tesla_firmware").joinpath("include", "tesla", "kernels.h").read_text()
-KERNELS = set(re.findall(r"^void (tesla_\w+)\(", HEADER, re.MULTILINE))
+HEADERS = [
+    entry.read_text()
+    for entry in files("tesla_firmware").joinpath("include", "tesla").iterdir()
+    if entry.name.startswith("kernels")
+]
+KERNELS = set(re.findall(r"^void (tesla_\w+)\(", "".join(HEADERS), re.MULTILINE))
 MEASURED = [
     (target, toolchain)
     for target in TARGETS
@@ -54,7 +59,7 @@ LESS_SURE = {
 
 
 def test_every_kernel_has_a_cost_model() -> None:
-    assert len(KERNELS) > 30
+    assert len(HEADERS) == 3 and len(KERNELS) > 40
     assert MODELS.keys() == KERNELS
 
 
@@ -186,6 +191,30 @@ def test_an_estimate_sums_up_and_says_what_is_unknown(monkeypatch: pytest.Monkey
     assert partly.unmeasured == ["tesla_softmax_s8"]
     assert partly.regions[0].instructions is None and partly.flash_bytes is None
     assert partly.regions[0].layers[0] == found.regions[0].layers[0]
+
+
+def test_a_kernel_without_a_cost_model_is_unmeasured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`build`, which writes estimates, goes on."""
+    model, target = every_operation(), find_target("emulator")
+    whole = estimate_model(model, target)
+    monkeypatch.delitem(MODELS, "tesla_softmax_s8")
+    found = estimate_model(model, target)
+    assert "tesla_softmax_s8" not in whole.unmeasured and found.flash_bytes is None
+    assert found.unmeasured == sorted([*whole.unmeasured, "tesla_softmax_s8"])
+    for region, before in zip(found.regions, whole.regions, strict=True):
+        assert region.instructions is None and region.low is None
+        for layer, same in zip(region.layers, before.layers, strict=True):
+            if layer.kernel != "tesla_softmax_s8":
+                assert layer == same
+            else:
+                assert layer.instructions is layer.low is layer.high is None
+                assert same.instructions is not None
+    out = tmp_path / "estimate.json"
+    line = write_estimate(model, target, None, Optimize.BALANCED, out)
+    assert line is not None and "not measured: " in line and "tesla_softmax_s8" in line
+    assert json.loads(out.read_text()) == msgspec.to_builtins(found)
 
 
 def test_a_comparison_tells_layers_regions_and_ranges() -> None:

@@ -3,12 +3,15 @@
 In: a verified integer model and a target. Out: an `Estimate`, made without a compiler, whose field
 names are a promise to users' scripts: add, never rename. Weights, tables and arena are exact; the
 rest follows from coefficients that were measured once (`coefficients`). A kernel that nobody
-measured leaves its layers, and every sum with them, `None`.
+measured, or that has no cost model, leaves its layers, and every sum with them, `None`.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 
-from tesla_codegen.cost.models import counts_of
+from tesla_codegen.cost.counts import Counts
+from tesla_codegen.cost.models import MODELS, counts_of
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_codegen.lower import Project, lower
@@ -101,7 +104,7 @@ def estimate_model(
         flash = exact + round(predict(board.flash, flash_counts(project)))
         ram = round(predict(board.ram, ram_counts(project)))
     kernels = {variant.kernel for _, variant in steps}
-    unmeasured = sorted(kernels - known.kernels.keys())
+    unmeasured = sorted(kernels - (known.kernels.keys() & MODELS.keys()))
     return Estimate(
         model=model.name,
         digest=digest(model),
@@ -129,12 +132,15 @@ def _regions(
     layers: list[list[LayerEstimate]] = [[] for _ in model.regions]
     for index, variant in steps:
         name, cost = model.graph.ops[index].name, known.kernels.get(variant.kernel)
-        for place, counts in enumerate(counts_of(model, index, variant)):
+        counted: Sequence[Counts | None] = [None] * len(model.regions)
+        if cost is not None and variant.kernel in MODELS:
+            counted = counts_of(model, index, variant)
+        for found, counts in zip(layers, counted, strict=True):
             low = middle = high = None
-            if cost is not None:
+            if cost is not None and counts is not None:
                 exact = predict(cost.coefficients, counts)
                 low, middle, high = (round(exact * f) for f in (cost.low, 1.0, cost.high))
-            layers[place].append(
+            found.append(
                 LayerEstimate(
                     name=name, kernel=variant.kernel, instructions=middle, low=low, high=high
                 )
