@@ -21,7 +21,7 @@ from tesla_embed.ir.ops import Window
 from tesla_host.build import BuildResult, build_firmware, choose_toolchain
 from tesla_host.catalogue import TARGETS
 from tesla_host.estimate.coefficients import BoardCost, Coefficients, KernelCost
-from tesla_host.estimate.designs import NETWORKS, design, speed_design
+from tesla_host.estimate.designs import NETWORKS, design, further_design
 from tesla_host.estimate.fit import Fit, fit, nonnegative, predict
 from tesla_host.estimate.footprint import (
     exact_flash,
@@ -39,8 +39,8 @@ from tesla_host.workbench import Observer, ignore
 
 PORTABLE_SHARE = 0.5
 """Networks that are built with portable kernels, too, in shares of all."""
-SPEED_SHARE = 0.5
-"""Networks that are built for speed, too, where that takes other kernels."""
+FURTHER_SHARE = 0.5
+"""Further networks, which are built for speed, in shares of the others."""
 
 
 @dataclass(slots=True)
@@ -110,9 +110,10 @@ def conclude(target: Target, toolchain: str, found: Gathered, others: list[Targe
 def gather(target: Target, toolchain: str, share: float, observer: Observer) -> Gathered:
     """Build and run the networks."""
     found = Gathered()
-    builds = [(target.isa, Optimize.BALANCED, share)]
-    if target.isa is Isa.DSP:
-        builds.append((target.isa, Optimize.SPEED, share * SPEED_SHARE))
+    builds = [
+        (target.isa, Optimize.BALANCED, share),
+        (target.isa, Optimize.SPEED, share * FURTHER_SHARE),
+    ]
     if target.isa is not Isa.PORTABLE:
         builds.append((Isa.PORTABLE, Optimize.BALANCED, share * PORTABLE_SHARE))
     for isa, optimize, portion in builds:
@@ -120,7 +121,7 @@ def gather(target: Target, toolchain: str, share: float, observer: Observer) -> 
         for seed in range(count):
             observer(f"{isa} kernels, {optimize}", seed / count)
             with tempfile.TemporaryDirectory(prefix="tesla-embed-") as folder:
-                model = speed_design(seed) if optimize is Optimize.SPEED else design(seed)
+                model = further_design(seed) if optimize is Optimize.SPEED else design(seed)
                 _one(model, target, toolchain, isa, optimize, Path(folder), found)
     return found
 

@@ -25,9 +25,9 @@ def design(seed: int) -> Model:
     return _grown(seed, CHAINS)
 
 
-def speed_design(seed: int) -> Model:
-    """A network with chains of what is built otherwise for speed."""
-    return _grown(seed, SPEED_CHAINS)
+def further_design(seed: int) -> Model:
+    """A network with chains of what is built otherwise for speed, and of what needs more."""
+    return _grown(seed, FURTHER_CHAINS)
 
 
 def _grown(seed: int, chains: "Chains") -> Model:
@@ -193,6 +193,26 @@ def _sums(s: Sketch) -> None:
         s.pool(_valid(s, 2, 2), average=False)
 
 
+def _fine_sums(s: Sketch) -> None:
+    """Sums whose scale is so small that they are rounded several times."""
+    for _ in range(5):
+        s.conv(_width(s, 40), _same(s, 1, 1))
+        start = s.at
+        s.conv(s.last.channels, _same(s, 1, 1))
+        s.add(start, s.at, share=0.08)
+        _grow_back(s)
+        s.pool(_valid(s, 2, 2), average=False)
+
+
+def _pads(s: Sketch) -> None:
+    """Pads of any width: what `memset` and `memcpy` take depends on many things."""
+    for _ in range(2):
+        s.conv(_width(s, 24), _same(s, 1, 1))
+        for _ in range(4):
+            s.pad(*(s.up_to(4) - 1 for _ in range(4)))
+            s.pool(_valid(s, 3, 3, (s.up_to(2), s.up_to(2))), average=False)
+
+
 def _joins(s: Sketch) -> None:
     """Concatenations, and what reads them."""
     for _ in range(3):
@@ -284,6 +304,15 @@ CHAINS: Chains = (
     (_depthwise_windows, 4),
 )
 """What grows a chain, and the bits of its weights."""
-SPEED_CHAINS: Chains = tuple(
-    (chain, 8) for chain in (_transformed, _transformed, _depthwise, _dense, _dense_images)
+FURTHER_CHAINS: Chains = (
+    (_transformed, 8),
+    (_transformed, 8),
+    (_depthwise, 8),
+    (_dense, 8),
+    (_dense_images, 8),
+    (_fine_sums, 8),
+    (_pads, 8),
+    (_pads, 8),
+    (_pads, 8),
 )
+"""The same of networks that are built for speed."""

@@ -148,9 +148,9 @@ class Sketch:
         """A softmax or a logistic function."""
         self._add(op(**self._ends()), self.last.shape, self.cells[self.at], UNIT)
 
-    def add(self, first: int, second: int) -> None:
-        """The sum of two tensors of one shape."""
-        scale = 1.3 * max(self.scales[i].scale for i in (first, second))
+    def add(self, first: int, second: int, share: float = 1.3) -> None:
+        """The sum of two tensors of one shape; its scale is a share of the larger one."""
+        scale = share * max(self.scales[i].scale for i in (first, second))
         op = Add(**self._ends(first, second), activation=self._activation())
         quantization = self._quantization(scale, op.activation)
         self._add(op, self.tensors[first].type.shape, self.cells[first], quantization)
