@@ -260,9 +260,34 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("estimate", str(tmp_path / "m.safetensors"), "--target", "host") == 2
 
 
-def test_flash_of_layers_is_that_of_the_project() -> None:
-    model, target = every_operation(), find_target("emulator")
-    project, found = lower(model, isa=target.isa), estimate_model(model, target)
+@pytest.mark.parametrize("optimize", Optimize)
+def test_flash_of_layers_is_that_of_the_project(optimize: Optimize) -> None:
+    """Also where a layer's name begins another's."""
+    plain, target = every_operation(), find_target("emulator")
+    ops = tuple(
+        dataclasses.replace(op, name="add" + "_1" * number)
+        for number, op in enumerate(plain.graph.ops)
+    )
+    model = dataclasses.replace(plain, graph=dataclasses.replace(plain.graph, ops=ops))
+    project = lower(model, isa=target.isa, optimize=optimize)
+    found = estimate_model(model, target, optimize=optimize)
     assert [layer.name for layer in found.flash] == [step.name for step in project.steps]
+    assert sum(layer.weights_bytes for layer in found.flash) == project.weights_bytes
     tables = sum(layer.tables_bytes for layer in found.flash)
     assert tables + project.region_of_percent.bytes == project.region_table_bytes
+    same = estimate_model(plain, target, optimize=optimize)
+    assert [(layer.weights_bytes, layer.tables_bytes) for layer in found.flash] == [
+        (layer.weights_bytes, layer.tables_bytes) for layer in same.flash
+    ]
+
+
+def test_what_a_layer_takes_of_the_arena_beside_its_ends() -> None:
+    """Scratch memory, and what is unpacked for it."""
+    model = every_operation()
+    project = lower(model, isa=Isa.DSP)
+    sizes = {buffer.name: buffer.size for buffer in project.plan.buffers}
+    kinds = ("scratch", "constants")
+    assert all(any(name.endswith(f" {kind}") for name in sizes) for kind in kinds)
+    for op in model.graph.ops:
+        parts = (sizes.get(f"{op.name} {kind}", 0) for kind in kinds)
+        assert project.layer_scratch_bytes(op.name) == sum(parts)

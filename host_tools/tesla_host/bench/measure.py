@@ -16,7 +16,6 @@ import numpy.typing as npt
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
-from tesla_codegen.regions import table_bytes
 from tesla_embed.errors import ConfigError, DeviceError
 from tesla_embed.ir.graph import Model, Region, computing_ops, region_macs
 from tesla_embed.ir.interpret import interpret, interpret_layers
@@ -249,10 +248,6 @@ def _layer_memory(built: _Built, place: int) -> tuple[int, int]:
     """Flash and RAM of one operation, in bytes."""
     model, project = built.model, built.project
     op = model.graph.ops[place]
-    name = f"{op.name}_"
-    arrays = (*project.weights, *project.tables)
-    flash = sum(array.bytes for array in arrays if array.name.startswith(name))
-    flash += table_bytes([array for array in project.region_arrays if array.name.startswith(name)])
-    scratch = sum(b.size for b in project.plan.buffers if b.name == f"{op.name} scratch")
+    flash = project.layer_weights_bytes(op.name) + project.layer_tables_bytes(op.name)
     ends = sum(model.graph.tensors[tensor].type.bytes for tensor in (*op.inputs, op.output))
-    return flash, scratch + ends
+    return flash, project.layer_scratch_bytes(op.name) + ends

@@ -15,7 +15,6 @@ from tesla_codegen.cost.models import MODELS, counts_of
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_codegen.lower import Project, lower
-from tesla_codegen.regions import table_bytes
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Op
 from tesla_embed.ir.store import digest
@@ -172,12 +171,9 @@ def _stack(kernels: set[str], known: Coefficients) -> int | None:
 
 
 def _flash(op: Op, project: Project) -> LayerFlash:
-    """What in flash bears an operation's name; tables that layers share count for the first."""
-    prefix = f"{op.name}_"
-    tables = sum(array.bytes for array in project.tables if array.name.startswith(prefix))
-    rows = [array for array in project.region_arrays if array.name.startswith(prefix)]
+    """What an operation takes of flash; tables that layers share count for one of them."""
     return LayerFlash(
         name=op.name,
-        weights_bytes=sum(a.bytes for a in project.weights if a.name.startswith(prefix)),
-        tables_bytes=tables + table_bytes(rows),
+        weights_bytes=project.layer_weights_bytes(op.name),
+        tables_bytes=project.layer_tables_bytes(op.name),
     )
