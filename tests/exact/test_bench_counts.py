@@ -64,6 +64,9 @@ def test_a_network_and_what_it_needs(run: Run) -> None:
     ram = [memory[f"{name}_bytes"] for name in ("static", "arena", "ends", "stack")]
     assert rows[0]["ram_bytes"] == sum(ram)
     assert memory["ends_bytes"] == 1_296 and 50 < memory["stack_bytes"] < 1_000
+    for row in rows:
+        assert abs(row["estimate"]["error"]) < 0.05
+        assert row["estimate"]["instructions"] < 1.05 * row["instructions"]
 
 
 def test_a_document_for_several_boards(tmp_path: Path) -> None:

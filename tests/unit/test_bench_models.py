@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from graphs import quantized_model
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import region_macs
 from tesla_embed.ir.store import digest, save_model
 from tesla_host.bench.campaign import Campaign
+from tesla_host.bench.estimates import Estimated, estimated
 from tesla_host.bench.networks import (
     BENCHMARKS,
     DPS,
@@ -24,6 +26,8 @@ from tesla_host.bench.peers import Peer, find_network_peer
 from tesla_host.bench.report import markdown, used_columns
 from tesla_host.bench.rows import Counts, Row, Setting, as_json
 from tesla_host.bench.summary import FILES, insert, summary
+from tesla_host.estimate.estimate import estimate_model
+from tesla_host.targets import find_target
 
 MACS = {"kws": 2_656_768, "ic": 12_501_632, "vww": 7_489_664, "ad": 264_192}
 """Of the networks as MLPerf Tiny has them, and so of the peers' figures."""
@@ -101,6 +105,37 @@ def test_document_has_every_row_and_only_columns_that_say_something() -> None:
     assert "| kws | +10 |" in text and "Peer: another." in text
     headings = [column.heading for column in used_columns([ROW])]
     assert "cycles*" not in headings and "portable C" not in headings and "peer" in headings
+
+
+def test_estimates_stand_beside_measurements() -> None:
+    guess = Estimated(instructions=1220, error=-0.0113, worst_layer_error=0.02)
+    (entry,) = as_json([replace(ROW, estimate=guess)])["rows"]  # type: ignore[misc]
+    assert entry["estimate"] == {
+        "instructions": 1220, "error": -0.0113, "worst_layer_error": 0.02,
+    }  # fmt: skip
+    assert as_json([ROW])["rows"][0]["estimate"] is None  # type: ignore[index]
+    (column,) = (c for c in used_columns([replace(ROW, estimate=guess)]) if c.heading == "estimate")
+    assert column.cell(replace(ROW, estimate=guess)) == "-1.13 %"
+    assert "estimate" not in [c.heading for c in used_columns([ROW])]
+
+
+def test_estimates_of_what_was_measured() -> None:
+    model = quantized_model(11)
+    target = find_target("emulator")
+    found = estimate_model(model, target, "gcc")
+    ticks = {r.dp: [layer.instructions or 0 for layer in r.layers] for r in found.regions}
+    last = found.regions[-1].dp
+    ticks[last] = [2 * count for count in ticks[last]]
+    options = {"isa": target.isa, "optimize": Optimize.BALANCED}
+    judged = estimated(model, target, "gcc", ticks, **options)  # type: ignore[arg-type]
+    assert judged.keys() == ticks.keys()
+    assert (
+        judged[last].error == -0.5 and judged[last].instructions == found.regions[-1].instructions
+    )
+    assert all(one.error == 0 for dp, one in judged.items() if dp != last)
+    one = estimated(model, target, "gcc", ticks, only=0, **options)[last]  # type: ignore[arg-type]
+    assert one.instructions == found.regions[-1].layers[0].instructions
+    assert estimated(model, target, "clang", ticks, **options) == {}  # type: ignore[arg-type]
 
 
 def test_the_compact_table(tmp_path: Path) -> None:
