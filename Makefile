@@ -5,7 +5,7 @@
 #   make test     every test
 #   make lint     format, lint and types
 #   make check    lint and test: what CI runs
-#   make bench    count kernels and networks on emulated cores; writes docs/results and the README
+#   make bench    count kernels, networks and boards, as emulated; writes docs/results and the README
 #   make clean    remove what was built (not .venv)
 #
 # PYTHON       which Python makes the environment, 3.11 or newer
@@ -51,6 +51,7 @@ format: $(VENV)/.ready-dev
 bench: $(VENV)/.ready
 	$(BIN)/tesla-embed bench kernels $(CORES) --out docs/results/kernels
 	$(BIN)/tesla-embed bench models $(CORES) --out docs/results/models
+	$(BIN)/tesla-embed bench boards --toolchains zig,gcc,clang --out docs/results/boards
 	$(BIN)/python -m tesla_host.bench.summary README.md docs/results
 
 clean:

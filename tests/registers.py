@@ -16,7 +16,7 @@ from tesla_host.catalogue import Target
 from tesla_host.elf import read_image
 
 _DEVICES, _PRIVATE = (0x4000_0000, 0x5900_0000), (0xE000_0000, 0xE010_0000)
-_SYSTICK_VALUE, _DWT_CYCLES, _VECTORS = 0xE000_E018, 0xE000_1004, 0xE000_ED08
+_SYSTICK_VALUE, _DWT_CYCLES, VECTORS = 0xE000_E018, 0xE000_1004, 0xE000_ED08
 _MOST_INSTRUCTIONS = 50_000_000
 _MODELS = {"Cortex-M0+": "CORTEX_M0", "Cortex-M4": "CORTEX_M4", "Cortex-M7": "CORTEX_M7"}
 
@@ -71,7 +71,7 @@ class Board:
 
     def boot(self, vectors: int) -> None:
         """Start at a vector table and stop where the firmware waits for the first byte."""
-        stack, start = (self._word(vectors + at) for at in (0, 4))
+        stack, start = (self.word(vectors + at) for at in (0, 4))
         self.cpu.reg_write(arm_const.UC_ARM_REG_SP, stack)
         self.run(start, self.functions["tesla_board_idle"])
 
@@ -115,7 +115,8 @@ class Board:
         """The speed of the UART."""
         return self._chip.uart.baud(self.written, self._chip.clock)
 
-    def _word(self, address: int) -> int:
+    def word(self, address: int) -> int:
+        """What memory holds there."""
         return int.from_bytes(self.cpu.mem_read(address, 4), "little")
 
     def _read(self, _: Any, offset: int, _size: int, base: int) -> int:

@@ -14,6 +14,10 @@ LINKER_SCRIPT = "target.ld"
 SECTIONS = "sections.ld"
 """In each folder of the firmware's boards that holds start-up code: where the sections go."""
 
+_NO_HEADERS = "-Wl,-z,max-page-size=16"
+"""LLD puts the ELF's own headers below the first section where they fit into its page, 64 KiB:
+where a firmware stands behind a boot loader, into that. Into pages so small they never fit."""
+
 
 def header(target: Target) -> str:
     """The row's numbers as macros."""
@@ -66,6 +70,6 @@ def link_flags(target: Target, toolchain: str) -> tuple[str, ...]:
     """
     assert target.core is not None
     if toolchain == "zig":
-        return machine_flags(target, toolchain)
+        return (*machine_flags(target, toolchain), _NO_HEADERS)
     alone = {ARM: ("-nostartfiles",), RISCV: ("-nostdlib", "-lgcc")}[target.core.architecture]
     return (*machine_flags(target, "gcc"), *alone)

@@ -94,6 +94,11 @@ def marked_runs(regions: Iterable[tuple[int, int]], runs: int) -> list[tuple[int
     return found
 
 
+def count_marked(samples: Iterable[int], runs: int) -> int:
+    """How many inferences `marked_runs` lists for regions with so many samples each."""
+    return sum(_PROBE_RUNS + each * runs for each in samples)
+
+
 def measure(client: LinkClient, job: Job) -> Iterator[Record]:
     """Do a job on a board; gives each record as soon as it is measured."""
     if job.probe:

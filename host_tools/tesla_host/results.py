@@ -5,6 +5,7 @@ Field names are a promise to users' scripts: add, never rename.
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -13,6 +14,8 @@ from tesla_embed.errors import ConfigError
 
 PROFILE_SCHEMA = "tesla-embed/profile/1"
 VERIFY_SCHEMA = "tesla-embed/verify/1"
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Tool(msgspec.Struct, kw_only=True):
@@ -136,7 +139,7 @@ class RegionResult(msgspec.Struct, kw_only=True):
     accuracy: float
     accuracy_float: float | None
     accuracy_float_samples: int
-    device_samples: int
+    device_samples: Count
     agreement: float
     bit_exact: bool
     instructions: Spread | None
@@ -162,7 +165,7 @@ class Profile(msgspec.Struct, kw_only=True):
     data: str
     memory: Memory
     regions: list[RegionResult]
-    runs: int = 1
+    runs: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
 class Divergence(msgspec.Struct, kw_only=True):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import require, tools_of
 from shell import call
@@ -10,10 +11,14 @@ from shell import call
 from tesla_embed.errors import ConfigError
 from tesla_embed.ir.ops import Add, DepthwiseConv2D
 from tesla_host.bench.board_models import DPS, SMALLER, board_model
-from tesla_host.bench.boards import choose_boards, measure_board
+from tesla_host.bench.boards import BoardRow, Matrix, choose_boards, measure_board
+from tesla_host.bench.boards_readme import as_readme
+from tesla_host.bench.boards_table import as_markdown
 from tesla_host.catalogue import TARGETS
 from tesla_host.targets import find_target
 
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "boards"
+WRITTEN = msgspec.json.decode((RESULTS / "boards.json").read_bytes(), type=Matrix)
 EMULATED = [row.runs_as for row in TARGETS if row.core is not None and row.runs_as]
 
 
@@ -30,6 +35,25 @@ def test_every_emulated_board(board: str, toolchain: str, tmp_path: Path) -> Non
         assert [cost.dp for cost in row.regions] == list(DPS)
         found = [count for count in counts if count is not None]
         assert len(found) == len(DPS) and 0 < found[0] < found[1] < found[2]
+        written = [old.regions for old in WRITTEN.rows if _same(old, row)]
+        assert written in ([], [row.regions])  # `make bench` writes it anew
+
+
+def _same(old: BoardRow, new: BoardRow) -> bool:
+    """Whether a row of the results is of the same network, board and compiler."""
+    return all(
+        getattr(old, name) == getattr(new, name)
+        for name in ("target", "toolchain", "compiler", "model")
+    )
+
+
+def test_the_results_are_of_this_catalogue() -> None:
+    """All boards by all compilers, and pages that say what the numbers do."""
+    rows = {row.target for row in WRITTEN.rows}
+    assert rows == {row.name for row in TARGETS if row.core is not None}
+    assert {row.toolchain for row in WRITTEN.rows} == {"zig", "gcc", "clang"}
+    assert (RESULTS / "boards.md").read_text() == as_markdown(WRITTEN)
+    assert (RESULTS / "README.md").read_text() == as_readme(WRITTEN)
 
 
 def test_the_networks_are_what_they_are_called() -> None:
@@ -60,6 +84,11 @@ def test_the_verb_writes_tables(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "| `qemu:stm32vldiscovery` | Cortex-M3 | gcc | `cnn-small` |" in text
     assert "- gcc: cnn: the firmware does not fit stm32vldiscovery" in text
     assert "arm-none-eabi-gcc" in text
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "Of 4 builds, 2 ran, of which 2 were bit-exact" in page
+    (line,) = (line for line in page.splitlines() if line.startswith("| Cortex-M3 |"))
+    (mlp,) = (row for row in document["rows"] if row["model"] == "mlp" and row["regions"])
+    assert line == f"| Cortex-M3 | portable | {mlp['regions'][-1]['instructions']:,} |"
 
 
 def test_what_the_verb_refuses() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import require, tools_of
+from conftest import FAKE_MODEL, require, tools_of
 from graphs import benchmark_model, every_operation
 from graphs.grow import Builder, Cell
 from graphs.models import finish, float_inputs
@@ -202,6 +202,25 @@ def test_counts_over_many_rounds_of_systick(target: str, reference: str, tmp_pat
             counts.append([entry["instructions"] for entry in entries])
     assert counts[0] == counts[1]
     assert sum(counts[0][:8]) > 2_000_000  # of which a round has 390,000 and 1,310,000
+
+
+def test_a_timer_of_32_bits_goes_round(tmp_path: Path) -> None:
+    """The micro:bit's goes round after 1,048,576,000 instructions: the interrupt counts them, too.
+
+    It takes some instructions itself, as the only thing that is not the same in both runs.
+    """
+    row, rounds = find_target("qemu:microbit"), []
+    for times in (1, 3):
+        require(lambda: tools_of(row.name, "gcc"))
+        flags = (f"-DFAKE_LONG={times}",)
+        built = build_firmware(FAKE_MODEL, row, tmp_path / str(times), extra_flags=flags)
+        pipe = open_target("qemu:microbit", built.elf)
+        with LinkClient(pipe, timeout_s=5.0, run_timeout_s=120.0) as client:
+            client.load_input(b"\x60")
+            rounds.append(client.run()[0]["instructions"])
+    once, thrice = rounds
+    assert 800_000_000 <= once < 801_000_000
+    assert abs(thrice - once - 1_600_000_000) <= 2 * 40
 
 
 def test_a_network_too_large_for_a_board(tmp_path: Path) -> None:

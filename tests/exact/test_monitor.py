@@ -1,5 +1,6 @@
 """`monitor`: what it shows of a board, on a terminal and in a pipe, and when the board is lost."""
 
+import contextlib
 import json
 import os
 import pty
@@ -199,16 +200,32 @@ def command(folder: Path, *words: object) -> list[str]:
     ]
 
 
+@contextlib.contextmanager
+def ending(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """A process that does not outlive a test that fails."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.kill()
+
+
 def test_an_unplugged_board_is_said_and_found_again(folder: Path, board: PtyBoard) -> None:
     words = ("--port", board.path, "--every", 0.05, "--cycle", 5)
-    with subprocess.Popen(
-        command(folder, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        subprocess.Popen(
+            command(folder, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+        ending(process),
+    ):
         assert process.stdout is not None
         seen: list[dict[str, Any]] = []
 
         def until(event: str) -> None:
+            deadline = time.monotonic() + 60
             while not seen or seen[-1]["event"] != event:
+                left = deadline - time.monotonic()
+                assert left > 0 and select.select([process.stdout], [], [], left)[0], seen
                 line = process.stdout.readline() if process.stdout else ""
                 assert line, process.communicate()[1]
                 seen.extend(lines(line))
@@ -296,11 +313,19 @@ def test_keys_change_the_region_on_a_terminal(terminal: Open) -> None:
     screen.until("per second")
     screen.until(rf"> +{DPS[0]} +\d")
     screen.press(b"n")
-    screen.until(rf"> +{DPS[1]} +\d")
-    assert "holding" in screen.shown
+    screen.until(rf"> +{DPS[1]} +\d[\s\S]*holding")
     screen.press(b"\x1b[D")
     screen.until(rf"> +{DPS[0]} +\d")
     screen.press(b" ")
+    screen.until("paused")
+    screen.press(b"n")  # nothing runs, the mark moves all the same
+    screen.until(rf"> +{DPS[1]} +\d[\s\S]*paused")
+    (runs,) = re.findall(rf"> +{DPS[1]} +([\d,]+)", screen.shown)[-1:]
+    screen.press(b"p")
+    screen.until(rf"> +{DPS[0]} +\d[\s\S]*paused")
+    assert re.findall(rf" {DPS[1]} +([\d,]+)", screen.shown)[-1] == runs
+    screen.press(b" ")
+    screen.until("holding")
     screen.press(b"q")
     assert screen.end() == 0
 

@@ -167,6 +167,31 @@ def test_what_the_user_brings_takes_the_place_of_the_default(
             assert (stack.used, stack.size) == (7, 77)
 
 
+@pytest.mark.parametrize("toolchain", ["zig", "gcc", "clang"])
+@pytest.mark.parametrize("interrupt", [None, 45])
+def test_behind_a_boot_loader_the_vectors_are_its_own(
+    interrupt: int | None, toolchain: str, board: Path, tmp_path: Path
+) -> None:
+    """Whatever table was in use: SysTick's interrupt must come to this firmware."""
+    require(lambda: tools_of(str(board), toolchain))
+    registers = require(lambda: __import__("registers"))
+    text = board.read_text().replace("origin = 0x0000_0000", "origin = 0x0000_5000")
+    if interrupt is not None:
+        text = text.replace("[constants]", f"[constants]\nUART_INTERRUPT = {interrupt}")
+    board.write_text(text)
+    row = find_target(str(board))
+    built = build_firmware(FAKE_MODEL, row, tmp_path, toolchain=toolchain)
+    ready, uart = registers.pl011(0x4000_C000)
+    chip = registers.Chip(ready=ready, uart=uart, clock=row.clock_hz)
+    started = registers.Board(row, built.elf, chip, alive=True)
+    started.boot(0x5000)
+    assert started.written[registers.VECTORS] == 0x5000
+    functions = started.functions
+    assert started.word(0x5000 + 4 * 15) == functions["SysTick_Handler"] | 1
+    if interrupt is not None:
+        assert started.word(0x5000 + 4 * (16 + interrupt)) & ~1 == functions["tesla_uart_interrupt"]
+
+
 def test_an_error_names_the_users_file(board: Path, tmp_path: Path) -> None:
     require(lambda: tools_of(str(board)))
     (board.parent / "board.c").write_text("int x = ;\n")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -282,6 +283,53 @@ def test_headers_of_other_tables_are_none() -> None:
     assert read_header("name,value", None) is None
     assert read_header("", None) is None
     assert read_header("\x00(((,)))", None) is None
+
+
+def test_brackets_and_blanks_of_a_header() -> None:
+    """In linear time, whatever the cell: a regular expression took seconds for 200 blanks."""
+    blanks = " " * 2_000
+    odd = [f"a{blanks}b(", f"a{blanks}[b{blanks}c", f"{blanks}({blanks}", f"#{blanks}]"]
+    started = time.process_time()
+    for cell in odd:
+        assert read_header(f"{cell},{cell},current", None) is None
+    found = read_header(f"#{blanks}time{blanks}({blanks}ms{blanks}],current [ma],d0", None)
+    assert time.process_time() - started < 1
+    assert found is not None and (found.time_factor, found.current_factor) == (1e-3, 1e-3)
+    for cell in ("time(s)x", "time((s))", "time)s(", "time(s"):
+        assert read_header(f"{cell},current,d0", None) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("device_samples", 0, "0 samples"),
+        ("device_samples", -1, "-1 samples"),
+        ("device_samples", 10**11, "rises 10 times, the profile has 200,000,000,004"),
+        ("runs", 0, "0 runs"),
+        ("runs", 10**11, "rises 10 times"),
+        ("regions", [], "0 samples"),
+    ],
+)
+def test_profiles_that_no_trace_can_fit(field: str, value: object, says: str) -> None:
+    profile = profile_of()
+    if field == "device_samples":
+        for region in profile.regions:
+            setattr(region, field, value)
+    else:
+        setattr(profile, field, value)
+    with pytest.raises(ConfigError, match=says):
+        energy_of(trace_of(order_of()), profile)
+
+
+def test_the_verb_refuses_counts_below_nothing(tmp_path: Path, capsys: Capture) -> None:
+    path = write(tmp_path / "x.csv", *FORMATS[0][:2], order_of())
+    for old, new in (('"device_samples": 3', '"device_samples": -3'), ('"runs": 1', '"runs": 0')):
+        write_json(tmp_path / "p.json", profile_of())
+        text = (tmp_path / "p.json").read_text()
+        assert old in text
+        (tmp_path / "p.json").write_text(text.replace(old, new))
+        assert call("energy", tmp_path / "p.json", "--csv", path, "--volts", 3) == 2
+        assert "no profile of ours" in capsys.readouterr().err
 
 
 def test_the_verb(tmp_path: Path, capsys: Capture) -> None:

@@ -279,6 +279,21 @@ def test_the_drive_is_found_by_its_description(
         drives.choose_drive(PICO, None)
 
 
+def test_only_file_systems_of_such_drives_are_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that does not answer would stop everything; names need not be UTF-8."""
+    drive = make_drive(tmp_path / os.fsdecode(b"caf\xe9"))
+    lines = []
+    for kind in ("nfs4", "autofs", "fuse.sshfs", "ext4", "msdos"):
+        folder = make_drive(tmp_path / kind)
+        lines.append(os.fsencode(f"/dev/x {folder} {kind} rw 0 0"))
+    lines.append(b"/dev/y " + os.fsencode(drive) + b" vfat rw 0 0")
+    (tmp_path / "mounts").write_bytes(b"\n".join(lines) + b"\n")
+    monkeypatch.setattr(drives, "_MOUNTS", tmp_path / "mounts")
+    assert drives.find_drives(PICO) == [tmp_path / "msdos", drive]
+
+
 def test_a_board_that_restarts_with_the_last_block_took_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

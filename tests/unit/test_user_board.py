@@ -116,6 +116,19 @@ WRONG = {
     "a crooked stack": ({"members": "stack_bytes = 4097"}, "stack_bytes is 4097; give a multiple"),
     "a huge stack": ({"members": "stack_bytes = 20480"}, "a multiple of 16 below ram.bytes"),
     "a constant that exists": ({"tables": "[constants]\nNAME = 1"}, "constants.NAME exists"),
+    "a constant of QEMU's": (
+        {"tables": "[constants]\nTICKS_OF_INSTRUCTIONS = 1"},
+        "constants.TICKS_OF_INSTRUCTIONS exists",
+    ),
+    "the guard of the header": ({"tables": "[constants]\nH = 1"}, "constants.H exists"),
+    "a buffer larger than RAM": (
+        {"members": "receive_bytes = 0xFFFF_FFFF"},
+        "receive_bytes is 4294967295, more than the RAM",
+    ),
+    "an interrupt that no core has": (
+        {"tables": "[constants]\nUART_INTERRUPT = 480"},
+        "no Cortex-M has an interrupt 480",
+    ),
     "a constant for no macro": ({"tables": "[constants]\nuart = 1"}, "matching regex"),
     "ticks that are too few": (
         {"tables": "[qemu]\nmachine = 'x'\nicount_shift = 7"},
@@ -130,6 +143,39 @@ def test_what_is_refused(case: str, place: Path) -> None:
     write(place, **changes)
     with pytest.raises(ConfigError, match=message):
         find_target(str(place))
+
+
+@pytest.mark.parametrize(
+    ("memory", "origin", "tables", "step"),
+    [
+        ("flash", 0x0800_0003, "", 128),
+        ("flash", 0x0800_0040, "", 128),
+        ("flash", 0x0800_0080, "[constants]\nUART_INTERRUPT = 38", 256),
+        ("flash", 0x0800_0400, "[constants]\nUART_INTERRUPT = 479", 2048),
+        ("ram", 0x2000_0001, "", 16),
+        ("ram", 0x2000_0008, "", 16),
+    ],
+)
+def test_memories_begin_at_round_addresses(
+    place: Path, memory: str, origin: int, tables: str, step: int
+) -> None:
+    for at in (origin, origin - origin % step):
+        text = write(place, "", tables).read_text()
+        before = {"flash": "origin = 0x0800_0000", "ram": "origin = 0x2000_0000"}[memory]
+        place.write_text(text.replace(before, f"origin = {at:#x}"))
+        if at == origin:
+            with pytest.raises(ConfigError, match=rf"{memory}.origin is .*multiple of {step}$"):
+                user_target(place)
+        else:
+            assert getattr(user_target(place), memory).origin == at
+
+
+def test_flash_of_risc_v_has_no_table_of_vectors(place: Path) -> None:
+    """As behind the head of an image that a ROM loads."""
+    write(place, core='core = "RV32IMC"')
+    place.write_text(place.read_text().replace("0x0800_0000", "0x4200_0020"))
+    row = user_target(place)
+    assert row.flash is not None and row.flash.origin == 0x4200_0020
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

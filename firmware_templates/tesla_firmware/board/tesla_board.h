@@ -30,7 +30,8 @@ typedef struct {
     tesla_board_counter_t counters[TESLA_MAX_COUNTERS];
 } tesla_board_info_t;
 
-/* Whole once tesla_board_init has returned: what the clocks came to shows only there. */
+/* Whole once tesla_board_init has returned and the counters were read once: what the clocks came to
+ * shows only there, and the counters of a user's own board start when they are first read. */
 extern tesla_board_info_t tesla_board;
 
 /* Clocks, UART and counters. Called once, before everything else. */

@@ -14,4 +14,7 @@ tesla_board_counter_t tesla_counter_init(uint32_t clock_hz);
 /* The count so far. Takes the same instructions each time. */
 uint64_t tesla_counter_read(void);
 
+/* The counter's entry of the vector table, TESLA_TARGET_COUNTER_INTERRUPT, where it needs one. */
+void tesla_counter_interrupt(void);
+
 #endif /* TESLA_COUNTER_H */

@@ -31,4 +31,17 @@ static inline void tesla_enable_interrupt(uint32_t number) {
     TESLA_REGISTER(0xE000E100u + 4u * (number / 32u)) = 1u << (number % 32u);
 }
 
+#ifdef __arm__
+/* Has a Cortex-M take no interrupt; returns what tesla_restore_interrupts takes. */
+static inline uint32_t tesla_mask_interrupts(void) {
+    uint32_t before;
+    __asm__ volatile("mrs %0, primask\n\tcpsid i" : "=r"(before)::"memory");
+    return before;
+}
+
+static inline void tesla_restore_interrupts(uint32_t before) {
+    __asm__ volatile("msr primask, %0\n\tisb" ::"r"(before) : "memory");
+}
+#endif
+
 #endif /* TESLA_REGISTER_H */

@@ -15,7 +15,10 @@ NORDIC = (
         ram=Memory(origin=0x2000_0000, bytes=16 << 10),
         stack_bytes=2 << 10,
         receive_bytes=1 << 10,
-        constants=(("UART", 0x4000_2000), ("UART_INTERRUPT", 2), ("TX", 24), ("RX", 25)),
+        constants=(
+            *(("UART", 0x4000_2000), ("UART_INTERRUPT", 2), ("TX", 24), ("RX", 25)),
+            ("COUNTER_INTERRUPT", 8),
+        ),
         qemu=Qemu(machine="microbit", icount_shift=8, timer_hz=16_000_000),
         status="emulated",
     ),

@@ -28,7 +28,15 @@ _PARTS = {
 """Folders of the firmware's boards that serve every board of an architecture."""
 _QEMU = {ARM: ("qemu-system-arm", 8, ()), RISCV: ("qemu-system-riscv32", 0, ("-bios", "none"))}
 """QEMU's program, its usual `icount_shift`, and what it is called with."""
-_RESERVED = {"NAME", "CPU", "CLOCK_HZ", "FLASH", "FLASH_BYTES", "RAM", "RAM_BYTES"}
+_RESERVED = {
+    *("NAME", "CPU", "CLOCK_HZ", "FLASH", "FLASH_BYTES", "RAM", "RAM_BYTES"),
+    *("H", "INSTRUCTIONS_OF_TICKS", "TICKS_OF_INSTRUCTIONS", "COUNTER_INTERRUPT"),
+}
+"""Macros, without `TESLA_TARGET_`, that our own code gives a meaning."""
+_ALIGNMENT = 16
+"""Bytes: what the stack, the linker script and memory protection take for granted."""
+_VECTORS, _MOST_DEVICES, _FEWEST_TABLE_BYTES = 16, 480, 128
+"""Of a Cortex-M: entries before those of devices, the most devices, and the table's alignment."""
 _CODE, _HEADER = (".c", ".S"), ".h"
 _ADDRESSES = 1 << 32
 
@@ -130,6 +138,7 @@ def user_target(path: Path) -> Target:
     """The row that a board's file describes. Raises `ConfigError`."""
     board = read_board(path)
     core = _core(path, board)
+    _check_origins(path, board, core.architecture)
     return Target(
         name=board.name,
         description=board.description or f"{core.name}, described by {path}",
@@ -176,8 +185,29 @@ def _check_numbers(path: Path, board: BoardFile) -> None:
         raise ConfigError(
             f"{path}: stack_bytes is {board.stack_bytes}; give a multiple of 16 below ram.bytes"
         )
+    if board.receive_bytes > ram.bytes:
+        raise ConfigError(
+            f"{path}: receive_bytes is {board.receive_bytes}, more than the RAM; give the bytes "
+            "that your buffer takes"
+        )
     for name in _RESERVED & set(board.constants):
         raise ConfigError(f"{path}: constants.{name} exists already; choose another name")
+
+
+def _check_origins(path: Path, board: BoardFile, architecture: str) -> None:
+    """Memories begin where the stack and the table of vectors can lie."""
+    devices = board.constants.get("UART_INTERRUPT", -1) + 1
+    if architecture == ARM and devices > _MOST_DEVICES:
+        raise ConfigError(
+            f"{path}: no Cortex-M has an interrupt {devices - 1}; correct constants.UART_INTERRUPT"
+        )
+    table = max(_FEWEST_TABLE_BYTES, 1 << (4 * (_VECTORS + devices) - 1).bit_length())
+    steps = {"flash": table if architecture == ARM else _ALIGNMENT, "ram": _ALIGNMENT}
+    for name, memory in (("flash", board.flash), ("ram", board.ram)):
+        if memory.origin % steps[name]:
+            raise ConfigError(
+                f"{path}: {name}.origin is 0x{memory.origin:x}; give a multiple of {steps[name]}"
+            )
 
 
 def _core(path: Path, board: BoardFile) -> Core:

@@ -12,7 +12,12 @@ from tesla_host.cli.terminal import console, need_torch, progress
 from tesla_host.cli.verb import JsonOption, as_text, check_json, present
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tesla_host.bench.boards import Matrix
+    from tesla_host.catalogue import Target
+
+_FILES = ("boards.json", "boards.md", "README.md")
 
 
 def boards(
@@ -25,7 +30,8 @@ def boards(
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="random ones per region")] = 2,
     json_: JsonOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="for boards.json and boards.md")
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="for boards.json, boards.md and README.md"),
     ] = None,
 ) -> None:
     """Build an MLP and a CNN for every board, and run them wherever it is emulated.
@@ -36,18 +42,27 @@ def boards(
     Example: tesla-embed bench boards --only emulator,qemu:virt --toolchains zig,gcc,clang
     """
     need_torch()
-    from tesla_embed import __version__
     from tesla_host.bench import boards as matrix
-    from tesla_host.bench.boards_table import as_markdown
 
     rows = matrix.choose_boards(only)
     kinds = matrix.check_toolchains(rows, toolchains)
     matrix.missing_tools(rows, kinds)
     check_json(json_)
-    for path in (out and out / "boards.json", out and out / "boards.md"):
-        if path is not None:
-            atomic.check_writable(path)
-    work = [(row, kind) for row in rows for kind in kinds]
+    for path in [out / name for name in _FILES] if out is not None else []:
+        atomic.check_writable(path)
+    made = _measure([(row, kind) for row in rows for kind in kinds], inputs)
+    if out is not None:
+        _write(made, out)
+    present(json_, made, lambda: _print(made))
+    if any(row.bit_exact is False for row in made.rows):
+        raise typer.Exit(1)
+
+
+def _measure(work: "Sequence[tuple[Target, str]]", inputs: int) -> "Matrix":
+    """Every board by its compiler, in folders that are gone afterwards."""
+    from tesla_embed import __version__
+    from tesla_host.bench import boards as matrix
+
     found: list[matrix.BoardRow] = []
     with (
         progress("measuring boards") as observer,
@@ -59,16 +74,20 @@ def boards(
                 observer(what, share)
 
             found += matrix.measure_board(row, kind, Path(folder), inputs=inputs, observer=tell)
-    made = matrix.Matrix(
+    return matrix.Matrix(
         schema=matrix.SCHEMA, version=__version__, inputs=inputs, rows=tuple(found)
     )
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(out / "boards.json", as_text(made))
-        atomic.write_text(out / "boards.md", as_markdown(made))
-    present(json_, made, lambda: _print(made))
-    if any(row.bit_exact is False for row in found):
-        raise typer.Exit(1)
+
+
+def _write(made: "Matrix", out: Path) -> None:
+    """All files of the folder."""
+    from tesla_host.bench.boards_readme import as_readme
+    from tesla_host.bench.boards_table import as_markdown
+
+    out.mkdir(parents=True, exist_ok=True)
+    texts = (as_text(made), as_markdown(made), as_readme(made))
+    for name, text in zip(_FILES, texts, strict=True):
+        atomic.write_text(out / name, text)
 
 
 def _print(made: "Matrix") -> None:

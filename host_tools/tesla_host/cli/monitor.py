@@ -142,7 +142,13 @@ class _Course:
             self.ended = True
 
 
-def _run(watched: "Monitor", course: _Course, pressed: "Pressed") -> "Iterator[News | None]":
+class _Keys:
+    """Keys were pressed and nothing else happened: what is shown changes, no inference ran."""
+
+
+def _run(
+    watched: "Monitor", course: _Course, pressed: "Pressed"
+) -> "Iterator[News | _Keys | None]":
     """News, or nothing after an inference, until the course ends.
 
     Raises `DeviceError` for a board that is lost with --once.
@@ -151,8 +157,11 @@ def _run(watched: "Monitor", course: _Course, pressed: "Pressed") -> "Iterator[N
     from tesla_host.monitor import Lost
 
     while not course.ended:
-        for key in pressed():
+        keys = pressed()
+        for key in keys:
             course.press(key, watched)
+        if keys:
+            yield _Keys()
         if course.paused or course.ended:
             time.sleep(_PAUSE_S)
             continue
@@ -172,6 +181,7 @@ def _print_lines(watched: "Monitor", course: _Course, every: float) -> None:
 
     due, lost = time.monotonic(), False
     for news in _run(watched, course, list):
+        assert not isinstance(news, _Keys)  # there are none
         if news is None:
             dp = watched.dp
             last = course.advance(watched)
@@ -199,7 +209,7 @@ def _show(watched: "Monitor", course: _Course) -> None:
                 state = f"lost: {news.reason}"
             elif isinstance(news, Back):
                 state, course.found_again = "", course.found_again + 1
-            else:
+            elif news is None:
                 course.advance(watched)
             if news is not None or time.monotonic() >= due:
                 live.update(_table(watched, course, state))

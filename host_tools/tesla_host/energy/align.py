@@ -19,7 +19,7 @@ import numpy as np
 
 from tesla_embed.errors import ConfigError
 from tesla_host.energy.trace import Trace
-from tesla_host.jobs import marked_runs
+from tesla_host.jobs import count_marked, marked_runs
 from tesla_host.results import Profile, RegionResult
 
 ENERGY_SCHEMA = "tesla-embed/energy/1"
@@ -81,6 +81,7 @@ class Pulse:
 def energy_of(trace: Trace, profile: Profile) -> EnergyResult:
     """Align `trace` with `profile` and sum up each region. Raises `ConfigError`."""
     pulses = list(find_pulses(trace))
+    _check_count(len(pulses), profile)
     runs = marked_runs(
         [(region.dp, region.device_samples) for region in profile.regions], profile.runs
     )
@@ -117,13 +118,27 @@ def find_pulses(trace: Trace) -> Iterator[Pulse]:
         )
 
 
-def _place(pulses: Sequence[Pulse], dps: Sequence[int], profile: Profile, period_s: float) -> int:
-    """How many pulses come before the profile's first."""
-    if len(pulses) < len(dps):
+def _check_count(pulses: int, profile: Profile) -> None:
+    """Refuse a profile without inferences, or with more of them than the trace has pulses.
+
+    What a file claims is only added up here: a list that long may not fit in memory.
+    """
+    samples = [region.device_samples for region in profile.regions]
+    if not samples or min(samples) < 1 or profile.runs < 1:
         raise ConfigError(
-            f"the marker rises {len(pulses):,} times, the profile has {len(dps):,} inferences; "
+            f"the profile has {profile.runs} runs of {min(samples, default=0)} samples in one of "
+            "its regions, so that no energy can be told; measure at least one sample in each"
+        )
+    count = count_marked(samples, profile.runs)
+    if pulses < count:
+        raise ConfigError(
+            f"the marker rises {pulses:,} times, the profile has {count:,} inferences; "
             "record all of it, with samples that are closer than an inference is long"
         )
+
+
+def _place(pulses: Sequence[Pulse], dps: Sequence[int], profile: Profile, period_s: float) -> int:
+    """How many of the pulses, at least as many as `dps`, come before the profile's first."""
     bounds = {r.dp: _bounds(r, period_s) for r in profile.regions}
     low, high = (np.array([bounds[dp][side] for dp in dps]) for side in (0, 1))
     extra = len(pulses) - len(dps)

@@ -9,7 +9,6 @@ Joulescope (`#time (s),current (A),voltage (V)` and `#time,current,voltage,...`)
 plain names such as `time[s];current[mA];marker`.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,7 +64,7 @@ BITS = "d0-d7"
 """A column of eight digital inputs as eight characters, D0 first."""
 BIT_NAMES = tuple(f"d{n}" for n in range(8))
 DELIMITERS = (",", ";", "\t")
-_CELL = re.compile(r"#?\s*([^\[\]()]*?)\s*(?:[\[(]\s*([^\[\]()]*?)\s*[\])])?")
+_BRACKETS = str.maketrans("[]", "()")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +117,13 @@ def read_header(line: str, marker: str | None) -> Layout | None:
 
 def _cell(word: str) -> tuple[str, str]:
     """Name and unit of a header's cell, in lower case."""
-    match = _CELL.fullmatch(word.strip().strip('"').strip())
-    if match is None:
+    text = word.strip().strip('"').strip().removeprefix("#").translate(_BRACKETS)
+    name, opened, rest = text.partition("(")
+    unit, closed, behind = rest.partition(")")
+    if ")" in name or "(" in unit or behind or bool(opened) != bool(closed):
         return word.strip().lower(), ""
-    unit = (match[2] or "").replace("µ", "u").replace("μ", "u")
-    return match[1].lower(), unit.lower()
+    unit = unit.replace("µ", "u").replace("μ", "u")
+    return name.strip().lower(), unit.strip().lower()
 
 
 def _find(quantity: Quantity, cells: Sequence[tuple[str, str]]) -> tuple[int, float] | None:

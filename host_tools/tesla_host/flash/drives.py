@@ -15,6 +15,8 @@ from tesla_host.flash.boards import FLASH_BOARDS, FlashBoard
 
 INFO = "INFO_UF2.TXT"
 _MOUNTS = Path("/proc/mounts")
+_FILE_SYSTEMS = ("vfat", "msdos")
+"""What such drives have. A look into others may wait for a server, or mount something."""
 _INFO_BYTES = 4096
 
 
@@ -91,8 +93,9 @@ def _mounted() -> list[Path]:
     if sys.platform == "win32":
         return [Path(f"{letter}:/") for letter in string.ascii_uppercase]
     if _MOUNTS.exists():
-        fields = [line.split(" ") for line in _MOUNTS.read_text().splitlines()]
-        return [Path(_unescape(field[1])) for field in fields if len(field) > 1]
+        text = os.fsdecode(_MOUNTS.read_bytes())
+        fields = [line.split(" ") for line in text.split("\n")]
+        return [Path(_unescape(f[1])) for f in fields if len(f) > 2 and f[2] in _FILE_SYSTEMS]
     with contextlib.suppress(OSError):
         return sorted(Path("/Volumes").iterdir())
     return []

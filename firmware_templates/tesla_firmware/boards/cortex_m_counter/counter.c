@@ -47,16 +47,6 @@ static struct {
     bool emulated;
 } counter;
 
-static uint32_t mask_interrupts(void) {
-    uint32_t before;
-    __asm__ volatile("mrs %0, primask\n\tcpsid i" : "=r"(before)::"memory");
-    return before;
-}
-
-static void restore_interrupts(uint32_t before) {
-    __asm__ volatile("msr primask, %0\n\tisb" ::"r"(before) : "memory");
-}
-
 /* The upper half of a product: division by multiplying, which takes the same time each time. */
 static uint64_t upper_product(uint64_t a, uint64_t b) {
     const uint64_t a_low = (uint32_t)a;
@@ -104,14 +94,14 @@ static void advance_systick(void) {
 }
 
 uint64_t tesla_counter_read(void) {
-    const uint32_t before = mask_interrupts();
+    const uint32_t before = tesla_mask_interrupts();
     if (counter.has_dwt) {
         advance_dwt();
     } else {
         advance_systick();
     }
     const uint64_t count = counter.count;
-    restore_interrupts(before);
+    tesla_restore_interrupts(before);
     return count;
 }
 

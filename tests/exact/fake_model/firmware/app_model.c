@@ -77,7 +77,7 @@ static tesla_status_t run(const int8_t *input, int8_t *output) {
     }
 #ifdef FAKE_LONG /* more instructions than a timer of 32 bits counts: two in each round */
     if (input[0] == 96) {
-        uint32_t rounds = 400000000u;
+        uint32_t rounds = FAKE_LONG * 400000000u;
 #ifdef __riscv
         __asm__ volatile("1: addi %0, %0, -1\n\tbnez %0, 1b" : "+r"(rounds));
 #else
