@@ -212,6 +212,24 @@ class Project:
         arrays = (*self.tables, self.region_of_percent)
         return sum(array.bytes for array in arrays) + table_bytes(self.region_arrays)
 
+    def layer_weights_bytes(self, layer: str) -> int:
+        """Flash of the weights of one operation."""
+        return sum(array.bytes for array in self.weights if array.layer == layer)
+
+    def layer_tables_bytes(self, layer: str) -> int:
+        """Flash that all regions add for one operation; a shared table counts for one of them.
+
+        With the 101 bytes of `region_of_percent`, those of all operations make up the whole.
+        """
+        rows = [array for array in self.region_arrays if array.layer == layer]
+        tables = sum(array.bytes for array in self.tables if array.layer == layer)
+        return tables + table_bytes(rows)
+
+    def layer_scratch_bytes(self, layer: str) -> int:
+        """Arena that one operation takes while it runs, beside its input and its output."""
+        names = (_scratch_name(layer), _unpacked_name(layer))
+        return sum(buffer.size for buffer in self.plan.buffers if buffer.name in names)
+
 
 def lower(
     model: Model, *, isa: Isa = Isa.PORTABLE, optimize: Optimize = Optimize.BALANCED
@@ -267,7 +285,8 @@ def _weights(model: Model, variants: Sequence[Variant | None]) -> Iterator[CArra
     for op, variant in zip(model.graph.ops, variants, strict=True):
         if variant is not None and variant.weights is not None:
             array = c_array(f"{op.name}_weights", variant.weights)
-            yield replace(array, attribute=" TESLA_ALIGNED") if variant.aligned else array
+            attribute = " TESLA_ALIGNED" if variant.aligned else ""
+            yield replace(array, attribute=attribute, layer=op.name)
 
 
 def _files(variants: Sequence[Variant]) -> tuple[str, ...]:
@@ -328,8 +347,8 @@ def _plan(model: Model, homes: list[int], variants: Sequence[Variant | None]) ->
         for step, variant in enumerate(variants)
         if variant is not None
         for name, size in (
-            (_scratch_name(graph.ops[step]), variant.scratch_bytes),
-            (_unpacked_name(graph.ops[step]), variant.unpacked_bytes),
+            (_scratch_name(graph.ops[step].name), variant.scratch_bytes),
+            (_unpacked_name(graph.ops[step].name), variant.unpacked_bytes),
         )
         if size
     ]
@@ -337,14 +356,14 @@ def _plan(model: Model, homes: list[int], variants: Sequence[Variant | None]) ->
     return plan(buffers, shared=shared_buffers(model, kernels, homes, last, outside))
 
 
-def _scratch_name(op: Op) -> str:
+def _scratch_name(layer: str) -> str:
     """What the plan calls the scratch memory of an operation; no tensor's name has a space."""
-    return f"{op.name} scratch"
+    return f"{layer} scratch"
 
 
-def _unpacked_name(op: Op) -> str:
+def _unpacked_name(layer: str) -> str:
     """The same of the memory for what is unpacked for it."""
-    return f"{op.name} constants"
+    return f"{layer} constants"
 
 
 def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
@@ -366,7 +385,7 @@ def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
 def _scratch_addresses(model: Model, memory: Plan) -> dict[str, str]:
     """By name, the C expressions of the buffers that hold no activation."""
     offsets = dict(zip((b.name for b in memory.buffers), memory.offsets, strict=True))
-    names = [name(op) for op in model.graph.ops for name in (_scratch_name, _unpacked_name)]
+    names = [name(op.name) for op in model.graph.ops for name in (_scratch_name, _unpacked_name)]
     return {name: f"&arena[{offsets[name]}]" for name in names if name in offsets}
 
 
@@ -403,14 +422,14 @@ def _calls(op: Op, variant: Variant, address: list[str], scratch: dict[str, str]
     arguments = [f"&{variant.layer.name}"] if variant.layer else []
     region = row if variant.row.by_value else f"&{row}"
     if variant.unpack:
-        region = f"{variant.unpack}({region}, {scratch[_unpacked_name(op)]})"
+        region = f"{variant.unpack}({region}, {scratch[_unpacked_name(op.name)]})"
     arguments.append(region)
     if variant.parts:
         count = len(variant.parts[0])
         arguments += [f"&{op.name}_parts[region * {count}u]", str(count)]
     arguments += inputs
     arguments += [f"{op.name}_weights"] if variant.weights is not None else []
-    arguments += [scratch[_scratch_name(op)]] if variant.scratch_bytes else []
+    arguments += [scratch[_scratch_name(op.name)]] if variant.scratch_bytes else []
     yield f"{variant.kernel}({', '.join((*arguments, output))})"
 
 

@@ -5,7 +5,7 @@ biases at 100 % DP. A table that is a prefix of a longer one therefore shares it
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,8 @@ SCALED = "tesla_scaled_channel_t"
 class CArray:
     """A constant C array, ready to print: element type, name, length, and lines of initialisers.
 
-    `attribute` stands behind the length, with a space before it.
+    `attribute` stands behind the length, with a space before it. `layer` is the operation that it
+    was made for; of several that share it, the one with the longest table.
     """
 
     c_type: str
@@ -31,6 +32,7 @@ class CArray:
     length: int
     lines: tuple[str, ...]
     attribute: str = ""
+    layer: str = ""
 
     @property
     def bytes(self) -> int:
@@ -44,23 +46,31 @@ class Initializer:
     """A constant C object of type `c_type`; `fields` are `.name = value` texts, one per row.
 
     `item_bytes` is the size of a row where pointers have 32 bits, 0 for what is no array of rows.
+    `layer` is the operation that it belongs to.
     """
 
     c_type: str
     name: str
     fields: tuple[str, ...]
     item_bytes: int = 0
+    layer: str = ""
 
 
 @dataclass(slots=True)
 class TablePool:
-    """Collects tables; tells, once all are known, which array holds each."""
+    """Collects tables; tells, once all are known, which array holds each.
 
+    `layer` is the operation for which tables are being added.
+    """
+
+    layer: str = ""
     _wanted: list[tuple[str, npt.NDArray[np.generic]]] = field(default_factory=list)
+    _layers: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, values: npt.NDArray[np.generic]) -> None:
         """Ask for a table; `name` must be unique."""
         self._wanted.append((name, values))
+        self._layers[name] = self.layer
 
     def resolve(self) -> tuple[list[CArray], dict[str, str]]:
         """The arrays to print, and for every table asked for the name of its array."""
@@ -74,7 +84,11 @@ class TablePool:
                 alike.append((name, values))
             where[name] = home or name
         names = set(where.values())
-        arrays = [c_array(name, values) for name, values in self._wanted if name in names]
+        arrays = [
+            replace(c_array(name, values), layer=self._layers[name])
+            for name, values in self._wanted
+            if name in names
+        ]
         return arrays, where
 
 

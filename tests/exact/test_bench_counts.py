@@ -9,6 +9,11 @@ import pytest
 from conftest import require, tools_of
 from shell import call
 
+from tesla_embed.ir.graph import Model, Region
+from tesla_embed.ir.interpret import interpret_layers
+from tesla_host import divergence
+from tesla_host.bench import measure
+
 KEYS = {
     "name", "shape", "target", "dp", "macs", "instructions", "cycles_estimate", "flash_bytes",
     "ram_bytes", "peer", "ratio", "ratio_cycles",
@@ -94,6 +99,28 @@ def test_cycles_of_vectors_from_a_trace(run: Run) -> None:
         assert 0.8 < row["cycles_estimate"] / row["instructions"] < 2.0
     (pool,) = (row for row in rows if row["dp"] == 100 and row["macs"] == 0)
     assert pool["ratio_cycles"] == pool["cycles_estimate"] / pool["peer"]["cycles_estimate"]
+
+
+def test_a_wrong_output_is_located(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failed comparison, code 1, with layer, element and both values."""
+    require(lambda: tools_of("emulator", "zig"))
+    wanted: list[int] = []
+
+    def other(model: Model, region: Region, inputs: Any) -> list[Any]:
+        layers = interpret_layers(model, region, inputs)
+        wanted.append(int(layers[1].reshape(-1)[3]))
+        layers[1].reshape(-1)[3] ^= 1
+        return layers
+
+    for module in (measure, divergence):
+        monkeypatch.setattr(module, "interpret_layers", other)
+    assert call("bench", "kernels", "--only", "maxpool2x2-16x16x32", "--no-portable") == 1
+    says = (
+        f"wrong output at 25 % DP: layer layer, element 3: {wanted[0]} instead of {wanted[0] ^ 1}"
+    )
+    assert f"maxpool2x2-16x16x32: {says}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

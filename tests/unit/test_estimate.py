@@ -21,6 +21,7 @@ from tesla_codegen.lower import lower
 from tesla_embed.errors import CodegenError, ConfigError
 from tesla_embed.ir.store import save_model
 from tesla_host.catalogue import TARGETS
+from tesla_host.cli.estimate import write_estimate
 from tesla_host.estimate import coefficients, estimate
 from tesla_host.estimate.coefficients import data_file, load_coefficients, save_coefficients
 from tesla_host.estimate.comparison import compare_estimate
@@ -56,7 +57,7 @@ LESS_SURE = {
 
 
 def test_every_kernel_has_a_cost_model() -> None:
-    assert len(KERNELS) > 30
+    assert len(KERNELS) > 40
     assert MODELS.keys() == KERNELS
 
 
@@ -202,6 +203,30 @@ def test_an_estimate_sums_up_and_says_what_is_unknown(monkeypatch: pytest.Monkey
     assert partly.regions[0].layers[0] == found.regions[0].layers[0]
 
 
+def test_a_kernel_without_a_cost_model_is_unmeasured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`build`, which writes estimates, goes on."""
+    model, target = every_operation(), find_target("emulator")
+    whole = estimate_model(model, target)
+    monkeypatch.delitem(MODELS, "tesla_softmax_s8")
+    found = estimate_model(model, target)
+    assert "tesla_softmax_s8" not in whole.unmeasured and found.flash_bytes is None
+    assert found.unmeasured == sorted([*whole.unmeasured, "tesla_softmax_s8"])
+    for region, before in zip(found.regions, whole.regions, strict=True):
+        assert region.instructions is None and region.low is None
+        for layer, same in zip(region.layers, before.layers, strict=True):
+            if layer.kernel != "tesla_softmax_s8":
+                assert layer == same
+            else:
+                assert layer.instructions is layer.low is layer.high is None
+                assert same.instructions is not None
+    out = tmp_path / "estimate.json"
+    line = write_estimate(model, target, None, Optimize.BALANCED, out)
+    assert line is not None and "not measured: " in line and "tesla_softmax_s8" in line
+    assert json.loads(out.read_text()) == msgspec.to_builtins(found)
+
+
 def test_a_comparison_tells_layers_regions_and_ranges() -> None:
     model, target = every_operation(), find_target("emulator")
     found = estimate_model(model, target)
@@ -245,9 +270,34 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("estimate", str(tmp_path / "m.safetensors"), "--target", "host") == 2
 
 
-def test_flash_of_layers_is_that_of_the_project() -> None:
-    model, target = every_operation(), find_target("emulator")
-    project, found = lower(model, isa=target.isa), estimate_model(model, target)
+@pytest.mark.parametrize("optimize", Optimize)
+def test_flash_of_layers_is_that_of_the_project(optimize: Optimize) -> None:
+    """Also where a layer's name begins another's."""
+    plain, target = every_operation(), find_target("emulator")
+    ops = tuple(
+        dataclasses.replace(op, name="add" + "_1" * number)
+        for number, op in enumerate(plain.graph.ops)
+    )
+    model = dataclasses.replace(plain, graph=dataclasses.replace(plain.graph, ops=ops))
+    project = lower(model, isa=target.isa, optimize=optimize)
+    found = estimate_model(model, target, optimize=optimize)
     assert [layer.name for layer in found.flash] == [step.name for step in project.steps]
+    assert sum(layer.weights_bytes for layer in found.flash) == project.weights_bytes
     tables = sum(layer.tables_bytes for layer in found.flash)
     assert tables + project.region_of_percent.bytes == project.region_table_bytes
+    same = estimate_model(plain, target, optimize=optimize)
+    assert [(layer.weights_bytes, layer.tables_bytes) for layer in found.flash] == [
+        (layer.weights_bytes, layer.tables_bytes) for layer in same.flash
+    ]
+
+
+def test_what_a_layer_takes_of_the_arena_beside_its_ends() -> None:
+    """Scratch memory, and what is unpacked for it."""
+    model = every_operation()
+    project = lower(model, isa=Isa.DSP)
+    sizes = {buffer.name: buffer.size for buffer in project.plan.buffers}
+    kinds = ("scratch", "constants")
+    assert all(any(name.endswith(f" {kind}") for name in sizes) for kind in kinds)
+    for op in model.graph.ops:
+        parts = (sizes.get(f"{op.name} {kind}", 0) for kind in kinds)
+        assert project.layer_scratch_bytes(op.name) == sum(parts)

@@ -3,8 +3,6 @@
 from tesla_codegen.cost.counts import Counts
 from tesla_codegen.cost.work import Axis, Work
 
-_STRIP_BYTES = 4096
-
 
 def fully_connected(work: Work) -> Counts:
     """`tesla_fully_connected_dsp`: blocks of four rows of weights, the last ones may be two."""
@@ -57,10 +55,11 @@ def clamp(counts: Counts, work: Work) -> None:
 def depthwise(work: Work) -> Counts:
     """`tesla_depthwise_conv2d_dsp`: four channels become planes, filtered line by line."""
     counts = Counts(calls=1)
-    by_columns = work.target.shape[0] > work.target.shape[1]
-    along, across = (work.rows, work.columns) if by_columns else (work.columns, work.rows)
+    along, across = work.columns, work.rows
+    if work.constants["by_columns"]:
+        along, across = across, along
     stride = along.stride
-    strip = _strip(along, across.outputs)
+    strip = work.constants["strip"]
     needed = ((along.outputs - 1) * stride + 5) & ~1
     groups = [4] * (work.outputs // 4) + [work.outputs % 4] * (work.outputs % 4 > 0)
     for first in range(0, across.outputs, strip):
@@ -75,14 +74,6 @@ def depthwise(work: Work) -> Counts:
             _filter(counts, along, channels * lines)
     clamp(counts, work)
     return counts
-
-
-def _strip(along: Axis, lines: int) -> int:
-    """Lines of outputs that are computed at a time, as the generator chooses them."""
-    needed = (along.outputs - 1) * along.stride + 4
-    pitch = next(pitch for pitch in (32, 64, 128) if needed <= pitch)
-    room = _STRIP_BYTES // (8 * pitch)
-    return min(lines, max(1, (room - 3) // along.stride + 1))
 
 
 def _spread(counts: Counts, along: Axis, channels: int, needed: int, inside: bool) -> None:

@@ -1,6 +1,6 @@
 """Which cost model each kernel has.
 
-Every kernel of `tesla/kernels.h` needs one; a test compares. A new kernel gets a function beside
+Every kernel of `tesla/kernels*.h` needs one; a test compares. A new kernel gets a function beside
 the others and a line here; its coefficients are measured by `tesla-embed bench fit`.
 """
 

@@ -5,7 +5,7 @@ of its kernel on dense tensors of these widths, compiled by the same compiler wi
 Its outputs must be the integer interpreter's, bit for bit, as ours are; its fully connected layer
 has one factor for all channels and rounds twice, so that it is compared with a convolution of one
 pixel with one factor. Nothing of the checkout is kept. Refuses a folder without its headers with
-`ConfigError`, and outputs that differ with `DeviceError`.
+`ConfigError`, and outputs that differ with `WrongOutput`.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tesla_embed.errors import ConfigError, DeviceError
+from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Graph, Model, Region
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.ops import Conv2D, DepthwiseConv2D, FullyConnected, MaxPool2D, Op, Window
@@ -30,6 +30,7 @@ from tesla_host.bench.cases import MEASURED, Case, case_model
 from tesla_host.bench.peers import Peer
 from tesla_host.bench.traced import traced_run
 from tesla_host.build import build_firmware
+from tesla_host.divergence import wrong_output
 from tesla_host.link.client import LinkClient
 from tesla_host.targets import find_target, open_link
 
@@ -93,8 +94,10 @@ def measure_peer(
     with open_link(target, build.elf) as client:
         load(client)
         (ticks,) = client.run()
-        if client.read_output() != interpret(model, model.regions[0], inputs).tobytes():
-            raise DeviceError(f"{case.name}: CMSIS-NN's output at {dp} % differs from ours")
+        region, got = model.regions[0], client.read_output()
+        if got != interpret(model, region, inputs).tobytes():
+            name = f"{case.name}, {dp} % of the channels: CMSIS-NN"
+            raise wrong_output(name, model, region, inputs, got)
     name = f"CMSIS-NN {checkout.version}, {build.compiler} -O3, measured here"
     count, cycles = ticks["instructions"], ticks.get("cycles")
     if cycles is None:

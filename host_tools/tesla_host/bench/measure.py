@@ -1,7 +1,7 @@
 """Measure kernels and networks on an emulated target: instructions, estimated cycles, memory.
 
 In: a case or a network, and how to build it. Out: a row for every region. Outputs must be those of
-the integer interpreter, bit for bit; `DeviceError` where they are not. Refuses a target that counts
+the integer interpreter, bit for bit; `WrongOutput` where they are not. Refuses a target that counts
 no instructions with `ConfigError`.
 """
 
@@ -16,8 +16,7 @@ import numpy.typing as npt
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
-from tesla_codegen.regions import table_bytes
-from tesla_embed.errors import ConfigError, DeviceError
+from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model, Region, computing_ops, region_macs
 from tesla_embed.ir.interpret import interpret, interpret_layers
 from tesla_host.bench.cases import MEASURED, Case, case_model
@@ -27,6 +26,7 @@ from tesla_host.bench.peers import Peer, find_network_peer
 from tesla_host.bench.rows import Counts, Row, Setting
 from tesla_host.bench.traced import can_trace, traced_layer, traced_run
 from tesla_host.build import BuildResult, build_firmware, choose_toolchain
+from tesla_host.divergence import wrong_output
 from tesla_host.footprint import footprint
 from tesla_host.link.client import LinkClient
 from tesla_host.targets import Target, find_target, open_link
@@ -176,8 +176,9 @@ def _count_layer(
             found[region.dp] = _counts(ticks[layer])
             layers[region.dp] = [entry["instructions"] for entry in ticks]
             wanted = interpret_layers(model, region, inputs)[place].tobytes()
-            if client.layer_dump(layer) != wanted:
-                raise DeviceError(f"{name}: wrong output at {region.dp} % DP")
+            got = client.layer_dump(layer)
+            if got != wanted:
+                raise wrong_output(name, model, region, inputs, got, client=client, place=place)
 
     def trace(region: Region, counted: int) -> int | None:
         prepare = partial(_load, model=model, region=region)
@@ -196,8 +197,9 @@ def _count_runs(built: _Built) -> tuple[dict[int, Counts], dict[int, Estimated]]
             (ticks,) = client.run()
             found[region.dp] = _counts(ticks)
             layers[region.dp] = [entry["instructions"] for entry in client.layer_ticks()]
-            if client.read_output() != interpret(model, region, inputs).tobytes():
-                raise DeviceError(f"{model.name}: wrong output at {region.dp} % DP")
+            got = client.read_output()
+            if got != interpret(model, region, inputs).tobytes():
+                raise wrong_output(model.name, model, region, inputs, got, client=client)
 
     def trace(region: Region, counted: int) -> int | None:
         prepare = partial(_load, model=model, region=region)
@@ -249,10 +251,6 @@ def _layer_memory(built: _Built, place: int) -> tuple[int, int]:
     """Flash and RAM of one operation, in bytes."""
     model, project = built.model, built.project
     op = model.graph.ops[place]
-    name = f"{op.name}_"
-    arrays = (*project.weights, *project.tables)
-    flash = sum(array.bytes for array in arrays if array.name.startswith(name))
-    flash += table_bytes([array for array in project.region_arrays if array.name.startswith(name)])
-    scratch = sum(b.size for b in project.plan.buffers if b.name == f"{op.name} scratch")
+    flash = project.layer_weights_bytes(op.name) + project.layer_tables_bytes(op.name)
     ends = sum(model.graph.tensors[tensor].type.bytes for tensor in (*op.inputs, op.output))
-    return flash, scratch + ends
+    return flash, project.layer_scratch_bytes(op.name) + ends

@@ -39,7 +39,8 @@ class Row:
     """One kernel, its counts of this operation alone, or one network in one region.
 
     Of a kernel, `flash_bytes` are the packed weights and the constants of all regions, `ram_bytes`
-    scratch, input and output. Of a network they are what the least program with it takes, stack
+    input, output, and the arena that it takes beside them: scratch memory, and constants unpacked
+    for it. Of a network they are what the least program with it takes, stack
     included, and `memory` says of what they are made. `portable` is the same work by the portable
     C, where that was measured, too. `estimate` is what would have been told without measuring: of a
     network all layers together, without what is between them.

@@ -14,8 +14,9 @@ from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_embed.ir.graph import Model
 from tesla_host.estimate.estimate import Estimate, estimate_model
 from tesla_host.estimate.fit import relative_error
-from tesla_host.estimate.measure import measure_model
+from tesla_host.estimate.measure import layer_instructions
 from tesla_host.targets import Target
+from tesla_host.workbench import make_firmware
 
 SCHEMA = "tesla-embed/estimate-comparison/1"
 ALLOWED = 0.03
@@ -125,17 +126,16 @@ def measure_estimate(
     optimize: Optimize = Optimize.BALANCED,
 ) -> Comparison:
     """Build and run a model with one random input for each region, and compare."""
-    found = measure_model(model, target, toolchain, folder, optimize=optimize, inputs=1)
-    measured: dict[int, list[int]] = {region.dp: [] for region in model.regions}
-    for observation in found.observations:
-        measured[observation.dp].append(observation.instructions[0])
+    build = make_firmware(model, target, folder, toolchain=toolchain, optimize=optimize).build
+    ticks = layer_instructions(model, target, build.elf, inputs=1)
+    measured = {region.dp: runs[0] for region, runs in zip(model.regions, ticks, strict=True)}
     return compare_estimate(
         model,
         target,
         toolchain,
         measured,
         optimize=optimize,
-        compiler=found.build.compiler,
-        flash_bytes=found.build.flash_bytes,
-        ram_bytes=found.build.ram_bytes,
+        compiler=build.compiler,
+        flash_bytes=build.flash_bytes,
+        ram_bytes=build.ram_bytes,
     )

@@ -3,16 +3,18 @@
 In: a verified integer model and a target. Out: an `Estimate`, made without a compiler, whose field
 names are a promise to users' scripts: add, never rename. Weights, tables and arena are exact; the
 rest follows from coefficients that were measured once (`coefficients`). A kernel that nobody
-measured leaves its layers, and every sum with them, `None`.
+measured, or that has no cost model, leaves its layers, and every sum with them, `None`.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 
-from tesla_codegen.cost.models import counts_of
+from tesla_codegen.cost.counts import Counts
+from tesla_codegen.cost.models import MODELS, counts_of
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_codegen.lower import Project, lower
-from tesla_codegen.regions import table_bytes
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Op
 from tesla_embed.ir.store import digest
@@ -101,7 +103,7 @@ def estimate_model(
         flash = exact + round(predict(board.flash, flash_counts(project)))
         ram = round(predict(board.ram, ram_counts(project)))
     kernels = {variant.kernel for _, variant in steps}
-    unmeasured = sorted(kernels - known.kernels.keys())
+    unmeasured = sorted(kernels - (known.kernels.keys() & MODELS.keys()))
     return Estimate(
         model=model.name,
         digest=digest(model),
@@ -129,12 +131,15 @@ def _regions(
     layers: list[list[LayerEstimate]] = [[] for _ in model.regions]
     for index, variant in steps:
         name, cost = model.graph.ops[index].name, known.kernels.get(variant.kernel)
-        for place, counts in enumerate(counts_of(model, index, variant)):
+        counted: Sequence[Counts | None] = [None] * len(model.regions)
+        if cost is not None and variant.kernel in MODELS:
+            counted = counts_of(model, index, variant)
+        for found, counts in zip(layers, counted, strict=True):
             low = middle = high = None
-            if cost is not None:
+            if cost is not None and counts is not None:
                 exact = predict(cost.coefficients, counts)
                 low, middle, high = (round(exact * f) for f in (cost.low, 1.0, cost.high))
-            layers[place].append(
+            found.append(
                 LayerEstimate(
                     name=name, kernel=variant.kernel, instructions=middle, low=low, high=high
                 )
@@ -166,12 +171,9 @@ def _stack(kernels: set[str], known: Coefficients) -> int | None:
 
 
 def _flash(op: Op, project: Project) -> LayerFlash:
-    """What in flash bears an operation's name; tables that layers share count for the first."""
-    prefix = f"{op.name}_"
-    tables = sum(array.bytes for array in project.tables if array.name.startswith(prefix))
-    rows = [array for array in project.region_arrays if array.name.startswith(prefix)]
+    """What an operation takes of flash; tables that layers share count for one of them."""
     return LayerFlash(
         name=op.name,
-        weights_bytes=sum(a.bytes for a in project.weights if a.name.startswith(prefix)),
-        tables_bytes=tables + table_bytes(rows),
+        weights_bytes=project.layer_weights_bytes(op.name),
+        tables_bytes=project.layer_tables_bytes(op.name),
     )

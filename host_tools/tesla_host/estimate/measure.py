@@ -1,7 +1,7 @@
 """Run small networks on an emulated target and count, layer by layer, what each kernel executes.
 
 In: models, a target and a toolchain. Out: observations, and what the builds took. Refuses a target
-that counts no instructions (`ConfigError`) and a wrong output (`DeviceError`).
+that counts no instructions (`ConfigError`) and a wrong output (`WrongOutput`).
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,11 @@ from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
-from tesla_embed.errors import ConfigError, DeviceError
+from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model, Region
 from tesla_embed.ir.interpret import interpret
 from tesla_host.build import BuildResult, build_firmware
+from tesla_host.divergence import wrong_output
 from tesla_host.targets import Target, open_link
 
 Int8 = npt.NDArray[np.int8]
@@ -60,7 +61,8 @@ def measure_model(
 ) -> Measured:
     """Build a model in `folder` and count in every region; outputs must be the interpreter's.
 
-    Objects that an earlier call left in `folder` are used again.
+    `optimize` chooses the kernels; compiled they are as `BALANCED`, because a kernel has one set of
+    coefficients. Objects that an earlier call left in `folder` are used again.
     """
     isa = isa or target.isa
     project = generate(model, folder / "project", isa=isa, optimize=optimize)
@@ -103,8 +105,11 @@ def layer_instructions(
                     raise ConfigError(
                         f"{target.name} counts no instructions; choose an emulated one"
                     )
-                if client.read_output() != output.tobytes():
-                    raise DeviceError(f"{model.name}: wrong output at {region.dp} % DP")
+                got = client.read_output()
+                if got != output.tobytes():
+                    raise wrong_output(
+                        model.name, model, region, sample[np.newaxis], got, client=client
+                    )
                 runs.append([entry["instructions"] for entry in ticks])
             found.append(runs)
     return found
