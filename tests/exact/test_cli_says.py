@@ -48,7 +48,11 @@ def test_an_interrupt_says_so(model: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "tesla_host", "verify", str(model), "--samples", "1000000"]
     words += ["--target", "host", "--build-dir", str(tmp_path)]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
     while not (tmp_path / "host" / "firmware.elf").exists() and process.poll() is None:
+        if time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(process.communicate()[1])
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=30)

@@ -26,7 +26,7 @@ SAMPLES = 60
 MANY = 300
 """Samples of a run that must not be over too soon."""
 REGIONS = [25, 50, 100]
-LINES = 1 + len(REGIONS) * (SAMPLES + 1)
+LINES, MANY_LINES = (1 + len(REGIONS) * (count + 1) for count in (SAMPLES, MANY))
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["--set", "max_epochs=1", "--device-samples", "1", "--regions", "25,50,100"]
     assert call("demo", "--recipe", "digits-mlp", "--out", out, *arguments) == 0
     assert call("profile", *common(out), "--json", out / "whole.json") == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def many(folder: Path) -> Path:
+    """The uninterrupted profile of `MANY` samples."""
+    out = folder / "many.json"
+    assert call("profile", *common(folder), "--device-samples", MANY, "--json", out) == 0
     return out
 
 
@@ -66,18 +74,18 @@ def interrupted(arguments: list[str], file: Path, lines: int, number: int) -> in
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_interrupted_at_random_the_result_is_the_same(
-    folder: Path, tmp_path: Path, number: int
+    folder: Path, many: Path, tmp_path: Path, number: int
 ) -> None:
     out = tmp_path / "p.json"
     partial = tmp_path / "p.json.partial"
-    arguments = [*common(folder), "--json", str(out)]
+    arguments = [*common(folder), "--device-samples", str(MANY), "--json", str(out)]
     draw = random.Random(number)
     for at in sorted(draw.sample(range(1, LINES - 20), 2)):
         status = interrupted(arguments, partial, at, number)
         assert status == (-number if number == signal.SIGKILL else 130)
-        assert not out.exists() and at <= partial.read_bytes().count(b"\n") < LINES
+        assert not out.exists() and at <= partial.read_bytes().count(b"\n") < MANY_LINES
     assert call("profile", *arguments) == 0
-    assert out.read_bytes() == (folder / "whole.json").read_bytes()
+    assert out.read_bytes() == many.read_bytes()
     assert not partial.exists()
 
 
