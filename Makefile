@@ -50,8 +50,8 @@ format: $(VENV)/.ready-dev
 	$(BIN)/clang-format -i $(C_FILES)
 
 bench: $(VENV)/.ready
-	$(BIN)/tesla-embed bench kernels $(CORES) --out docs/results/kernels
-	$(BIN)/tesla-embed bench models $(CORES) --out docs/results/models
+	$(BIN)/tesla-embed bench kernels $(CORES) --no-portable --out docs/results/kernels
+	$(BIN)/tesla-embed bench models $(CORES) --no-portable --out docs/results/models
 	$(BIN)/tesla-embed bench boards $(KINDS) --toolchain clang --out docs/results/boards
 	$(BIN)/python -m tesla_host.bench.summary README.md docs/results
 

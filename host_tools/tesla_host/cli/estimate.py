@@ -148,7 +148,7 @@ def bench_estimate(
 
     check_json(json_, *models)
     row = find_target(target)
-    kinds = [choose_toolchain(row, kind) for kind in dict.fromkeys(toolchain or [None])]
+    kinds = [choose_toolchain(row, kind) for kind in dict.fromkeys(toolchain or [row.compiler])]
     work = list(itertools.product(models, kinds))
     found = []
     for number, (path, kind) in enumerate(work):
