@@ -20,7 +20,8 @@ TORCH  := $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
 JOBS   ?= 2
 C_FILES = $(shell git ls-files '*.c' '*.h' ':!tests/golden')
 
-CORES   = --target emulator --target qemu:mps3-an547 --toolchain zig --toolchain gcc
+KINDS   = --toolchain zig --toolchain gcc
+CORES   = --target emulator --target qemu:mps3-an547 $(KINDS)
 
 .PHONY: demo tiny test lint check format bench clean
 
@@ -49,9 +50,9 @@ format: $(VENV)/.ready-dev
 	$(BIN)/clang-format -i $(C_FILES)
 
 bench: $(VENV)/.ready
-	$(BIN)/tesla-embed bench kernels $(CORES) --out docs/results/kernels
-	$(BIN)/tesla-embed bench models $(CORES) --out docs/results/models
-	$(BIN)/tesla-embed bench boards --toolchains zig,gcc,clang --out docs/results/boards
+	$(BIN)/tesla-embed bench kernels $(CORES) --no-portable --out docs/results/kernels
+	$(BIN)/tesla-embed bench models $(CORES) --no-portable --out docs/results/models
+	$(BIN)/tesla-embed bench boards $(KINDS) --toolchain clang --out docs/results/boards
 	$(BIN)/python -m tesla_host.bench.summary README.md docs/results
 
 clean:

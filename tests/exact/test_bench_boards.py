@@ -70,7 +70,7 @@ def test_the_verb_writes_tables(tmp_path: Path, capsys: pytest.CaptureFixture[st
     """A board that a network does not fit, and one that nothing emulates."""
     for board in ("qemu:stm32vldiscovery", "nucleo-f446re"):
         require(lambda board=board: tools_of(board, "gcc"))  # type: ignore[misc]
-    options = ("--only", "stm32vldiscovery,nucleo-f446re", "--toolchains", "gcc", "--inputs", 1)
+    options = ("--only", "stm32vldiscovery,nucleo-f446re", "--toolchain", "gcc", "--inputs", 1)
     assert call("bench", "boards", *options, "--out", tmp_path / "out") == 0
     assert "4 builds: 2 bit-exact in every region, 0 wrong, 2 compiled" in capsys.readouterr().out
     document = json.loads((tmp_path / "out" / "boards.json").read_text())
@@ -94,4 +94,6 @@ def test_the_verb_writes_tables(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_what_the_verb_refuses() -> None:
     with pytest.raises(ConfigError, match="'moon' is no board of the matrix; there are emulator,"):
         choose_boards("emulator, moon")
-    assert call("bench", "boards", "--only", "emulator", "--toolchains", "zig,icc") == 2
+    assert call("bench", "boards", "--only", "emulator", "--toolchain", "icc") == 2
+    with pytest.raises(ConfigError, match="'emulator,' has an empty name; write emulator"):
+        choose_boards("emulator,")

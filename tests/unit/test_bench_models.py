@@ -26,6 +26,7 @@ from tesla_host.bench.peers import Peer, find_network_peer
 from tesla_host.bench.report import markdown, used_columns
 from tesla_host.bench.rows import Counts, Row, Setting, as_json
 from tesla_host.bench.summary import FILES, insert, summary
+from tesla_host.cli.bench_counts import _command
 from tesla_host.estimate.estimate import estimate_model
 from tesla_host.targets import find_target
 
@@ -45,6 +46,17 @@ ROW = Row(
     ram_bytes=1,
     peer=Peer(name="another", instructions=2468, cycles_estimate=None),
 )
+
+
+def test_a_document_tells_no_paths_of_a_machine() -> None:
+    words = "bench kernels --cmsis-nn /home/x/CMSIS-NN --json=/tmp/a.json --out docs/results/k"
+    assert _command(words.split()) == (
+        "tesla-embed bench kernels --cmsis-nn DIR --json=FILE.json --out docs/results/k"
+    )
+    words = "bench models --model ad=~/a.safetensors --no-portable --out ../k --only ad"
+    assert _command(words.split()) == (
+        "tesla-embed bench models --model ad=FILE --no-portable --out DIR --only ad"
+    )
 
 
 @pytest.mark.parametrize("bench", BENCHMARKS, ids=[bench.name for bench in BENCHMARKS])
@@ -77,6 +89,8 @@ def test_the_same_network_every_time() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ConfigError, match="no network to measure; there are kws, ic, vww, ad"):
         find_benchmarks("kws,resnet")
+    with pytest.raises(ConfigError, match="'kws,,ad' has an empty name; write kws,ad"):
+        find_benchmarks("kws,,ad")
     with pytest.raises(ConfigError, match="no network"):
         parse_models(["resnet=m.safetensors"])
     with pytest.raises(ConfigError, match="names no file; write --model kws=FILE"):

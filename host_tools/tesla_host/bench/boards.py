@@ -19,6 +19,7 @@ from tesla_embed.ir.graph import Model, region_macs
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.store import digest
 from tesla_host.bench.board_models import SMALLER, board_model
+from tesla_host.bench.names import split_names
 from tesla_host.build import BuildResult, build_firmware, compiler_for
 from tesla_host.catalogue import TARGETS, Target
 from tesla_host.link.client import ExpectedModel
@@ -76,7 +77,7 @@ def choose_boards(names: str | None) -> tuple[Target, ...]:
     rows = tuple(row for row in TARGETS if row.core is not None)
     if names is None:
         return rows
-    wanted = {name.strip() for name in names.split(",")}
+    wanted = set(split_names(names))
     known = [name for row in rows for name in row.names]
     for name in sorted(wanted.difference(known)):
         raise ConfigError(f"{name!r} is no board of the matrix; there are {', '.join(known)}")
@@ -175,9 +176,9 @@ def missing_tools(rows: Sequence[Target], toolchains: Sequence[str]) -> None:
             find_qemu(row.qemu.program)
 
 
-def check_toolchains(rows: Sequence[Target], text: str) -> tuple[str, ...]:
-    """Kinds from a comma-separated list. Raises `ConfigError` for one that a board lacks."""
-    wanted = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+def check_toolchains(rows: Sequence[Target], names: Sequence[str]) -> tuple[str, ...]:
+    """These kinds, each once. Raises `ConfigError` for one that a board lacks."""
+    wanted = tuple(dict.fromkeys(names))
     for row in rows:
         for name in wanted:
             if name not in row.toolchains:

@@ -23,8 +23,8 @@ def as_readme(matrix: Matrix) -> str:
     lines = [
         "# The same networks on every board",
         "",
-        f"    tesla-embed bench boards --toolchains {','.join(kinds)} --inputs {matrix.inputs} "
-        "--out docs/results/boards",
+        f"    tesla-embed bench boards {' '.join(f'--toolchain {kind}' for kind in kinds)} "
+        f"--inputs {matrix.inputs} --out docs/results/boards",
         "",
         "Rows of the catalogue with a core, by each compiler: an MLP of 784-100-100-10 and a small",
         "CNN (16x16x3, a residual block, depthwise convolutions) with random weights, in the",

@@ -19,6 +19,7 @@ from tesla_embed.data import DataSet, Split
 from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import load_model
+from tesla_host.bench.names import split_names
 
 DPS = (25, 50, 75, 100)
 _SEED = 20170
@@ -57,7 +58,7 @@ def find_benchmarks(names: str | None) -> tuple[Benchmark, ...]:
     """Those of a comma-separated list, or all. Raises `ConfigError` for an unknown name."""
     if names is None:
         return BENCHMARKS
-    return tuple(_find(name.strip()) for name in names.split(","))
+    return tuple(_find(name) for name in split_names(names))
 
 
 def parse_models(items: Sequence[str]) -> dict[str, Path]:

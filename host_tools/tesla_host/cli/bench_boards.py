@@ -18,20 +18,23 @@ if TYPE_CHECKING:
     from tesla_host.catalogue import Target
 
 _FILES = ("boards.json", "boards.md", "README.md")
+_USUAL = ("zig", "gcc")
+"""Toolchains that every board can be built by."""
 
 
 def boards(
     only: Annotated[
         str | None, typer.Option("--only", metavar="NAMES", help="comma-separated; else all")
     ] = None,
-    toolchains: Annotated[
-        str, typer.Option("--toolchains", metavar="NAMES", help="of zig, gcc, clang")
-    ] = "zig,gcc",
+    toolchain: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="zig, gcc or clang; repeatable  [default: zig and gcc]"),
+    ] = None,
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="random ones per region")] = 2,
     json_: JsonOption = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FOLDER", help="for boards.json, boards.md and README.md"),
+        typer.Option("--out", metavar="DIR", help="for boards.json, boards.md and README.md"),
     ] = None,
 ) -> None:
     """Build an MLP and a CNN for every board, and run them wherever it is emulated.
@@ -39,17 +42,17 @@ def boards(
     Warnings are errors, and every output must be the interpreter's. What does not fit is replaced
     by a smaller network.
 
-    Example: tesla-embed bench boards --only emulator,qemu:virt --toolchains zig,gcc,clang
+    Example: tesla-embed bench boards --only emulator,qemu:virt --toolchain gcc --toolchain clang
     """
-    need_torch()
     from tesla_host.bench import boards as matrix
 
     rows = matrix.choose_boards(only)
-    kinds = matrix.check_toolchains(rows, toolchains)
-    matrix.missing_tools(rows, kinds)
+    kinds = matrix.check_toolchains(rows, toolchain or _USUAL)
     check_json(json_)
     for path in [out / name for name in _FILES] if out is not None else []:
         atomic.check_writable(path)
+    need_torch()
+    matrix.missing_tools(rows, kinds)
     made = _measure([(row, kind) for row in rows for kind in kinds], inputs)
     if out is not None:
         _write(made, out)

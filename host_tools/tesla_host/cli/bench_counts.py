@@ -5,6 +5,7 @@ network has to be made.
 """
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,7 @@ from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_embed import atomic
 from tesla_embed.errors import ConfigError
 from tesla_host.cli.completion import complete_target
-from tesla_host.cli.options import OptimizeOption
+from tesla_host.cli.options import OptimizeOption, ToolchainsOption
 from tesla_host.cli.terminal import console, need_torch, progress
 from tesla_host.cli.verb import JsonOption, as_text, check_json, present
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tesla_host.bench.campaign import Campaign
     from tesla_host.bench.rows import Row
 
+_PATHS = {"--cmsis-nn": "DIR", "--out": "DIR", "--json": "FILE.json"}
 _DENSE = (50, 25)
 """Percentages of the comparison with dense tensors in a document."""
 
@@ -34,12 +36,6 @@ TargetsOption = Annotated[
         metavar="NAME",
         help="emulated board; repeatable  [default: emulator]",
         autocompletion=complete_target,
-    ),
-]
-ToolchainsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--toolchain", metavar="NAME", help="zig or gcc; repeatable; default: the target's first"
     ),
 ]
 OnlyOption = Annotated[
@@ -180,15 +176,33 @@ def _finish(
 
     if document is not None:
         atomic.write_text(document, as_text(as_json(rows)))
-        atomic.write_text(document.with_name("README.md"), markdown(title, _command(), rows, dense))
+        atomic.write_text(
+            document.with_name("README.md"), markdown(title, _command(sys.argv[1:]), rows, dense)
+        )
     present(json_, as_json(rows), lambda: _print(rows))
 
 
-def _command() -> str:
-    """The command line as it was typed."""
-    import sys
+def _command(words: Sequence[str]) -> str:
+    """The command line as it was typed, but what lies elsewhere on this machine."""
+    shown, option = ["tesla-embed"], ""
+    for word in words:
+        name, sign, value = word.partition("=")
+        if word.startswith("--"):
+            shown.append(f"{name}={_anywhere(name, value)}" if sign else word)
+            option = word
+        else:
+            shown.append(_anywhere(option, word))
+            option = ""
+    return shlex.join(shown)
 
-    return shlex.join(["tesla-embed", *sys.argv[1:]])
+
+def _anywhere(option: str, value: str) -> str:
+    """A value, or what stands for it in the help where it is a path that nobody else has."""
+    if option == "--model":
+        return f"{value.partition('=')[0]}=FILE"
+    path = Path(value)
+    outside = path.is_absolute() or value.startswith("~") or ".." in path.parts
+    return _PATHS[option] if option in _PATHS and outside else value
 
 
 def _print(rows: "Sequence[Row]") -> None:

@@ -1,6 +1,8 @@
 """The verb `estimate`, and `bench fit` and `bench estimate`, which make and judge its numbers."""
 
+import itertools
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +11,13 @@ import typer
 from tesla_codegen.kernels.variant import Optimize
 from tesla_host.cli.foreign import DpOption
 from tesla_host.cli.measure import BuildOption, TargetOption
-from tesla_host.cli.options import ModelArgument, OptimizeOption, ToolchainOption, build_folder
+from tesla_host.cli.options import (
+    ModelArgument,
+    OptimizeOption,
+    ToolchainOption,
+    ToolchainsOption,
+    build_folder,
+)
 from tesla_host.cli.verb import JsonOption, check_json, present
 
 if TYPE_CHECKING:
@@ -69,7 +77,7 @@ def write_estimate(
 
 def fit(
     target: TargetOption = "emulator",
-    toolchain: ToolchainOption = None,
+    toolchain: ToolchainsOption = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="where coefficients go; default: into the package"),
@@ -81,25 +89,31 @@ def fit(
 ) -> None:
     """Measure what `estimate` predicts from: every kernel, on small random networks.
 
-    Takes some ten minutes for a CPU and a toolchain. Kernels that changed need it.
+    Takes some ten minutes for a CPU and a toolchain. Kernels that changed need it. --out and --json
+    take one toolchain.
 
     Example: tesla-embed bench fit --target emulator --toolchain gcc
     """
     from tesla_embed.atomic import check_writable
+    from tesla_embed.errors import ConfigError
     from tesla_host.cli.terminal import progress
     from tesla_host.estimate.campaign import measure_coefficients
     from tesla_host.estimate.coefficients import data_file, save_coefficients
     from tesla_host.targets import find_target
 
     row = find_target(target)
-    place = out or data_file(row, toolchain)
-    if out is not None:
-        check_writable(out)
+    kinds = list(dict.fromkeys(toolchain or [row.compiler]))
+    if len(kinds) > 1 and (out is not None or json_ is not None):
+        raise ConfigError("--out and --json take one toolchain; give --toolchain once")
+    places = {kind: out or data_file(row, kind) for kind in kinds}
+    for place in places.values():
+        check_writable(place)
     check_json(json_)
-    with progress(f"measuring kernels on {row.cpu}") as observer:
-        found = measure_coefficients(row, toolchain, share, observer)
-    save_coefficients(place, found)
-    present(json_, found, lambda: _print_fit(found, place))
+    for kind, place in places.items():
+        with progress(f"measuring kernels on {row.cpu} by {kind}") as observer:
+            found = measure_coefficients(row, kind, share, observer)
+        save_coefficients(place, found)
+        present(json_, found, partial(_print_fit, found, place))
 
 
 def _print_fit(found: "Coefficients", place: Path) -> None:
@@ -115,7 +129,7 @@ def _print_fit(found: "Coefficients", place: Path) -> None:
 def bench_estimate(
     models: Annotated[list[Path], typer.Argument(help="integer models that quantize wrote")],
     target: TargetOption = "emulator",
-    toolchain: ToolchainOption = None,
+    toolchain: ToolchainsOption = None,
     optimize: OptimizeOption = Optimize.BALANCED,
     json_: JsonOption = None,
     build_dir: BuildOption = None,
@@ -127,18 +141,21 @@ def bench_estimate(
     Example: tesla-embed bench estimate m.safetensors --toolchain gcc
     """
     from tesla_embed.ir.store import load_model
+    from tesla_host.build import choose_toolchain
     from tesla_host.cli.terminal import progress
     from tesla_host.estimate.comparison import ALLOWED, SCHEMA, measure_estimate
     from tesla_host.targets import find_target
 
     check_json(json_, *models)
     row = find_target(target)
+    kinds = [choose_toolchain(row, kind) for kind in dict.fromkeys(toolchain or [row.compiler])]
+    work = list(itertools.product(models, kinds))
     found = []
-    for number, path in enumerate(models):
+    for number, (path, kind) in enumerate(work):
         loaded = load_model(path)
         with progress(f"measuring {loaded.name}") as observer, build_folder(build_dir) as folder:
-            observer("", number / len(models))
-            found.append(measure_estimate(loaded, row, toolchain, folder, optimize))
+            observer(kind, number / len(work))
+            found.append(measure_estimate(loaded, row, kind, folder, optimize))
     present(json_, {"schema": SCHEMA, "models": found}, lambda: _print_comparisons(found))
     if any(one.worst is None or one.worst > ALLOWED for one in found):
         raise typer.Exit(1)
