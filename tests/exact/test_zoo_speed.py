@@ -13,10 +13,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import require
 from graphs import zoo_model
 
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.project import generate
+from tesla_embed.ir.graph import Model
 from tesla_host.batch import run_batch
 from tesla_host.build import build_firmware
 from tesla_host.toolchain import find_compiler
@@ -31,19 +34,26 @@ def children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def test_a_project_is_written_at_once(tmp_path: Path) -> None:
-    model = zoo_model("ic")
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return zoo_model("ic")
+
+
+@pytest.mark.parametrize("optimize", Optimize)
+@pytest.mark.parametrize("isa", Isa)
+def test_a_project_is_written_at_once(
+    model: Model, tmp_path: Path, isa: Isa, optimize: Optimize
+) -> None:
     started = time.process_time()
-    generate(model, tmp_path / "project")
+    generate(model, tmp_path / "project", isa=isa, optimize=optimize)
     used = time.process_time() - started
-    print(f"generated in {used:.2f} s of processor time")
+    print(f"generated for {isa}, {optimize} in {used:.2f} s of processor time")
     assert used < GENERATE_S
 
 
-def test_ten_thousand_images_in_two_minutes(tmp_path: Path) -> None:
+def test_ten_thousand_images_in_two_minutes(model: Model, tmp_path: Path) -> None:
     require(lambda: find_compiler("host"))
     images = int(os.environ.get("TESLA_ZOO_IMAGES", "40"))
-    model = zoo_model("ic")
     generate(model, tmp_path / "project")
     built = build_firmware(tmp_path / "project", "host", tmp_path)
     shape = model.regions[-1].types[model.graph.input].shape
