@@ -102,25 +102,12 @@ def build_firmware(
     compiler = compiler_for(row, kind)
     static = out / "static"
     sources = _copy_static(row, app, static)
+    saving = row.core is not None and optimize is Optimize.SIZE
     common = (*machine_flags(row, kind), f'-DTESLA_FIRMWARE_VERSION="{__version__}"')
     common += tuple(f"-ffile-prefix-map={path.absolute()}=." for path in (out, project))
-    saving = row.core is not None and optimize is Optimize.SIZE
-    small = "-Os" if row.core else "-O2"
-    fast = (small if saving else "-O3", *(() if row.core else compiler.native))
-    calls = (small, *fast[1:]) if row.core else fast  # between kernels, nothing takes time
-    around = fast if optimize is Optimize.SPEED or not row.core else (small,)  # assembly
-    levels = [
-        calls
-        if path.parent == project / "src"
-        else around
-        if path.stem.startswith(_AROUND_ASSEMBLY)
-        else fast
-        for path in library
-    ]
-    units = [
-        Unit(source=path, flags=(*level, *common, *extra_flags))
-        for path, level in zip(library, levels, strict=True)
-    ]
+    small, units = _library_units(
+        row, compiler, library, project / "src", (*common, *extra_flags), optimize
+    )
     small_flags = (small, *common, *extra_flags, *(f"-D{macro}" for macro in app.macros))
     units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
     units += [_own_unit(path, small_flags) for path in row.files]
@@ -151,6 +138,32 @@ def build_firmware(
         frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
         library=_library(row, kind, made[: len(library)], saving=saving),
     )
+
+
+def _library_units(
+    row: Target,
+    compiler: Compiler,
+    library: list[Path],
+    calls_in: Path,
+    common: tuple[str, ...],
+    optimize: Optimize,
+) -> tuple[str, list[Unit]]:
+    """The level for code that takes no time, and the library's sources, each with its own level.
+
+    What lies in the folder `calls_in` itself runs between kernels, where nothing takes time.
+    """
+    small = "-Os" if row.core else "-O2"
+    saving = row.core is not None and optimize is Optimize.SIZE
+    fast = (small if saving else "-O3", *(() if row.core else compiler.native))
+    calls = (small, *fast[1:]) if row.core else fast
+    around = fast if optimize is Optimize.SPEED or not row.core else (small,)
+
+    def level(path: Path) -> tuple[str, ...]:
+        if path.parent == calls_in:
+            return calls
+        return around if path.stem.startswith(_AROUND_ASSEMBLY) else fast
+
+    return small, [Unit(source=path, flags=(*level(path), *common)) for path in library]
 
 
 def _generated(project: Path) -> tuple[list[Path], Path]:

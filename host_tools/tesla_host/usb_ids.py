@@ -76,10 +76,9 @@ _CMSIS_DAP = "CMSIS-DAP"
 
 def identify(vendor: int, product: int, names: str = "") -> UsbId | None:
     """The row of a device; `names` are what it calls itself, which gives unknown probes away."""
-    for wanted in (product, None):
-        for row in USB_IDS:
-            if row.vendor == vendor and row.product == wanted:
-                return row
-    if _CMSIS_DAP in names.upper():
+    rows = {row.product: row for row in USB_IDS if row.vendor == vendor}
+    if product in rows:
+        return rows[product]
+    if _CMSIS_DAP in names.upper():  # says more than the vendor alone
         return UsbId(vendor, product, f"{_CMSIS_DAP} probe", Kind.PROBE)
-    return None
+    return rows.get(None)

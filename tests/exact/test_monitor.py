@@ -183,6 +183,7 @@ def test_once_prints_a_line_for_each_region(folder: Path, board: PtyBoard, capsy
         (("--port", "/dev/none", "--once"), 3, "/dev/none"),
         (("--target", "abacus"), 2, "unknown target"),
         (("--dp", "33"), 2, "is not a region"),
+        (("--json", "lines.json"), 2, "takes no file; redirect them: > lines.json"),
     ],
 )
 def test_mistakes(

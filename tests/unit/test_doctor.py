@@ -83,6 +83,16 @@ def test_an_unknown_probe_gives_itself_away(plug: Plug, where: str) -> None:
     assert (found.name, found.kind) == ("CMSIS-DAP probe", "probe")
 
 
+def test_a_name_says_more_than_a_vendor() -> None:
+    """A Pico that was made a probe says so; without that, its vendor makes boards."""
+    probe = identify(0x2E8A, 0x0004, "Picoprobe CMSIS-DAP")
+    assert probe is not None and (probe.kind, probe.product) == (Kind.PROBE, 0x0004)
+    board = identify(0x2E8A, 0x0004, "Pico")
+    assert board is not None and board.kind is Kind.BOARD
+    known = identify(0x2E8A, 0x000A, "CMSIS-DAP")
+    assert known is not None and known.name.startswith("RP2040")
+
+
 def test_ports_are_named_by_their_usb_ids(
     plug: Plug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

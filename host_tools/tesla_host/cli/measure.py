@@ -77,7 +77,7 @@ def profile(
     """
     from tesla_host.cli.profile import Request, run_profile
 
-    worse = run_profile(
+    if run_profile(
         Request(
             model=model,
             data=data,
@@ -98,8 +98,7 @@ def profile(
             fail_above=fail_above,
             build_dir=build_dir,
         )
-    )
-    if worse:
+    ):  # it is worse than what it was compared with
         raise typer.Exit(1)
 
 

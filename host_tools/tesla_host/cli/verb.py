@@ -9,6 +9,7 @@ something that is no file, or over an input.
 as a file, so that `--json` may stand anywhere. A printed document is the one that a file holds.
 """
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,7 +45,15 @@ class Verb(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give a `--json` without a file its value, where it takes one."""
         flags = {text for one in self.params if getattr(one, "is_flag", False) for text in one.opts}
-        return super().parse_args(ctx, args if _OPTION in flags else with_values(args))
+        if _OPTION not in flags:
+            return super().parse_args(ctx, with_values(args))
+        for word, following in itertools.pairwise(args):
+            if word == _OPTION and _is_json(following):
+                raise typer.BadParameter(
+                    f"{_OPTION} prints lines here and takes no file; redirect them: > {following}",
+                    ctx,
+                )
+        return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """The examples, each in a line of its own, so that it can be copied."""

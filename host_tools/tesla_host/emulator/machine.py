@@ -31,6 +31,8 @@ except ImportError as error:
     ) from error
 
 _PAGE = 0x1000
+_SYSTEM_CONTROL = 0xE000_E000
+"""The core's own registers: they keep what start-up code writes, and do nothing."""
 _UART_RECEIVE, _UART_SEND, _IDLE, _LATCH, _COUNTERS = 0x00, 0x04, 0x08, 0x0C, 0x10
 _BYTE_VALID = 0x100
 _MOST_UNREAD_BYTES = 1 << 20
@@ -115,6 +117,7 @@ class Machine:
         execute = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
         self.cpu.mem_map(flash.origin, flash.bytes, execute)
         self.cpu.mem_map(ram.origin, ram.bytes, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+        self.cpu.mem_map(_SYSTEM_CONTROL, _PAGE, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
         if image.machine != "ARM":
             raise DeviceError(f"{elf} is for {image.machine}; build it for the target {name}")
         for segment in image.segments:

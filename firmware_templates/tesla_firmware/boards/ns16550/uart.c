@@ -1,5 +1,6 @@
 /* The UART 16550 and its many likenesses, with registers of one byte and a queue of 16 of them. */
 #include "tesla_board.h"
+#include "tesla_register.h"
 #include "tesla_target.h"
 #include "tesla_uart.h"
 
@@ -32,7 +33,7 @@ int tesla_board_read_byte(void) {
 }
 
 void tesla_board_write_byte(uint8_t byte) {
-    while ((UART(LINE_STATUS) & SENT) == 0u) {
+    for (uint32_t i = 0; i < TESLA_WAIT_LOOKS && (UART(LINE_STATUS) & SENT) == 0u; i++) {
     }
     UART(DATA) = byte;
 }

@@ -11,6 +11,7 @@
 #define ENABLE             (0x2000u + 4u * (TESLA_TARGET_UART_INTERRUPT / 32u))
 #define ENABLE_BIT         (1u << (TESLA_TARGET_UART_INTERRUPT % 32u))
 #define THRESHOLD          0x200000u
+#define CLAIM              0x200004u  /* reading it claims an interrupt, writing completes it */
 #define EXTERNAL_INTERRUPT (1u << 11) /* of mie, in machine mode */
 #define LOCKED_READ_RUN    0x8D00u    /* second range: locked, from the first address to its own */
 
@@ -31,8 +32,10 @@ void tesla_board_init(void) {
     __asm__ volatile("csrs mie, %0" ::"r"(EXTERNAL_INTERRUPT));
 }
 
-/* The interrupt is pending for as long as a byte waits. */
+/* The interrupt is raised for as long as a byte waits. Claiming it takes it off the list of pending
+ * ones, and completing it lets it come again: a controller may keep it there until then. */
 bool tesla_board_idle(void) {
     __asm__ volatile("wfi" ::: "memory");
+    PLIC(CLAIM) = PLIC(CLAIM);
     return true;
 }
