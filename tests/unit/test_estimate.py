@@ -48,9 +48,6 @@ MEASURED = [
 LESS_SURE = {
     "tesla_softmax_s8",  # depends on the data, and is told as a range
     "tesla_pad_s8",  # what newlib's memcpy takes depends on more than its model knows
-    "tesla_conv2d_s8",
-    "tesla_conv2d_s4",
-    "tesla_fully_connected_s4",
     "tesla_max_pool2d_helium",
 }
 """Kernels of which some measured layer is further off than 3 %, on one CPU by one compiler."""
