@@ -36,6 +36,7 @@ RESERVED = frozenset(
         "board",
         "callback",
         "channel",
+        "clamp",
         "clock",
         "command",
         "compact",

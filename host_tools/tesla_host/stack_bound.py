@@ -25,8 +25,9 @@ from tesla_embed.errors import ToolchainError
 _CALLS = ("bl", "blx")
 _BRANCH = re.compile(r"b(?:eq|ne|hs|lo|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al)?(?:\.[nw])?")
 _JUMP = re.compile(r"(?:mov|ldr)(?:\.w)? pc, .*")
-_OWN_JUMP = re.compile(r"ldr(?:\.w)? pc, \[sp(?:, #\w+)?\]")
-"""To an address that the function computed itself (`adr`) and kept on its stack."""
+_STACK_JUMP = re.compile(r"ldr(?:\.w)? pc, \[sp(?:, #\w+)?\]")
+"""To an address kept on the stack: one that the function computed itself (`adr`), or, from a part
+of its code that another function branches to, back."""
 _ADDRESS = re.compile(r"adr.*|(?:add|sub)w?(?:\.w)? \w+, pc, #.*")
 """`adr`; also as disassemblers call the wide one, as for registers from r8 on."""
 _REGISTER_BYTES = {"r": 4, "l": 4, "p": 4, "i": 4, "f": 4, "s": 4, "d": 8, "q": 16}
@@ -207,7 +208,7 @@ def _decoded(reader: Any, content: bytes, at: int) -> list[Any]:
 def _read(at: int, size: int, instructions: list[Any]) -> tuple[set[int], bool, int | None]:
     """Where a function goes, whether it calls through pointers, and what it adds to the stack."""
     reached: set[int] = set()
-    pointers, pushed, bounded = False, 0, True
+    pointers, pushed, bounded, jumps = False, 0, True, False
     own = any(_ADDRESS.fullmatch(f"{one.mnemonic} {one.op_str}") for one in instructions)
     for one in instructions:
         mnemonic, operands = one.mnemonic, one.op_str
@@ -219,12 +220,15 @@ def _read(at: int, size: int, instructions: list[Any]) -> tuple[set[int], bool, 
             if target is not None and (mnemonic in _CALLS or not inside):
                 reached.add(target)
         elif (mnemonic == "bx" and operands != "lr") or _JUMP.fullmatch(text):
-            pointers |= not (own and _OWN_JUMP.fullmatch(text))
+            through_stack = _STACK_JUMP.fullmatch(text) is not None
+            jumps |= through_stack
+            pointers |= not through_stack
         else:
             moved = _moved(mnemonic, operands)
             bounded &= moved is not None
             pushed += moved or 0
-    return reached, pointers, pushed if bounded else None
+    alone = not reached and not pushed  # such a jump goes back to who branched here
+    return reached, pointers or (jumps and not own and not alone), pushed if bounded else None
 
 
 def _moved(mnemonic: str, operands: str) -> int | None:

@@ -170,6 +170,18 @@ function other_jump
     str r12, [sp]
     ldr pc, [sp]
     .size other_jump, . - other_jump
+function elsewhere
+    push {r4}
+    adr.w r2, 1f
+    str r2, [sp]
+    b.w partly
+1:  pop {r4}
+    bx lr
+    .size elsewhere, . - elsewhere
+function partly
+    adds r0, #1
+    ldr pc, [sp]
+    .size partly, . - partly
 function pointed
     sub sp, #48
     add sp, #48
@@ -258,6 +270,12 @@ def test_a_jump_within_a_function_is_no_pointer(
     require(lambda: importlib.import_module("capstone"))
     expected = StackBound(bytes=pushed, path=(function,), through_pointers=())
     assert stack_bound(assembled, {}, function) == expected
+
+
+def test_a_jump_back_to_who_branched_here_is_no_pointer(assembled: Path) -> None:
+    require(lambda: importlib.import_module("capstone"))
+    expected = StackBound(bytes=4, path=("elsewhere", "partly"), through_pointers=())
+    assert stack_bound(assembled, {}, "elsewhere", ("elsewhere",)) == expected
 
 
 def test_a_jump_to_what_is_no_address_of_its_own_is_a_pointer(assembled: Path) -> None:
