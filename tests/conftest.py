@@ -1,6 +1,7 @@
 """What all tests share: asking for a tool, and firmware around a model that is easy to predict."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,11 @@ from tesla_host.link.qemu import find_qemu
 from tesla_host.targets import find_target
 
 T = TypeVar("T")
+
+# A shell starts what it puts in the background deaf to Ctrl-C, and children inherit that: here
+# commands are interrupted on purpose.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAKE_MODEL = Path(__file__).parent / "exact" / "fake_model"
 
