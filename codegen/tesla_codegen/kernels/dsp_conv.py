@@ -80,10 +80,9 @@ def _flat(model: Model, op: Conv2D) -> Variant:
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
     out, height = op.weights.data.shape[:2]
     rows = op.weights.data.astype(np.int8).reshape(out, height, -1)
-    whole = rows.shape[2] // BLOCK * BLOCK
-    leading = rows[..., :whole].reshape(out, -1)
-    left = rows[:, ::-1, whole:].reshape(out, -1)  # from the last row to the first
-    rest = -(-left.shape[1] // BLOCK) * BLOCK
+    even = rows.shape[2] // 2 * 2
+    taps = np.concatenate([rows[..., :even].reshape(out, -1), rows[..., even:].reshape(out, -1)], 1)
+    quads = np.pad(taps, ((0, 0), (0, -taps.shape[1] % BLOCK))).reshape(out, -1, 2, 2)
     columns = (target.shape[1] - 1) * window.stride_width + window.width
     lines = (window.height - 1) * window.dilation_height + 1 + window.stride_height
     return Variant(
@@ -92,11 +91,10 @@ def _flat(model: Model, op: Conv2D) -> Variant:
         row=SCALED,
         rows=scaled_rows,
         layer=layer_constants(model, op),
-        weights=paired(np.concatenate([leading, left], axis=1)),
+        weights=paired(quads.swapaxes(2, 3).reshape(out, -1)),
         aligned=True,
-        scratch_bytes=(leading.shape[1] + rest) // BLOCK * _COLUMNS_BYTES
-        + 2 * rest
-        + lines * columns * source.channels,
+        scratch_bytes=quads.shape[1] * _COLUMNS_BYTES
+        + 2 * lines * (-(-columns * source.channels // 2) * 2),
     )
 
 

@@ -2,68 +2,72 @@
 #include "tesla/clamp.h"
 #include "tesla/dsp.h"
 #include "tesla/kernels.h"
-#include "tesla/widen.h"
 
-/* sum + ((factor * value) >> 16) for the lower half of `values` (SMLAWB), and for the upper one. */
-static TESLA_INLINE int32_t lower_added(int32_t factor, uint32_t values, int32_t sum) {
-#if TESLA_DSP
-    int32_t result;
-    __asm__("smlawb %0, %1, %2, %3" : "=r"(result) : "r"(factor), "r"(values), "r"(sum));
-    return result;
-#else
+/* sum + ((factor * value) >> 16) for the lower half of `values`: SMLAWB. */
+static TESLA_INLINE int32_t added(int32_t factor, uint32_t values, int32_t sum) {
     return sum + (int32_t)(((int64_t)factor * (int16_t)(uint16_t)values) >> 16);
-#endif
 }
 
-static TESLA_INLINE int32_t upper_added(int32_t factor, uint32_t values, int32_t sum) {
+/* The output of two values, 256 times as large. */
+static TESLA_INLINE int8_t output_of(const tesla_add_once_t *region, uint32_t first,
+                                     uint32_t second) {
+    const int32_t sum = added(region->first_factor, first, region->constant);
+    return (int8_t)tesla_saturated(added(region->second_factor, second, sum) >> 20);
+}
+
 #if TESLA_DSP
-    int32_t result;
-    __asm__("smlawt %0, %1, %2, %3" : "=r"(result) : "r"(factor), "r"(values), "r"(sum));
-    return result;
-#else
-    return lower_added(factor, values >> 16, sum);
+/* The outputs of two elements, of which the halves of FIRST and SECOND hold 256 times the values.
+ */
+#define TWO(LOWER, UPPER, FIRST, SECOND)                                                           \
+    "smlawt " UPPER ", %[f], " FIRST ", %[constant]   \n"                                          \
+    "smlawb " LOWER ", %[f], " FIRST ", %[constant]   \n"                                          \
+    "smlawt " UPPER ", %[s], " SECOND ", " UPPER "    \n"                                          \
+    "smlawb " LOWER ", %[s], " SECOND ", " LOWER "    \n"                                          \
+    "ssat   " UPPER ", #8, " UPPER ", asr #20         \n"                                          \
+    "ssat   " LOWER ", #8, " LOWER ", asr #20         \n"
+
+/* `fours` times four elements, at least once: 0 and 2, whose bytes go up, then 1 and 3. */
+static TESLA_INLINE void four_by_four(const tesla_add_once_t *region, uint32_t fours,
+                                      const int8_t *first, const int8_t *second, int8_t *output) {
+    uint32_t a;
+    uint32_t b;
+    uint32_t c;
+    uint32_t d;
+    uint32_t e;
+    __asm__ volatile(
+        "1:                                 \n"
+        "ldr    %[a], [%[first]], #4        \n"
+        "ldr    %[b], [%[second]], #4       \n"
+        "and    %[c], %[upper], %[a], lsl #8\n"
+        "and    %[d], %[upper], %[b], lsl #8\n"
+        "and    %[a], %[upper], %[a]        \n"
+        "and    %[b], %[upper], %[b]        \n" TWO(
+            "%[c]", "%[e]", "%[c]", "%[d]") "strb   %[e], [%[output], #2]       \n"
+                                            "strb   %[c], [%[output]], #4       \n" TWO(
+                                                "%[c]", "%[e]", "%[a]",
+                                                "%[b]") "strb   %[e], [%[output], #3 - 4]   \n"
+                                                        "strb   %[c], [%[output], #1 - 4]   \n"
+                                                        "subs   %[fours], %[fours], #1      \n"
+                                                        "bne    1b                          \n"
+        : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [e] "=&r"(e), [fours] "+r"(fours),
+          [first] "+r"(first), [second] "+r"(second), [output] "+r"(output)
+        : [f] "r"(region->first_factor), [s] "r"(region->second_factor),
+          [constant] "r"(region->constant), [upper] "r"(0xFF00FF00u)
+        : "cc", "memory");
+}
 #endif
-}
 
-static TESLA_INLINE int8_t output_of(int32_t sum) {
-#if TESLA_DSP
-    int32_t result;
-    __asm__("ssat %0, #8, %1, asr #20" : "=r"(result) : "r"(sum));
-    return (int8_t)result;
-#else
-    return (int8_t)tesla_saturated(sum >> 20);
-#endif
-}
-
-/* Two elements, 256 times their values in the halves of words, to output[0] and output[2]. */
-static TESLA_INLINE void two_elements(const tesla_add_once_t *region, uint32_t first,
-                                      uint32_t second, int8_t *output) {
-    const int32_t lower = lower_added(region->first_factor, first, region->constant);
-    const int32_t upper = upper_added(region->first_factor, first, region->constant);
-    output[0] = output_of(lower_added(region->second_factor, second, lower));
-    output[2] = output_of(upper_added(region->second_factor, second, upper));
-}
-
-void tesla_add_once_dsp(const tesla_add_once_t *row, const int8_t *first, const int8_t *second,
+void tesla_add_once_dsp(const tesla_add_once_t *region, const int8_t *first, const int8_t *second,
                         int8_t *output) {
-    const tesla_add_once_t region = *row;
-    const uint32_t upper_bytes = 0xFF00FF00u;
-    int8_t *const start = output;
-    uint32_t a = 0;
-    uint32_t b = 0;
-    for (uint32_t count = region.size / 4u; count != 0u; --count) {
-        tesla_copy(&a, first, 4);
-        tesla_copy(&b, second, 4);
-        first += 4;
-        second += 4;
-        two_elements(&region, a << 8 & upper_bytes, b << 8 & upper_bytes, output);
-        two_elements(&region, a & upper_bytes, b & upper_bytes, &output[1]);
-        output += 4;
+    uint32_t i = 0;
+#if TESLA_DSP
+    if (region->size >= 4u) {
+        i = region->size & ~3u;
+        four_by_four(region, i / 4u, first, second, output);
     }
-    for (uint32_t count = region.size % 4u; count != 0u; --count) {
-        const int32_t sum =
-            lower_added(region.first_factor, (uint32_t)*first++ << 8, region.constant);
-        *output++ = output_of(lower_added(region.second_factor, (uint32_t)*second++ << 8, sum));
+#endif
+    for (; i < region->size; ++i) {
+        output[i] = output_of(region, (uint32_t)first[i] << 8, (uint32_t)second[i] << 8);
     }
-    tesla_clamp_outputs(region.activation_min, region.activation_max, start, region.size);
+    tesla_clamp_outputs(region->activation_min, region->activation_max, output, region->size);
 }

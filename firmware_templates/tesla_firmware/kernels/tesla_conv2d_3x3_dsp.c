@@ -5,6 +5,7 @@
 #include "tesla/pair.h"
 #include "tesla/widen.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
@@ -12,57 +13,91 @@ enum {
     COLUMN = 3 * QUAD /* elements: a quad of channels in three rows */
 };
 
-/* Moves the rows 1 and 2 of a column up and puts four channels into row 2; returns where the next
- * column begins. */
-static TESLA_INLINE int16_t *next_row(int16_t *column, uint32_t word, uint32_t offset) {
 #if TESLA_DSP
-    __asm__ volatile("ldrd    r2, r3, [%0, #8]    \n"
-                     "ldrd    r4, r5, [%0, #16]   \n"
-                     "sxtab16 r6, %1, %2          \n"
-                     "sxtab16 r8, %1, %2, ror #8  \n"
-                     "stm     %0!, {r2-r6, r8}    \n" /* r7 may be the frame's */
-                     : "+r"(column)
-                     : "r"(offset), "r"(word)
-                     : "r2", "r3", "r4", "r5", "r6", "r8", "memory");
-    return column;
+/* Moves the rows 1 and 2 of a column up and puts the four channels at PIXEL into row 2. */
+#define MOVE(PIXEL)                                                                                \
+    "ldr     r6, [" PIXEL "]     \n"                                                               \
+    "ldrd    r2, r3, [%0, #8]    \n"                                                               \
+    "ldrd    r4, r5, [%0, #16]   \n"                                                               \
+    "sxtab16 r8, %4, r6, ror #8  \n"                                                               \
+    "sxtab16 r6, %4, r6          \n"                                                               \
+    "stm     %0!, {r2-r6, r8}    \n" /* r7 may be the frame's */
+#endif
+
+/* The same for `pixels` columns; pixels are `pitch` bytes apart. */
+static TESLA_INLINE void next_row(int16_t *column, const int8_t *row, uint32_t pitch,
+                                  uint32_t pixels, uint32_t offset) {
+#if TESLA_DSP
+    __asm__ volatile("1:                      \n" /* until whole fours are left */
+                     "tst     %2, #3          \n"
+                     "beq     2f              \n" MOVE(
+                         "%1") "add     %1, %1, %3         \n"
+                               "sub     %2, %2, #1         \n"
+                               "b       1b                 \n"
+                               "2:                         \n"
+                               "cmp     %2, #0             \n"
+                               "beq     4f                 \n"
+                               "3:                         \n" MOVE("%1")
+                                   MOVE("%1, %3") "add     %1, %1, %3, lsl #1 \n" MOVE("%1")
+                                       MOVE("%1, %3") "add     %1, %1, %3, lsl #1 \n"
+                                                      "subs    %2, %2, #4         \n"
+                                                      "bne     3b                 \n"
+                                                      "4:                         \n"
+                     : "+r"(column), "+r"(row), "+r"(pixels)
+                     : "r"(pitch), "r"(offset)
+                     : "r2", "r3", "r4", "r5", "r6", "r8", "cc", "memory");
 #else
-    for (uint32_t i = 0; i < 2u * QUAD; i += 2u) {
-        tesla_put(&column[i], tesla_get(&column[i + QUAD]));
+    for (; pixels != 0u; --pixels) {
+        uint32_t word = 0;
+        tesla_copy(&word, row, 4);
+        for (uint32_t i = 0; i < 2u * QUAD; i += 2u) {
+            tesla_put(&column[i], tesla_get(&column[i + QUAD]));
+        }
+        tesla_put(&column[2 * QUAD], tesla_widened_even(word, offset));
+        tesla_put(&column[2 * QUAD + 2], tesla_widened_odd(word, offset));
+        column += COLUMN;
+        row += pitch;
     }
-    tesla_put(&column[2 * QUAD], tesla_widened_even(word, offset));
-    tesla_put(&column[2 * QUAD + 2], tesla_widened_odd(word, offset));
-    return column + COLUMN;
 #endif
 }
 
-/* One more row of the image in the columns of one quad of channels, of which `channels` exist. */
-static void next_rows(int16_t *column, const int8_t *row, uint32_t pitch, uint32_t pixels,
-                      uint32_t channels, int16_t offset) {
-    const uint32_t both = tesla_twice(offset);
-    const int8_t zero = (int8_t)-offset;
-    uint32_t word = tesla_some(NULL, 0, zero);
-    if (row == NULL || channels < (uint32_t)QUAD) {
-        for (; pixels != 0u; --pixels) {
-            if (row != NULL) {
-                word = tesla_some(row, channels, zero);
-                row += pitch;
-            }
-            column = next_row(column, word, both);
-        }
-        return;
+/* Three rows of the image, widened: columns of a quad of channels, then those of the next quad. */
+typedef struct {
+    int16_t *first; /* the column of the image's first pixel */
+    uint32_t own;   /* elements from one quad of channels to the next */
+    uint32_t pixels;
+    uint32_t channels;
+    uint32_t offset; /* in both halves */
+    int8_t zeros[QUAD];
+} lines_t;
+
+/* The last `channels` channels of a row, 1 .. 3, in their own columns. */
+static TESLA_NOINLINE void next_narrow_row(const lines_t *lines, int16_t *column, const int8_t *row,
+                                           uint32_t channels) {
+    for (uint32_t pixels = lines->pixels; pixels != 0u; --pixels) {
+        const uint32_t word = tesla_some(row, channels, lines->zeros[0]);
+        int8_t some[QUAD];
+        tesla_copy(some, &word, 4);
+        next_row(column, some, 0, 1, lines->offset);
+        column += COLUMN;
+        row += lines->channels;
     }
-#pragma GCC unroll 1
-    for (; pixels >= 2u; pixels -= 2u) {
-        tesla_copy(&word, row, 4);
-        column = next_row(column, word, both);
-        row += pitch;
-        tesla_copy(&word, row, 4);
-        column = next_row(column, word, both);
-        row += pitch;
+}
+
+/* One more row of the image, or of what lies beside it. */
+static TESLA_NOINLINE void next_rows(const lines_t *lines, const int8_t *row) {
+    const bool beside = row == NULL;
+    const uint32_t channels = lines->channels;
+    const uint32_t step = beside ? 0u : (uint32_t)QUAD;
+    int16_t *column = lines->first;
+    row = beside ? lines->zeros : row;
+    for (uint32_t quads = (beside ? channels + 3u : channels) / 4u; quads != 0u; --quads) {
+        next_row(column, row, beside ? 0u : channels, lines->pixels, lines->offset);
+        column += lines->own;
+        row += step;
     }
-    if (pixels != 0u) {
-        tesla_copy(&word, row, 4);
-        (void)next_row(column, word, both);
+    if (channels % 4u != 0u && !beside) {
+        next_narrow_row(lines, column, row, channels % 4u);
     }
 }
 
@@ -75,8 +110,8 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
     const uint32_t width = window->output_width;
     const uint32_t columns = width + 2u;
     const uint32_t room = columns - window->pad_left; /* for pixels of the image */
-    const uint32_t pixels = window->input_width < room ? window->input_width : room;
-    int16_t *const lines = (int16_t *)scratch;
+    int16_t *const start = (int16_t *)scratch;
+    lines_t lines;
     tesla_pair_t pair;
     tesla_pair_rest_t rest;
     tesla_pair_begin(&pair, region, weights);
@@ -85,24 +120,23 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
     pair.skipped = (layer->full_channels + 3u) / 4u * 144u - pair.active;
     pair.own = columns * COLUMN * (uint32_t)sizeof(int16_t);
     tesla_pair_set_rest(&rest, &pair, outputs);
-    tesla_clear(lines, quads * pair.own / 4u);
+    lines.first = &start[window->pad_left * COLUMN];
+    lines.own = columns * COLUMN;
+    lines.pixels = window->input_width < room ? window->input_width : room;
+    lines.channels = channels;
+    lines.offset = tesla_twice((int16_t)-region->input_zero);
+    tesla_pair_fill(lines.zeros, region->input_zero, QUAD);
+    tesla_clear(start, quads * pair.own / 4u);
     for (uint32_t y = 0; y < window->output_height + 2u; ++y) {
         const uint32_t at = y - window->pad_top; /* wraps around above the image */
-        for (uint32_t quad = 0; quad < quads; ++quad) {
-            const uint32_t left = channels - quad * 4u;
-            const int8_t *row = NULL;
-            if (at < window->input_height) {
-                row = &input[at * window->input_width * channels + quad * 4u];
-            }
-            next_rows(&lines[(quad * columns + window->pad_left) * COLUMN], row, channels, pixels,
-                      left < 4u ? left : 4u, (int16_t)-region->input_zero);
-        }
+        const bool inside = at < window->input_height;
+        next_rows(&lines, inside ? &input[at * window->input_width * channels] : NULL);
         if (y < 2u) {
             continue; /* three rows make the first output */
         }
         pair.pairs = width / 2u;
         for (uint32_t x = 0;; x = width - 2u) {
-            pair.input = &lines[x * COLUMN];
+            pair.input = &start[x * COLUMN];
             pair.first = &output[x * outputs];
             pair.second = pair.first + outputs;
             tesla_pair_channels(&pair, &rest, tesla_pair3x3_dsp);

@@ -22,15 +22,15 @@ typedef struct {
     uint32_t next; /* bytes from one tap to the next */
     uint32_t row;  /* and from one row of taps to the next */
     int16_t offset;
+    bool threes; /* rows of three taps and whole quads of channels */
 } work_t;
 
 /* Where tap 0, 0 of an output pixel meets the image, or lies beside it: `at` bytes from the input's
- * beginning, wrapped around in front of it. */
+ * beginning. All wrap around in front of the image. */
 typedef struct {
     uint32_t at;
-    int32_t y;
-    int32_t x;
-    bool inside; /* whether all taps lie in the image */
+    uint32_t y;
+    uint32_t x;
 } place_t;
 
 #if TESLA_DSP
@@ -38,32 +38,33 @@ typedef struct {
 #define COLUMN(NEXT, AT)                                                                           \
     "ldr     %0, [%5" NEXT "            \n"                                                        \
     "ldr     %1, [%6" NEXT "            \n"                                                        \
-    "sxtab16 %2, %8, %0                 \n"                                                        \
-    "sxtab16 %3, %8, %1                 \n"                                                        \
+    "sxtab16 %2, %9, %0                 \n"                                                        \
+    "sxtab16 %3, %9, %1                 \n"                                                        \
     "strd    %2, %3, [%4, #" AT "]      \n"                                                        \
-    "sxtab16 %2, %8, %0, ror #8         \n"                                                        \
-    "sxtab16 %3, %8, %1, ror #8         \n"                                                        \
+    "sxtab16 %2, %9, %0, ror #8         \n"                                                        \
+    "sxtab16 %3, %9, %1, ror #8         \n"                                                        \
     "strd    %2, %3, [%4, #" AT " + 8]  \n"
 #endif
 
-/* Quads of channels of two pixels under a row of three taps. */
+/* Quads of channels of two pixels under a row of three taps, at least one. */
 static TESLA_INLINE void three_columns(int16_t *wide, const int8_t *a, const int8_t *b,
                                        uint32_t next, uint32_t quads, uint32_t pitch,
                                        uint32_t offset) {
     uint32_t first = 0;
     uint32_t second = 0;
-    pitch *= (uint32_t)sizeof *wide;
-    for (; quads != 0u; --quads) {
 #if TESLA_DSP
-        uint32_t even;
-        uint32_t odd;
-        __asm__ volatile(COLUMN(", %7, lsl #1]", "32") COLUMN(", %7]", "16")
-                             COLUMN("], #4", "0") "add     %4, %4, %9    \n"
-                         : "=&r"(first), "=&r"(second), "=&r"(even), "=&r"(odd), "+r"(wide),
-                           "+r"(a), "+r"(b)
-                         : "r"(next), "r"(offset), "r"(pitch)
-                         : "memory");
+    uint32_t even;
+    uint32_t odd;
+    __asm__ volatile("1: \n" COLUMN(", %8, lsl #1]", "32") COLUMN(", %8]", "16")
+                         COLUMN("], #4", "0") "add     %4, %4, %10   \n"
+                                              "subs    %7, %7, #1    \n"
+                                              "bne     1b            \n"
+                     : "=&r"(first), "=&r"(second), "=&r"(even), "=&r"(odd), "+r"(wide), "+r"(a),
+                       "+r"(b), "+r"(quads)
+                     : "r"(next), "r"(offset), "r"(pitch * (uint32_t)sizeof *wide)
+                     : "cc", "memory");
 #else
+    for (; quads != 0u; --quads) {
         for (uint32_t x = 0; x < 3u; ++x) {
             tesla_copy(&first, &a[x * next], 4);
             tesla_copy(&second, &b[x * next], 4);
@@ -71,32 +72,38 @@ static TESLA_INLINE void three_columns(int16_t *wide, const int8_t *a, const int
         }
         a += 4;
         b += 4;
-        wide += pitch / 2u;
-#endif
+        wide += pitch;
     }
+#endif
 }
 
 /* The inputs of two pixels under all taps, which lie in the image. */
-static TESLA_INLINE void gather(const work_t *work, const int8_t *a, const int8_t *b) {
+static void gather_any(const work_t *work, const int8_t *a, const int8_t *b) {
     const uint32_t channels = work->channels;
     const uint32_t pitch = work->taps * 8u;
     const uint32_t next = work->next;
-    const uint32_t row = work->row;
-    const uint32_t width = work->window->width;
-    const int16_t offset = work->offset;
     int16_t *wide = work->wide;
     for (uint32_t left = work->window->height; left != 0u; --left) {
-        if (width == 3u && channels % 4u == 0u) {
-            three_columns(wide, a, b, next, channels / 4u, pitch, tesla_twice(offset));
-            wide += 24;
-        } else {
-            for (uint32_t x = 0; x < width; ++x) {
-                tesla_widen_two(wide, &a[x * next], &b[x * next], channels, offset, pitch);
-                wide += 8;
-            }
+        for (uint32_t x = 0; x < work->window->width; ++x) {
+            tesla_widen_two(wide, &a[x * next], &b[x * next], channels, work->offset, pitch);
+            wide += 8;
         }
-        a += row;
-        b += row;
+        a += work->row;
+        b += work->row;
+    }
+}
+
+/* The same for rows of three taps and whole quads of channels. */
+static TESLA_INLINE void gather_threes(const work_t *work, const int8_t *a, const int8_t *b) {
+    const uint32_t quads = work->channels / 4u;
+    const uint32_t pitch = work->taps * 8u;
+    const uint32_t offset = tesla_twice(work->offset);
+    int16_t *wide = work->wide;
+    for (uint32_t left = work->window->height; left != 0u; --left) {
+        three_columns(wide, a, b, work->next, quads, pitch, offset);
+        wide += 24;
+        a += work->row;
+        b += work->row;
     }
 }
 
@@ -104,21 +111,20 @@ static TESLA_INLINE void gather(const work_t *work, const int8_t *a, const int8_
  * `taps`. */
 static void find_taps(const work_t *work, const place_t *place, const int8_t **taps) {
     const tesla_window_t *window = work->window;
+    const int8_t *const input = work->input;
     const int8_t *const padding = work->padding;
-    const uint32_t width = window->width;
     const uint32_t columns = window->input_width;
     const uint32_t apart = window->dilation_width;
     const uint32_t next = work->next;
-    uint32_t y = (uint32_t)place->y;
+    uint32_t y = place->y;
     uint32_t row = place->at;
     for (uint32_t left = window->height; left != 0u; --left) {
-        const bool inside = y < window->input_height;
-        uint32_t x = (uint32_t)place->x;
+        const uint32_t inner = y < window->input_height ? columns : 0u;
+        const uint32_t end = place->x + window->width * apart; /* wraps around as x does */
         uint32_t at = row;
-        for (uint32_t tap = width; tap != 0u; --tap) {
-            *taps = inside && x < columns ? &work->input[at] : padding;
+        for (uint32_t x = place->x; x != end; x += apart) {
+            *taps = x < inner ? &input[at] : padding;
             taps += 2;
-            x += apart;
             at += next;
         }
         y += window->dilation_height;
@@ -164,50 +170,76 @@ static TESLA_NOINLINE void gather_border(const work_t *work, const place_t *firs
     }
 }
 
-static TESLA_NOINLINE void two_pixels(work_t *work, const place_t *first, const place_t *second) {
-    if (!(first->inside && second->inside)) {
-        gather_border(work, first, second);
-    } else {
-        gather(work, &work->input[first->at], &work->input[second->at]);
-    }
+static TESLA_INLINE void compute(work_t *work) {
     tesla_pair_channels(&work->pair, &work->rest, tesla_pair_dsp);
     work->pair.first += 2u * work->outputs;
     work->pair.second += 2u * work->outputs;
 }
 
+/* Two pixels, some of whose taps lie beside the image. */
+static TESLA_NOINLINE void two_at_border(work_t *work, const place_t *first,
+                                         const place_t *second) {
+    gather_border(work, first, second);
+    compute(work);
+}
+
+/* Two pixels whose taps lie in the image. */
+static TESLA_NOINLINE void two_inside(work_t *work, uint32_t first, uint32_t second) {
+    const int8_t *const a = &work->input[first];
+    const int8_t *const b = &work->input[second];
+    if (work->threes) {
+        gather_threes(work, a, b);
+    } else {
+        gather_any(work, a, b);
+    }
+    compute(work);
+}
+
+/* How many of the first places of a window keep its taps within an axis of the image. */
+static uint32_t inner_places(uint32_t length, uint32_t taps, uint32_t dilation) {
+    const uint32_t span = (taps - 1u) * dilation;
+    return length > span ? length - span : 0u;
+}
+
 /* Row after row, so that two pixels may be the last one of a row and the first one of the next. */
 static void all_pixels(work_t *work) {
     const tesla_window_t *window = work->window;
-    const int32_t down = window->input_height - (window->height - 1) * window->dilation_height;
-    const int32_t right = window->input_width - (window->width - 1) * window->dilation_width;
-    const uint32_t step = window->stride_width * work->channels;
+    const uint32_t down =
+        inner_places(window->input_height, window->height, window->dilation_height);
+    const uint32_t right = inner_places(window->input_width, window->width, window->dilation_width);
+    const uint32_t stride = window->stride_width;
+    const uint32_t step = stride * work->channels;
     bool waiting = false;
     place_t place;
-    place.at = 0;
-    place.y = -(int32_t)window->pad_top;
-    place.x = 0;
-    place.inside = false;
-    place_t first = place;
+    place_t first = {0, 0, 0};
+    place.y = 0u - window->pad_top;
     for (uint32_t y = window->output_height; y != 0u; --y) {
-        const bool inside = place.y >= 0 && place.y < down;
-        place.x = -(int32_t)window->pad_left;
-        place.at = ((uint32_t)place.y * window->input_width + (uint32_t)place.x) * work->channels;
-        for (uint32_t x = window->output_width; x != 0u; --x) {
-            place.inside = inside && place.x >= 0 && place.x < right;
-            if (waiting) {
-                two_pixels(work, &first, &place);
-            } else {
-                first = place;
+        const uint32_t inner = place.y < down ? right : 0u;
+        uint32_t left = window->output_width;
+        place.x = 0u - window->pad_left;
+        place.at = (place.y * window->input_width + place.x) * work->channels;
+        while (left != 0u) {
+            if (!waiting && left >= 2u && place.x < inner && place.x + stride < inner) {
+                two_inside(work, place.at, place.at + step);
+                place.x += 2u * stride;
+                place.at += 2u * step;
+                left -= 2u;
+                continue;
             }
+            if (waiting) {
+                two_at_border(work, &first, &place);
+            }
+            first = place;
             waiting = !waiting;
-            place.x += window->stride_width;
+            place.x += stride;
             place.at += step;
+            --left;
         }
         place.y += window->stride_height;
     }
     if (waiting) { /* the last of an odd number is computed twice */
         work->pair.second = work->pair.first;
-        two_pixels(work, &first, &first);
+        two_at_border(work, &first, &first);
     }
 }
 
@@ -226,6 +258,7 @@ void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *
     work.next = channels * window->dilation_width;
     work.row = channels * window->input_width * window->dilation_height;
     work.offset = (int16_t)-region->input_zero;
+    work.threes = window->width == 3u && channels % 4u == 0u;
     work.wide = (int16_t *)scratch;
     tesla_pair_begin(&work.pair, region, weights);
     work.pair.input = work.wide;

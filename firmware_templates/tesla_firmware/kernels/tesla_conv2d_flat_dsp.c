@@ -7,137 +7,167 @@
 
 #include <stddef.h>
 
-/* The padded rows of the image that two pixels need, each in the place `row % slots`. Rows count
- * from the first one above the image. */
+/* The padded rows of the image that two pixels need, widened, each in the place `row % slots`. Rows
+ * count from the first one above the image. */
 typedef struct {
     const tesla_window_t *window;
     const int8_t *input;
-    int8_t *lines;
-    uint32_t pitch;    /* bytes of a padded row */
+    int16_t *lines;
+    uint32_t pitch;    /* elements of a padded row, an even number */
     uint32_t slots;    /* padded rows that are kept */
     uint32_t loaded;   /* rows so far */
     uint32_t channels; /* of a pixel */
-    int8_t zero;
+    uint32_t offset;   /* in both halves */
 } image_t;
 
-/* Two pixels: where their taps go, the quads of whole words and the bytes that rows have left, and
- * what is done with them. */
-typedef struct work {
+/* Two pixels: where their taps go, two inputs at a time, and what is done with them. */
+typedef struct {
     tesla_pair_t pair;
     tesla_pair_rest_t rest;
     int16_t *wide;
-    uint32_t offset;     /* in both halves */
-    uint32_t apart;      /* bytes from one row of taps to the next, less than all padded rows */
-    uint32_t back;       /* the same around their end, to a row in front */
-    const int8_t *end;   /* of the padded rows */
-    int8_t *left;        /* both pixels', `left_bytes` apart */
-    uint32_t left_bytes; /* a multiple of 4 */
-    uint32_t words;      /* of a row of taps */
-    uint32_t over;       /* bytes of a row of taps */
+    uint32_t apart;     /* elements from one row of taps to the next, less than all padded rows */
+    uint32_t back;      /* the same around their end, to a row in front */
+    const int16_t *end; /* of the padded rows */
+    uint32_t words;     /* pairs of inputs in a row of taps */
+    uint32_t over;      /* 1 where a row of taps has one input more, else 0 */
     uint32_t outputs;
+    int32_t rows[2]; /* elements from a pixel's first row of taps to the next two */
     image_t image;
-    void (*gather)(const struct work *work, const int8_t *first, const int8_t *second);
 } work_t;
 
-/* Word by word: the compiler's own may copy byte by byte. */
-static TESLA_INLINE void copy_row(int8_t *to, const int8_t *from, uint32_t length) {
-#pragma GCC unroll 4
-    for (; length >= 4u; length -= 4u) {
-        tesla_copy(to, from, 4);
-        to += 4;
-        from += 4;
+/* Gathers the taps of two pixels. */
+typedef void (*gather_t)(const work_t *work, const int16_t *first, const int16_t *second);
+
+/* Widens a row of the image; its inputs stay in their order. */
+static TESLA_INLINE void widen_row(int16_t *to, const int8_t *from, uint32_t length,
+                                   uint32_t offset) {
+#if TESLA_DSP
+    for (uint32_t quads = length / 4u; quads != 0u; --quads) {
+        uint32_t even;
+        uint32_t odd;
+        __asm__ volatile("ldr     %1, [%3], #4          \n"
+                         "sxtab16 %0, %4, %1            \n"
+                         "sxtab16 %1, %4, %1, ror #8    \n"
+                         "pkhtb   r3, %1, %0, asr #16   \n"
+                         "pkhbt   %0, %0, %1, lsl #16   \n"
+                         "str     %0, [%2], #8          \n"
+                         "str     r3, [%2, #4 - 8]      \n"
+                         : "=&r"(even), "=&r"(odd), "+r"(to), "+r"(from)
+                         : "r"(offset)
+                         : "r3", "memory");
     }
-#pragma GCC unroll 1
+    length %= 4u;
+#endif
     for (; length != 0u; --length) {
-        *to++ = *from++;
+        *to++ = (int16_t)(*from++ + (int16_t)(uint16_t)offset);
     }
 }
 
-/* Makes sure that all rows in front of `until` are there. */
+/* Makes sure that all rows in front of `until` are there; what lies beside the image is zero. */
 static TESLA_NOINLINE void load_rows(image_t *image, uint32_t until) {
     const tesla_window_t *window = image->window;
     const uint32_t before = window->pad_left * image->channels;
     const uint32_t row_bytes = window->input_width * image->channels;
     const uint32_t room = image->pitch - before;
     for (; image->loaded < until; ++image->loaded) {
-        int8_t *line = &image->lines[image->loaded % image->slots * image->pitch];
+        int16_t *line = &image->lines[image->loaded % image->slots * image->pitch];
         const uint32_t row = image->loaded - window->pad_top; /* wraps around above the image */
         if (row < window->input_height) {
-            copy_row(&line[before], &image->input[row * row_bytes],
-                     row_bytes < room ? row_bytes : room);
+            widen_row(&line[before], &image->input[row * row_bytes],
+                      row_bytes < room ? row_bytes : room, image->offset);
         } else {
-            tesla_pair_fill(line, image->zero, image->pitch);
+            tesla_clear(line, image->pitch / 2u);
         }
     }
 }
 
 /* The next row of taps, around the end of the padded rows. */
-static TESLA_INLINE const int8_t *next_row(const work_t *work, const int8_t *row) {
+static TESLA_INLINE const int16_t *next_row(const work_t *work, const int16_t *row) {
     const uint32_t left = (uint32_t)(work->end - row);
     return left > work->apart ? row + work->apart : row - work->back;
 }
 
-/* The taps of two pixels. */
-static void gather_any(const work_t *work, const int8_t *first, const int8_t *second) {
-    const uint32_t offset = work->offset;
-    const uint32_t length = work->words * 4u;
-    const uint32_t height = work->image.window->height;
-    int16_t *wide = work->wide;
-    int8_t *left = &work->left[height * work->over];
-    for (uint32_t tap = height; tap != 0u; --tap) {
-        tesla_widen_quads_two(wide, first, second, work->words, offset, 8);
-        wide += work->words * 8u;
-        left -= work->over;
-        for (uint32_t i = 0; i < work->over; ++i) {
-            left[i] = first[length + i];
-            left[work->left_bytes + i] = second[length + i];
-        }
-        first = next_row(work, first);
-        second = next_row(work, second);
-    }
-    tesla_widen_quads_two(wide, left, &left[work->left_bytes], work->left_bytes / 4u, offset, 8);
-}
-
-/* A row of nine bytes of two pixels, of which the last ones go to `left`. */
-static TESLA_INLINE void nine(int16_t *wide, const int8_t *first, const int8_t *second,
-                              uint32_t offset, uint32_t left[2]) {
+/* Two inputs of both pixels, the first of which need not lie at multiples of 4 bytes. */
+static TESLA_INLINE void two_inputs(int16_t *wide, const int16_t *first, const int16_t *second) {
     uint32_t a = 0;
     uint32_t b = 0;
     tesla_copy(&a, first, 4);
     tesla_copy(&b, second, 4);
-    tesla_widen_word_two(wide, a, b, offset);
-    tesla_copy(&a, first + 4, 4);
-    tesla_copy(&b, second + 4, 4);
-    tesla_widen_word_two(wide + 8, a, b, offset);
-    left[0] = left[0] << 8 | (uint8_t)first[8];
-    left[1] = left[1] << 8 | (uint8_t)second[8];
+    tesla_put(wide, a);
+    tesla_put(&wide[2], b);
 }
 
-/* The same for three rows of three taps of three channels. */
-static void gather_3x9(const work_t *work, const int8_t *first, const int8_t *second) {
-    const uint32_t offset = work->offset;
+/* The taps of two pixels: of each row an even number, then what rows have left. */
+static void gather_any(const work_t *work, const int16_t *first, const int16_t *second) {
+    const uint32_t over = work->over;
+    const uint32_t height = work->image.window->height;
+    int16_t *wide = work->wide;
+    int16_t *left = &wide[height * work->words * 4u];
+    for (uint32_t tap = 0; tap < height; ++tap) {
+        const int16_t *a = first;
+        const int16_t *b = second;
+        for (uint32_t words = work->words; words != 0u; --words) {
+            two_inputs(wide, a, b);
+            wide += 4;
+            a += 2;
+            b += 2;
+        }
+        if (over != 0u) {
+            left[0] = *a;
+            left[2] = *b;
+            left += tap % 2u != 0u ? 3 : 1;
+        }
+        first = next_row(work, first);
+        second = next_row(work, second);
+    }
+}
+
+#if TESLA_DSP
+/* Two inputs of both pixels, AT bytes on. */
+#define TWO(AT)                                                                                    \
+    "ldr  %0, [%2, #" AT "]          \n"                                                           \
+    "ldr  %1, [%3, #" AT "]          \n"                                                           \
+    "strd %0, %1, [%4, #2 * " AT "]  \n"
+#endif
+
+/* Four times two inputs of both pixels. */
+static TESLA_INLINE void eight(int16_t *wide, const int16_t *first, const int16_t *second) {
+#if TESLA_DSP
+    uint32_t a;
+    uint32_t b;
+    __asm__ volatile(TWO("0") TWO("4") TWO("8") TWO("12")
+                     : "=&r"(a), "=&r"(b)
+                     : "r"(first), "r"(second), "r"(wide)
+                     : "memory");
+#else
+    for (uint32_t i = 0; i < 8u; i += 2u) {
+        two_inputs(&wide[2u * i], &first[i], &second[i]);
+    }
+#endif
+}
+
+/* The same for three rows of three taps of three channels, of pixels in one row. */
+static void gather_3x9(const work_t *work, const int16_t *first, const int16_t *second) {
     int16_t *const wide = work->wide;
-    uint32_t left[2] = {0, 0};
-    const int8_t *const first_1 = next_row(work, first);
-    const int8_t *const second_1 = next_row(work, second);
-    const int8_t *const first_2 = next_row(work, first_1);
-    const int8_t *const second_2 = next_row(work, second_1);
-    nine(wide, first, second, offset, left);
-    nine(wide + 16, first_1, second_1, offset, left);
-    nine(wide + 32, first_2, second_2, offset, left);
-    tesla_widen_word_two(wide + 48, left[0], left[1], offset);
+    const int32_t row_1 = work->rows[0];
+    const int32_t row_2 = work->rows[1];
+    eight(wide, first, second);
+    eight(&wide[16], first + row_1, second + row_1);
+    eight(&wide[32], first + row_2, second + row_2);
+    first += 8;
+    second += 8;
+    tesla_put(&wide[48], (uint16_t)first[0] | (uint32_t)(uint16_t)first[row_1] << 16);
+    tesla_put(&wide[50], (uint16_t)second[0] | (uint32_t)(uint16_t)second[row_1] << 16);
+    tesla_put(&wide[52], (uint16_t)first[row_2]);
+    tesla_put(&wide[54], (uint16_t)second[row_2]);
 }
 
-/* The same for rows of four bytes. */
-static void gather_4(const work_t *work, const int8_t *first, const int8_t *second) {
-    const uint32_t offset = work->offset;
+/* The same for rows of four inputs. */
+static void gather_4(const work_t *work, const int16_t *first, const int16_t *second) {
     int16_t *wide = work->wide;
     for (uint32_t tap = work->image.window->height; tap != 0u; --tap) {
-        uint32_t a = 0;
-        uint32_t b = 0;
-        tesla_copy(&a, first, 4);
-        tesla_copy(&b, second, 4);
-        tesla_widen_word_two(wide, a, b, offset);
+        two_inputs(wide, first, second);
+        two_inputs(&wide[4], &first[2], &second[2]);
         wide += 8;
         first = next_row(work, first);
         second = next_row(work, second);
@@ -145,11 +175,17 @@ static void gather_4(const work_t *work, const int8_t *first, const int8_t *seco
 }
 
 /* Computes two pixels of whose taps the first ones are given. */
-static TESLA_NOINLINE void two_pixels(work_t *work, const int8_t *first, const int8_t *second) {
-    work->gather(work, first, second);
+static TESLA_INLINE void two_pixels(work_t *work, gather_t gather, const int16_t *first,
+                                    const int16_t *second) {
+    gather(work, first, second);
     tesla_pair_channels(&work->pair, &work->rest, tesla_pair_dsp);
     work->pair.first += 2u * work->outputs;
     work->pair.second += 2u * work->outputs;
+}
+
+/* The same where the second one is the first of a row. */
+static TESLA_NOINLINE void across_rows(work_t *work, const int16_t *first, const int16_t *second) {
+    two_pixels(work, gather_any, first, second);
 }
 
 static void set_image(image_t *image, const tesla_conv2d_t *layer, const int8_t *input,
@@ -159,10 +195,19 @@ static void set_image(image_t *image, const tesla_conv2d_t *layer, const int8_t 
     image->window = window;
     image->input = input;
     image->channels = layer->full_channels;
-    image->pitch = columns * image->channels;
+    image->pitch = (columns * image->channels + 1u) & ~1u;
     image->slots = (window->height - 1u) * window->dilation_height + 1u + window->stride_height;
     image->loaded = 0;
-    image->zero = zero;
+    image->offset = tesla_twice((int16_t)-zero);
+}
+
+/* What gathers pixels of one row fastest: rows of three taps of three channels, or of four of one,
+ * are common. */
+static gather_t fastest_gather(const work_t *work) {
+    if (work->words == 4u && work->over == 1u && work->image.window->height == 3u) {
+        return gather_3x9;
+    }
+    return work->words == 2u && work->over == 0u ? gather_4 : gather_any;
 }
 
 /* Row after row, so that two pixels may be the last one of a row and the first one of the next. */
@@ -170,37 +215,31 @@ static void all_pixels(work_t *work) {
     image_t *image = &work->image;
     const tesla_window_t *window = image->window;
     const uint32_t step = window->stride_width * image->channels;
-    const int8_t *first = NULL;
+    const gather_t gather = fastest_gather(work);
+    const int16_t *first = NULL;
     for (uint32_t y = 0; y < window->output_height; ++y) {
         const uint32_t row = y * window->stride_height;
-        const int8_t *next = &image->lines[row % image->slots * image->pitch];
+        const int16_t *next = &image->lines[row % image->slots * image->pitch];
+        const int16_t *below = next_row(work, next);
         uint32_t left = window->output_width;
+        work->rows[0] = (int32_t)(below - next);
+        work->rows[1] = (int32_t)(next_row(work, below) - next);
         load_rows(image, row + image->slots - window->stride_height);
         if (first != NULL) {
-            two_pixels(work, first, next);
+            across_rows(work, first, next);
             first = NULL;
             next += step;
             --left;
         }
         for (; left >= 2u; left -= 2u) {
-            two_pixels(work, next, next + step);
+            two_pixels(work, gather, next, next + step);
             next += 2u * step;
         }
         first = left != 0u ? next : NULL;
     }
     if (first != NULL) { /* the last of an odd number is computed twice */
         work->pair.second = work->pair.first;
-        two_pixels(work, first, first);
-    }
-}
-
-/* What gathers fastest: rows of three taps of three channels, or of four of one, are common. */
-static void choose_gather(work_t *work, const tesla_window_t *window) {
-    work->gather = gather_any;
-    if (work->words == 2u && work->over == 1u && window->height == 3u) {
-        work->gather = gather_3x9;
-    } else if (work->words == 1u && work->over == 0u) {
-        work->gather = gather_4;
+        across_rows(work, first, first);
     }
 }
 
@@ -211,29 +250,24 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_regio
     const uint32_t length = (uint32_t)window->width * layer->full_channels;
     work_t work;
     set_image(&work.image, layer, input, region->input_zero);
-    work.offset = tesla_twice((int16_t)-region->input_zero);
     work.outputs = region->output_channels;
-    work.words = length / 4u;
-    work.over = length % 4u;
-    work.left_bytes = (window->height * work.over + 3u) & ~3u;
+    work.words = length / 2u;
+    work.over = length % 2u;
     const uint32_t around = work.image.pitch * work.image.slots;
     work.apart = window->height > 1u ? work.image.pitch * window->dilation_height : 0u;
     work.back = around - work.apart;
-    choose_gather(&work, window);
     tesla_pair_t *pair = &work.pair;
     tesla_pair_begin(pair, region, weights);
-    const uint32_t quads = window->height * work.words + work.left_bytes / 4u;
+    const uint32_t quads = (window->height * length + 3u) / 4u;
     tesla_pair_quads(pair, quads, quads);
     tesla_pair_set_rest(&work.rest, pair, work.outputs);
     work.wide = (int16_t *)scratch;
-    work.left = (int8_t *)&work.wide[quads * 8u];
-    work.image.lines = &work.left[2u * work.left_bytes];
+    work.image.lines = &work.wide[quads * 8u];
     work.end = &work.image.lines[around];
     pair->input = work.wide;
     pair->first = output;
     pair->second = output + work.outputs;
-    tesla_pair_fill(work.left, 0, 2u * work.left_bytes); /* weights of what fills it up are zero */
-    tesla_pair_fill(work.image.lines, work.image.zero, around);
+    tesla_clear(work.wide, quads * 4u + around / 2u); /* the weights of what fills it are zero */
     all_pixels(&work);
     tesla_clamp_outputs(region->activation_min, region->activation_max, output,
                         (uint32_t)window->output_height * window->output_width * work.outputs);

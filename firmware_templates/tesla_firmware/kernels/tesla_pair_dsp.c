@@ -64,11 +64,14 @@ void tesla_pair_set_rest(tesla_pair_rest_t *rest, const tesla_pair_t *pair, uint
     rest->pair.pairs = 1;
 }
 
-void tesla_pair_last(tesla_pair_rest_t *rest, const tesla_pair_t *pair,
-                     void (*blocks)(const tesla_pair_t *pair)) {
+void tesla_pair_and_rest(const tesla_pair_t *pair, tesla_pair_rest_t *rest,
+                         void (*blocks)(const tesla_pair_t *pair)) {
     const uint32_t before = (uint32_t)(pair->end - pair->channels);
     int8_t *first = &pair->first[before];
     int8_t *second = &pair->second[before];
+    if (before != 0u) {
+        blocks(pair);
+    }
     rest->pair.input = pair->input;
     for (uint32_t left = pair->pairs; left != 0u; --left) {
         blocks(&rest->pair);

@@ -46,12 +46,14 @@ void tesla_conv2d_1x1_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
 /* The same for images whose channels are all active in every region, without dilation in width.
  * Behind rows, two pixels at a time.
  *
- * Of a row of taps, width * layer->full_channels inputs, the multiple of 4 comes first; what rows
- * have left follows after the last row, that of the last row first.
+ * Of a row of taps, width * layer->full_channels inputs, an even number comes first; what rows
+ * have left follows after the last row.
  *
- * weights  [full outputs / 4][height * width * layer->full_channels / 4][16 bytes]
- * scratch  16 bytes for each 4 inputs of a window, 8 for each 4 that rows have left, and as many
- *          padded rows of the image as a window spans, and stride height more */
+ * weights  [full outputs / 4][height * width * layer->full_channels / 4][16 bytes]; the two inputs
+ *          of a word follow each other
+ * scratch  16 bytes for each 4 inputs of a window, and 2 for each input of as many padded rows of
+ *          the image as a window spans, and stride height more
+ */
 void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region_t *region,
                            const int8_t *input, const int8_t *weights, void *scratch,
                            int8_t *output);

@@ -62,9 +62,9 @@ typedef struct {
 /* Sets up the last block of a pair that has everything but inputs and outputs. */
 void tesla_pair_set_rest(tesla_pair_rest_t *rest, const tesla_pair_t *pair, uint32_t channels);
 
-/* Computes it for the pair's inputs. */
-void tesla_pair_last(tesla_pair_rest_t *rest, const tesla_pair_t *pair,
-                     void (*blocks)(const tesla_pair_t *pair));
+/* Computes all channels where the last block is not whole, with one of these functions. */
+void tesla_pair_and_rest(const tesla_pair_t *pair, tesla_pair_rest_t *rest,
+                         void (*blocks)(const tesla_pair_t *pair));
 
 /* Sets what a region says; the inputs, the outputs and the bytes of weights are left. */
 static inline void tesla_pair_begin(tesla_pair_t *pair, const tesla_scaled_region_t *region,
@@ -89,11 +89,10 @@ static inline void tesla_pair_quads(tesla_pair_t *pair, uint32_t quads, uint32_t
 /* Computes any number of output channels, from 1 on, with one of these functions. */
 static inline void tesla_pair_channels(const tesla_pair_t *pair, tesla_pair_rest_t *rest,
                                        void (*blocks)(const tesla_pair_t *pair)) {
-    if (pair->end != pair->channels) {
+    if (rest->count == 0u) {
         blocks(pair);
-    }
-    if (rest->count != 0u) {
-        tesla_pair_last(rest, pair, blocks);
+    } else {
+        tesla_pair_and_rest(pair, rest, blocks);
     }
 }
 

@@ -88,7 +88,11 @@ static TESLA_INLINE uint32_t tesla_get(const int16_t *wide) {
 /* Sets `words` words at a multiple of 4 bytes to zero; the compiler's own may do so byte by byte.
  */
 static TESLA_INLINE void tesla_clear(int16_t *wide, uint32_t words) {
-#pragma GCC unroll 4
+#if TESLA_DSP
+    for (; words >= 2u; words -= 2u) {
+        __asm__ volatile("strd %1, %1, [%0], #8" : "+r"(wide) : "r"(0) : "memory");
+    }
+#endif
     for (; words != 0u; --words) {
         tesla_put(wide, 0);
         wide += 2;
