@@ -26,73 +26,64 @@ def convolution_1x1(work: Work) -> Counts:
 
 
 def convolution(work: Work) -> Counts:
-    """`tesla_conv2d_dsp`: two pixels are gathered, all of them inside the image or not."""
+    """`tesla_conv2d_dsp`: two pixels are gathered, both inside the image or not."""
     counts = Counts(calls=1)
     taps = work.window.height * work.window.width
-    pairs = -(-work.pixels // 2)
     counts.bytes("fills", work.inputs)
     counts.more("image rows", work.rows.outputs)
-    counts.more("pixels", work.pixels)
-    places = _places(work)
-    counts.more("pixels of inner rows", sum(above for above, _ in places))
-    counts.more("inner pixels", sum(inside for _, inside in places))
     counts.more("last alone", work.pixels % 2)
-    ends = [inside for _, inside in places] + [places[-1][1]] * (work.pixels % 2)
-    inner = sum(first and second for first, second in zip(ends[::2], ends[1::2], strict=True))
+    inner, border = _paired(work)
+    counts.more("pairs across rows", work.rows.outputs // 2 * (work.columns.outputs % 2))
     _gathered(counts, work, inner)
-    _bordering(counts, work, pairs - inner)
-    _found(counts, work, ends)
-    _pairs(counts, work, pairs, -(-work.inputs // 4) * taps)
+    _bordering(counts, work, border)
+    _pairs(counts, work, inner + len(border), -(-work.inputs // 4) * taps)
     clamp(counts, work)
     return counts
 
 
-def _places(work: Work) -> list[tuple[bool, bool]]:
-    """Of each pixel, whether its rows of taps and all of its taps lie in the image."""
+def _paired(work: Work) -> tuple[int, list[tuple[int, int]]]:
+    """How many pairs lie in the image, and the pixels of the others."""
     down, right = (
         [taps == axis.taps for taps in axis.inside] for axis in (work.rows, work.columns)
     )
-    return [(row, row and column) for row in down for column in right]
+    inside = [row and column for row in down for column in right]
+    inside += inside[-1:] * (len(inside) % 2)  # the last of an odd number is computed twice
+    pairs = [
+        (at, min(at + 1, work.pixels - 1))
+        for at in range(0, len(inside), 2)
+        if not (inside[at] and inside[at + 1])
+    ]
+    return len(inside) // 2 - len(pairs), pairs
 
 
 def _gathered(counts: Counts, work: Work, pairs: int) -> None:
-    """`gather` of two pixels whose taps lie in the image."""
+    """`gather_threes` or `gather_any` of two pixels whose taps lie in the image."""
     window, quads = work.window, work.inputs // 4
     counts.more("inner pairs", pairs)
     if window.width == 3 and work.inputs % 4 == 0:
         counts.more("inner pairs of threes", pairs)
-        counts.more("inner quads", pairs * quads)
-        counts.loop("inner threes", window.height, pairs * quads)
+        counts.more("inner threes", pairs * window.height)
+        counts.more("inner quads of threes", pairs * window.height * quads)
         return
     counts.more("inner rows", pairs * window.height)
     widen(counts, "inner", work.inputs, pairs * window.height * window.width)
 
 
-def _bordering(counts: Counts, work: Work, pairs: int) -> None:
-    """`gather_border`: taps by threes, then one by one; `_found` counts how they were found."""
+def _bordering(counts: Counts, work: Work, pairs: list[tuple[int, int]]) -> None:
+    """`gather_border`: taps are found, then widened by threes and one by one."""
     threes, rest = divmod(work.window.height * work.window.width, 3)
     if work.inputs % 4:
         threes, rest = 0, work.window.height * work.window.width
-    counts.more("border pairs", pairs)
-    counts.more("border threes", pairs * threes)
-    counts.loop("border quads of threes", work.inputs // 4, pairs * threes)
-    widen(counts, "border", work.inputs, pairs * rest)
-
-
-def _found(counts: Counts, work: Work, ends: list[bool]) -> None:
-    """`find_taps` of the pixels of pairs that are not whole; `ends` as `_places`, an odd last
-    pixel twice."""
+    counts.more("border pairs", len(pairs))
+    counts.more("border threes", len(pairs) * threes)
+    counts.loop("border quads of threes", work.inputs // 4, len(pairs) * threes)
+    widen(counts, "border", work.inputs, len(pairs) * rest)
     down, right = work.rows.inside, work.columns.inside
-    width, height = work.columns.taps, work.rows.taps
-    for place in range(0, len(ends), 2):
-        if ends[place] and ends[place + 1]:
-            continue
-        for pixel in (place, min(place + 1, work.pixels - 1)):
-            rows, columns = down[pixel // len(right)], right[pixel % len(right)]
-            counts.more("found rows", height)
-            counts.more("taps above", (height - rows) * width)
-            counts.more("taps beside", rows * (width - columns))
-            counts.more("taps inside", rows * columns)
+    for pixel in (pixel for pair in pairs for pixel in pair):
+        inside = down[pixel // len(right)] * right[pixel % len(right)]
+        counts.more("found rows", work.rows.taps)
+        counts.more("taps inside", inside)
+        counts.more("taps beside", work.rows.taps * work.columns.taps - inside)
 
 
 def _pairs(counts: Counts, work: Work, pairs: int, quads: int) -> None:
@@ -131,17 +122,14 @@ def convolution_3x3(work: Work) -> Counts:
     height, width = work.target.shape[:2]
     columns = width + 2
     pixels = min(work.source.shape[1], columns - work.window.pad_left)
-    counts.loop("words cleared", quads * columns * 6)
+    counts.more("two words cleared", quads * columns * 3)
     lines = height + 2
     inside = sum(0 <= y - work.window.pad_top < work.source.shape[0] for y in range(lines))
-    counts.more("lines", lines)
-    for name, times, groups in (
-        ("line", inside, work.inputs // 4),
-        ("narrow line", inside, int(rest > 0)),
-        ("line beside", lines - inside, quads),
-    ):
-        counts.more(f"{name} quads", times * groups)
-        counts.loop(f"{name} pixels", pixels, times * groups)
+    counts.more("lines", inside)
+    counts.more("lines beside", lines - inside)
+    _moved(counts, pixels, inside * (work.inputs // 4) + (lines - inside) * quads)
+    counts.more("narrow lines", inside * (rest > 0))
+    counts.more("narrow pixels", inside * (rest > 0) * pixels)
     some(counts, "narrow", rest, inside * pixels)
     calls = height * (1 + width % 2)
     blocks = _blocks(counts, work, height * -(-width // 2), calls)
@@ -152,36 +140,44 @@ def convolution_3x3(work: Work) -> Counts:
     return counts
 
 
+def _moved(counts: Counts, pixels: int, lines: int) -> None:
+    """`next_row` of a quad of channels: single columns first, then fours."""
+    counts.more("lines of quads", lines)
+    counts.more("single columns", lines * (pixels % 4))
+    counts.more("four columns", lines * (pixels // 4))
+    counts.more("lines of four columns", lines * (pixels >= 4))
+
+
 def convolution_flat(work: Work) -> Counts:
     """`tesla_conv2d_flat_dsp`: rows of taps out of padded rows of the image."""
     counts = Counts(calls=1)
     rows, columns = work.rows, work.columns
-    words, over = divmod(columns.taps * work.inputs, 4)
-    left = -(-rows.taps * over // 4)
-    quads = rows.taps * words + left
-    pitch = ((columns.outputs - 1) * columns.stride + columns.taps) * work.inputs
+    words, over = divmod(columns.taps * work.inputs, 2)
+    quads = -(-rows.taps * columns.taps * work.inputs // 4)
+    pitch = -(-((columns.outputs - 1) * columns.stride + columns.taps) * work.inputs // 2)
     slots = (rows.taps - 1) * rows.dilation + 1 + rows.stride
-    counts.bytes("fills", 8 * left)
-    counts.bytes("fills", slots * pitch)
-    _loaded(counts, work, slots, pitch)
+    counts.more("two words cleared", (quads * 4 + slots * pitch) // 2)
+    counts.more("words cleared", (quads * 4 + slots * pitch) % 2)
+    _loaded(counts, work, slots, 2 * pitch)
     pairs = -(-work.pixels // 2)
+    odd = columns.outputs % 2
+    across = rows.outputs // 2 * odd + work.pixels % 2
     counts.more("image rows", rows.outputs)
-    counts.more("image rows begun before", rows.outputs // 2 * (columns.outputs % 2))
+    counts.more("pairs across rows", across)
     counts.more("last alone", work.pixels % 2)
     kind = "any"
-    if (words, over, rows.taps) == (2, 1, 3):
+    if (words, over, rows.taps) == (4, 1, 3):
         kind = "nine"
-    elif (words, over) == (1, 0):
+    elif (words, over) == (2, 0):
         kind = "four"
-    counts.more(f"pairs of {kind}", pairs)
-    counts.more("wraps", sum(_wraps(work, slots)) * columns.outputs)
+    counts.more(f"pairs of {kind}", pairs - across)
     if kind == "four":
         counts.loop("rows of four", rows.taps, pairs)
-    elif kind == "any":
-        counts.more("rows of taps", pairs * rows.taps)
-        counts.loop("words", words, pairs * rows.taps)
-        counts.loop("bytes over", over, pairs * rows.taps)
-        counts.loop("words left", left, pairs)
+    counts.more("wraps", sum(_wraps(work, slots)) * columns.outputs)
+    times = {"any": pairs, "nine": across, "four": 0}[kind]
+    counts.more("rows of taps", times * rows.taps)
+    counts.loop("words", words, times * rows.taps)
+    counts.more("inputs over", over * times * rows.taps)
     _pairs(counts, work, pairs, quads)
     clamp(counts, work)
     return counts
@@ -195,11 +191,13 @@ def _loaded(counts: Counts, work: Work, slots: int, pitch: int) -> None:
     loaded = (rows.outputs - 1) * rows.stride + slots - rows.stride
     for row in range(loaded):
         if 0 <= row - rows.pad < rows.length:
-            counts.more("rows copied", 1)
-            counts.loop("words copied", size // 4)
-            counts.loop("bytes copied", size % 4)
+            counts.more("rows widened", 1)
+            counts.more("quads widened", size // 4)
+            counts.more("inputs widened", size % 4)
         else:
-            counts.bytes("rows filled", pitch, at=row % slots * pitch)
+            counts.more("rows cleared", 1)
+            counts.more("two words cleared", pitch // 4)
+            counts.more("words cleared", pitch // 2 % 2)
 
 
 def _wraps(work: Work, slots: int) -> Iterator[int]:

@@ -31,6 +31,7 @@ typedef struct {
     uint32_t at;
     uint32_t y;
     uint32_t x;
+    bool inside; /* whether all taps lie in the image */
 } place_t;
 
 #if TESLA_DSP
@@ -195,6 +196,14 @@ static TESLA_NOINLINE void two_inside(work_t *work, uint32_t first, uint32_t sec
     compute(work);
 }
 
+static TESLA_INLINE void two_pixels(work_t *work, const place_t *first, const place_t *second) {
+    if (first->inside && second->inside) {
+        two_inside(work, first->at, second->at);
+    } else {
+        two_at_border(work, first, second);
+    }
+}
+
 /* How many of the first places of a window keep its taps within an axis of the image. */
 static uint32_t inner_places(uint32_t length, uint32_t taps, uint32_t dilation) {
     const uint32_t span = (taps - 1u) * dilation;
@@ -210,8 +219,8 @@ static void all_pixels(work_t *work) {
     const uint32_t stride = window->stride_width;
     const uint32_t step = stride * work->channels;
     bool waiting = false;
-    place_t place;
-    place_t first = {0, 0, 0};
+    place_t place = {0, 0, 0, false};
+    place_t first = place;
     place.y = 0u - window->pad_top;
     for (uint32_t y = window->output_height; y != 0u; --y) {
         const uint32_t inner = place.y < down ? right : 0u;
@@ -226,10 +235,12 @@ static void all_pixels(work_t *work) {
                 left -= 2u;
                 continue;
             }
+            place.inside = place.x < inner;
             if (waiting) {
-                two_at_border(work, &first, &place);
+                two_pixels(work, &first, &place);
+            } else {
+                first = place;
             }
-            first = place;
             waiting = !waiting;
             place.x += stride;
             place.at += step;
@@ -239,7 +250,7 @@ static void all_pixels(work_t *work) {
     }
     if (waiting) { /* the last of an odd number is computed twice */
         work->pair.second = work->pair.first;
-        two_at_border(work, &first, &first);
+        two_pixels(work, &first, &first);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "tesla/pair.h"
 #include "tesla/widen.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The padded rows of the image that two pixels need, widened, each in the place `row % slots`. Rows
@@ -42,19 +43,24 @@ typedef void (*gather_t)(const work_t *work, const int16_t *first, const int16_t
 static TESLA_INLINE void widen_row(int16_t *to, const int8_t *from, uint32_t length,
                                    uint32_t offset) {
 #if TESLA_DSP
-    for (uint32_t quads = length / 4u; quads != 0u; --quads) {
+    uint32_t quads = length / 4u;
+    if (quads != 0u) {
         uint32_t even;
         uint32_t odd;
-        __asm__ volatile("ldr     %1, [%3], #4          \n"
-                         "sxtab16 %0, %4, %1            \n"
-                         "sxtab16 %1, %4, %1, ror #8    \n"
-                         "pkhtb   r3, %1, %0, asr #16   \n"
-                         "pkhbt   %0, %0, %1, lsl #16   \n"
-                         "str     %0, [%2], #8          \n"
-                         "str     r3, [%2, #4 - 8]      \n"
-                         : "=&r"(even), "=&r"(odd), "+r"(to), "+r"(from)
+        uint32_t high;
+        __asm__ volatile("1:                          \n"
+                         "ldr     %1, [%4], #4        \n"
+                         "sxtab16 %0, %6, %1          \n"
+                         "sxtab16 %1, %6, %1, ror #8  \n"
+                         "pkhtb   %2, %1, %0, asr #16 \n"
+                         "pkhbt   %0, %0, %1, lsl #16 \n"
+                         "str     %0, [%3], #8        \n"
+                         "str     %2, [%3, #4 - 8]    \n"
+                         "subs    %5, %5, #1          \n"
+                         "bne     1b                  \n"
+                         : "=&r"(even), "=&r"(odd), "=&r"(high), "+r"(to), "+r"(from), "+r"(quads)
                          : "r"(offset)
-                         : "r3", "memory");
+                         : "cc", "memory");
     }
     length %= 4u;
 #endif
@@ -185,7 +191,8 @@ static TESLA_INLINE void two_pixels(work_t *work, gather_t gather, const int16_t
 
 /* The same where the second one is the first of a row. */
 static TESLA_NOINLINE void across_rows(work_t *work, const int16_t *first, const int16_t *second) {
-    two_pixels(work, gather_any, first, second);
+    const bool fours = work->words == 2u && work->over == 0u;
+    two_pixels(work, fours ? gather_4 : gather_any, first, second);
 }
 
 static void set_image(image_t *image, const tesla_conv2d_t *layer, const int8_t *input,
