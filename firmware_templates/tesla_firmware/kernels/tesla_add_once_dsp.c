@@ -16,8 +16,8 @@ static TESLA_INLINE int8_t output_of(const tesla_add_once_t *region, uint32_t fi
 }
 
 #if TESLA_DSP
-/* The outputs of two elements, of which the halves of FIRST and SECOND hold 256 times the values.
- */
+/* The outputs of two elements, of which the halves of FIRST and SECOND hold 256 times the values:
+ * of 0 and 2, whose bytes go up; then of 1 and 3. */
 #define TWO(LOWER, UPPER, FIRST, SECOND)                                                           \
     "smlawt " UPPER ", %[f], " FIRST ", %[constant]   \n"                                          \
     "smlawb " LOWER ", %[f], " FIRST ", %[constant]   \n"                                          \
@@ -25,8 +25,14 @@ static TESLA_INLINE int8_t output_of(const tesla_add_once_t *region, uint32_t fi
     "smlawb " LOWER ", %[s], " SECOND ", " LOWER "    \n"                                          \
     "ssat   " UPPER ", #8, " UPPER ", asr #20         \n"                                          \
     "ssat   " LOWER ", #8, " LOWER ", asr #20         \n"
+#define EVEN                                                                                       \
+    "and    %[c], %[upper], %[a], lsl #8\n"                                                        \
+    "and    %[d], %[upper], %[b], lsl #8\n" TWO("%[c]", "%[e]", "%[c]", "%[d]")
+#define ODD                                                                                        \
+    "and    %[a], %[upper], %[a]        \n"                                                        \
+    "and    %[b], %[upper], %[b]        \n" TWO("%[c]", "%[e]", "%[a]", "%[b]")
 
-/* `fours` times four elements, at least once: 0 and 2, whose bytes go up, then 1 and 3. */
+/* `fours` times four elements, at least once. */
 static TESLA_INLINE void four_by_four(const tesla_add_once_t *region, uint32_t fours,
                                       const int8_t *first, const int8_t *second, int8_t *output) {
     uint32_t a;
@@ -37,18 +43,11 @@ static TESLA_INLINE void four_by_four(const tesla_add_once_t *region, uint32_t f
     __asm__ volatile(
         "1:                                 \n"
         "ldr    %[a], [%[first]], #4        \n"
-        "ldr    %[b], [%[second]], #4       \n"
-        "and    %[c], %[upper], %[a], lsl #8\n"
-        "and    %[d], %[upper], %[b], lsl #8\n"
-        "and    %[a], %[upper], %[a]        \n"
-        "and    %[b], %[upper], %[b]        \n" TWO(
-            "%[c]", "%[e]", "%[c]", "%[d]") "strb   %[e], [%[output], #2]       \n"
-                                            "strb   %[c], [%[output]], #4       \n" TWO(
-                                                "%[c]", "%[e]", "%[a]",
-                                                "%[b]") "strb   %[e], [%[output], #3 - 4]   \n"
-                                                        "strb   %[c], [%[output], #1 - 4]   \n"
-                                                        "subs   %[fours], %[fours], #1      \n"
-                                                        "bne    1b                          \n"
+        "ldr    %[b], [%[second]], #4       \n" EVEN "strb   %[e], [%[output], #2]       \n"
+        "strb   %[c], [%[output]], #4       \n" ODD "strb   %[e], [%[output], #3 - 4]   \n"
+        "strb   %[c], [%[output], #1 - 4]   \n"
+        "subs   %[fours], %[fours], #1      \n"
+        "bne    1b                          \n"
         : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [e] "=&r"(e), [fours] "+r"(fours),
           [first] "+r"(first), [second] "+r"(second), [output] "+r"(output)
         : [f] "r"(region->first_factor), [s] "r"(region->second_factor),

@@ -22,27 +22,30 @@ enum {
     "sxtab16 r8, %4, r6, ror #8  \n"                                                               \
     "sxtab16 r6, %4, r6          \n"                                                               \
     "stm     %0!, {r2-r6, r8}    \n" /* r7 may be the frame's */
+#define ONE_COLUMN                                                                                 \
+    MOVE("%1")                                                                                     \
+    "add     %1, %1, %3          \n"
+#define TWO_COLUMNS                                                                                \
+    MOVE("%1")                                                                                     \
+    MOVE("%1, %3")                                                                                 \
+    "add     %1, %1, %3, lsl #1  \n"
 #endif
 
 /* The same for `pixels` columns; pixels are `pitch` bytes apart. */
 static TESLA_INLINE void next_row(int16_t *column, const int8_t *row, uint32_t pitch,
                                   uint32_t pixels, uint32_t offset) {
 #if TESLA_DSP
-    __asm__ volatile("1:                      \n" /* until whole fours are left */
-                     "tst     %2, #3          \n"
-                     "beq     2f              \n" MOVE(
-                         "%1") "add     %1, %1, %3         \n"
-                               "sub     %2, %2, #1         \n"
-                               "b       1b                 \n"
-                               "2:                         \n"
-                               "cmp     %2, #0             \n"
-                               "beq     4f                 \n"
-                               "3:                         \n" MOVE("%1")
-                                   MOVE("%1, %3") "add     %1, %1, %3, lsl #1 \n" MOVE("%1")
-                                       MOVE("%1, %3") "add     %1, %1, %3, lsl #1 \n"
-                                                      "subs    %2, %2, #4         \n"
-                                                      "bne     3b                 \n"
-                                                      "4:                         \n"
+    __asm__ volatile("1:                          \n" /* until whole fours are left */
+                     "tst     %2, #3              \n"
+                     "beq     2f                  \n" ONE_COLUMN "sub     %2, %2, #1          \n"
+                     "b       1b                  \n"
+                     "2:                          \n"
+                     "cmp     %2, #0              \n"
+                     "beq     4f                  \n"
+                     "3:                          \n" TWO_COLUMNS TWO_COLUMNS
+                     "subs    %2, %2, #4          \n"
+                     "bne     3b                  \n"
+                     "4:                          \n"
                      : "+r"(column), "+r"(row), "+r"(pixels)
                      : "r"(pitch), "r"(offset)
                      : "r2", "r3", "r4", "r5", "r6", "r8", "cc", "memory");
