@@ -26,7 +26,7 @@ def addition(model: Model, index: int) -> Variant | None:
     """A variant of an addition, or `None` where it would not be exact."""
     op = model.graph.ops[index]
     cuts = (specialize(model, region) for region in model.regions)
-    if not all(_ordered(_scaling(dense, index)) for dense in cuts):
+    if not all(_ordered(scaling_of(dense, index)) for dense in cuts):
         return None
     return replace(
         portable_variant(model, op),
@@ -37,7 +37,8 @@ def addition(model: Model, index: int) -> Variant | None:
     )
 
 
-def _scaling(dense: Model, index: int) -> AddScaling:
+def scaling_of(dense: Model, index: int) -> AddScaling:
+    """The numbers of an addition of a model of one region; `CodegenError` if it is none."""
     op, types = dense.graph.ops[index], dense.regions[0].types
     if not isinstance(op, Add):
         raise CodegenError(f"{op.name}: is no addition")
@@ -62,7 +63,7 @@ def _ordered(q: AddScaling) -> tuple[int, int] | None:
 
 def _rows(dense: Model, index: int, _: TablePool) -> list[tuple[str, ...]]:
     """The row of a region, a `tesla_add_scaled_t`."""
-    op, q = dense.graph.ops[index], _scaling(dense, index)
+    op, q = dense.graph.ops[index], scaling_of(dense, index)
     order = _ordered(q)
     if order is None:
         raise CodegenError(f"{op.name}: cannot be added by the DSP kernel")
