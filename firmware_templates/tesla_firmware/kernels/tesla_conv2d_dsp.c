@@ -1,6 +1,7 @@
 /* Convolution, int8, for the DSP instructions: the inputs of two pixels are gathered as int16, then
  * all their outputs are computed over packed weights. */
 #include "tesla/clamp.h"
+#include "tesla/columns.h"
 #include "tesla/kernels.h"
 #include "tesla/pair.h"
 #include "tesla/widen.h"
@@ -34,50 +35,6 @@ typedef struct {
     bool inside; /* whether all taps lie in the image */
 } place_t;
 
-#if TESLA_DSP
-/* The quad of one column of both pixels, AT bytes on. */
-#define COLUMN(NEXT, AT)                                                                           \
-    "ldr     %0, [%5" NEXT "            \n"                                                        \
-    "ldr     %1, [%6" NEXT "            \n"                                                        \
-    "sxtab16 %2, %9, %0                 \n"                                                        \
-    "sxtab16 %3, %9, %1                 \n"                                                        \
-    "strd    %2, %3, [%4, #" AT "]      \n"                                                        \
-    "sxtab16 %2, %9, %0, ror #8         \n"                                                        \
-    "sxtab16 %3, %9, %1, ror #8         \n"                                                        \
-    "strd    %2, %3, [%4, #" AT " + 8]  \n"
-#endif
-
-/* Quads of channels of two pixels under a row of three taps, at least one. */
-static TESLA_INLINE void three_columns(int16_t *wide, const int8_t *a, const int8_t *b,
-                                       uint32_t next, uint32_t quads, uint32_t pitch,
-                                       uint32_t offset) {
-    uint32_t first = 0;
-    uint32_t second = 0;
-#if TESLA_DSP
-    uint32_t even;
-    uint32_t odd;
-    __asm__ volatile("1: \n" COLUMN(", %8, lsl #1]", "32") COLUMN(", %8]", "16")
-                         COLUMN("], #4", "0") "add     %4, %4, %10   \n"
-                                              "subs    %7, %7, #1    \n"
-                                              "bne     1b            \n"
-                     : "=&r"(first), "=&r"(second), "=&r"(even), "=&r"(odd), "+r"(wide), "+r"(a),
-                       "+r"(b), "+r"(quads)
-                     : "r"(next), "r"(offset), "r"(pitch * (uint32_t)sizeof *wide)
-                     : "cc", "memory");
-#else
-    for (; quads != 0u; --quads) {
-        for (uint32_t x = 0; x < 3u; ++x) {
-            tesla_copy(&first, &a[x * next], 4);
-            tesla_copy(&second, &b[x * next], 4);
-            tesla_widen_word_two(wide + 8u * x, first, second, offset);
-        }
-        a += 4;
-        b += 4;
-        wide += pitch;
-    }
-#endif
-}
-
 /* The inputs of two pixels under all taps, which lie in the image. */
 static void gather_any(const work_t *work, const int8_t *a, const int8_t *b) {
     const uint32_t channels = work->channels;
@@ -101,7 +58,7 @@ static TESLA_INLINE void gather_threes(const work_t *work, const int8_t *a, cons
     const uint32_t offset = tesla_twice(work->offset);
     int16_t *wide = work->wide;
     for (uint32_t left = work->window->height; left != 0u; --left) {
-        three_columns(wide, a, b, work->next, quads, pitch, offset);
+        tesla_three_columns(wide, a, b, work->next, quads, pitch, offset);
         wide += 24;
         a += work->row;
         b += work->row;

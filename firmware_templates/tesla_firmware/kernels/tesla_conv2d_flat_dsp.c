@@ -2,24 +2,12 @@
  * after the other, so that no quad of inputs is wasted on three channels. */
 #include "tesla/clamp.h"
 #include "tesla/kernels.h"
+#include "tesla/lines.h"
 #include "tesla/pair.h"
 #include "tesla/widen.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-
-/* The padded rows of the image that two pixels need, widened, each in the place `row % slots`. Rows
- * count from the first one above the image. */
-typedef struct {
-    const tesla_window_t *window;
-    const int8_t *input;
-    int16_t *lines;
-    uint32_t pitch;    /* elements of a padded row, an even number */
-    uint32_t slots;    /* padded rows that are kept */
-    uint32_t loaded;   /* rows so far */
-    uint32_t channels; /* of a pixel */
-    uint32_t offset;   /* in both halves */
-} image_t;
 
 /* Two pixels: where their taps go, two inputs at a time, and what is done with them. */
 typedef struct {
@@ -33,59 +21,11 @@ typedef struct {
     uint32_t over;      /* 1 where a row of taps has one input more, else 0 */
     uint32_t outputs;
     int32_t rows[2]; /* elements from a pixel's first row of taps to the next two */
-    image_t image;
+    tesla_lines_t lines;
 } work_t;
 
 /* Gathers the taps of two pixels. */
 typedef void (*gather_t)(const work_t *work, const int16_t *first, const int16_t *second);
-
-/* Widens a row of the image; its inputs stay in their order. */
-static TESLA_INLINE void widen_row(int16_t *to, const int8_t *from, uint32_t length,
-                                   uint32_t offset) {
-#if TESLA_DSP
-    uint32_t quads = length / 4u;
-    if (quads != 0u) {
-        uint32_t even;
-        uint32_t odd;
-        uint32_t high;
-        __asm__ volatile("1:                          \n"
-                         "ldr     %1, [%4], #4        \n"
-                         "sxtab16 %0, %6, %1          \n"
-                         "sxtab16 %1, %6, %1, ror #8  \n"
-                         "pkhtb   %2, %1, %0, asr #16 \n"
-                         "pkhbt   %0, %0, %1, lsl #16 \n"
-                         "str     %0, [%3], #8        \n"
-                         "str     %2, [%3, #4 - 8]    \n"
-                         "subs    %5, %5, #1          \n"
-                         "bne     1b                  \n"
-                         : "=&r"(even), "=&r"(odd), "=&r"(high), "+r"(to), "+r"(from), "+r"(quads)
-                         : "r"(offset)
-                         : "cc", "memory");
-    }
-    length %= 4u;
-#endif
-    for (; length != 0u; --length) {
-        *to++ = (int16_t)(*from++ + (int16_t)(uint16_t)offset);
-    }
-}
-
-/* Makes sure that all rows in front of `until` are there; what lies beside the image is zero. */
-static TESLA_NOINLINE void load_rows(image_t *image, uint32_t until) {
-    const tesla_window_t *window = image->window;
-    const uint32_t before = window->pad_left * image->channels;
-    const uint32_t row_bytes = window->input_width * image->channels;
-    const uint32_t room = image->pitch - before;
-    for (; image->loaded < until; ++image->loaded) {
-        int16_t *line = &image->lines[image->loaded % image->slots * image->pitch];
-        const uint32_t row = image->loaded - window->pad_top; /* wraps around above the image */
-        if (row < window->input_height) {
-            widen_row(&line[before], &image->input[row * row_bytes],
-                      row_bytes < room ? row_bytes : room, image->offset);
-        } else {
-            tesla_clear(line, image->pitch / 2u);
-        }
-    }
-}
 
 /* The next row of taps, around the end of the padded rows. */
 static TESLA_INLINE const int16_t *next_row(const work_t *work, const int16_t *row) {
@@ -106,7 +46,7 @@ static TESLA_INLINE void two_inputs(int16_t *wide, const int16_t *first, const i
 /* The taps of two pixels: of each row an even number, then what rows have left. */
 static void gather_any(const work_t *work, const int16_t *first, const int16_t *second) {
     const uint32_t over = work->over;
-    const uint32_t height = work->image.window->height;
+    const uint32_t height = work->lines.window->height;
     int16_t *wide = work->wide;
     int16_t *left = &wide[height * work->words * 4u];
     for (uint32_t tap = 0; tap < height; ++tap) {
@@ -171,7 +111,7 @@ static void gather_3x9(const work_t *work, const int16_t *first, const int16_t *
 /* The same for rows of four inputs. */
 static void gather_4(const work_t *work, const int16_t *first, const int16_t *second) {
     int16_t *wide = work->wide;
-    for (uint32_t tap = work->image.window->height; tap != 0u; --tap) {
+    for (uint32_t tap = work->lines.window->height; tap != 0u; --tap) {
         two_inputs(wide, first, second);
         two_inputs(&wide[4], &first[2], &second[2]);
         wide += 8;
@@ -195,23 +135,10 @@ static TESLA_NOINLINE void across_rows(work_t *work, const int16_t *first, const
     two_pixels(work, fours ? gather_4 : gather_any, first, second);
 }
 
-static void set_image(image_t *image, const tesla_conv2d_t *layer, const int8_t *input,
-                      int8_t zero) {
-    const tesla_window_t *window = &layer->window;
-    const uint32_t columns = (window->output_width - 1u) * window->stride_width + window->width;
-    image->window = window;
-    image->input = input;
-    image->channels = layer->full_channels;
-    image->pitch = (columns * image->channels + 1u) & ~1u;
-    image->slots = (window->height - 1u) * window->dilation_height + 1u + window->stride_height;
-    image->loaded = 0;
-    image->offset = tesla_twice((int16_t)-zero);
-}
-
 /* What gathers pixels of one row fastest: rows of three taps of three channels, or of four of one,
  * are common. */
 static gather_t fastest_gather(const work_t *work) {
-    if (work->words == 4u && work->over == 1u && work->image.window->height == 3u) {
+    if (work->words == 4u && work->over == 1u && work->lines.window->height == 3u) {
         return gather_3x9;
     }
     return work->words == 2u && work->over == 0u ? gather_4 : gather_any;
@@ -219,19 +146,19 @@ static gather_t fastest_gather(const work_t *work) {
 
 /* Row after row, so that two pixels may be the last one of a row and the first one of the next. */
 static void all_pixels(work_t *work) {
-    image_t *image = &work->image;
-    const tesla_window_t *window = image->window;
-    const uint32_t step = window->stride_width * image->channels;
+    tesla_lines_t *lines = &work->lines;
+    const tesla_window_t *window = lines->window;
+    const uint32_t step = window->stride_width * lines->channels;
     const gather_t gather = fastest_gather(work);
     const int16_t *first = NULL;
     for (uint32_t y = 0; y < window->output_height; ++y) {
         const uint32_t row = y * window->stride_height;
-        const int16_t *next = &image->lines[row % image->slots * image->pitch];
+        const int16_t *next = &lines->rows[row % lines->slots * lines->pitch];
         const int16_t *below = next_row(work, next);
         uint32_t left = window->output_width;
         work->rows[0] = (int32_t)(below - next);
         work->rows[1] = (int32_t)(next_row(work, below) - next);
-        load_rows(image, row + image->slots - window->stride_height);
+        tesla_lines_load(lines, row + lines->slots - window->stride_height);
         if (first != NULL) {
             across_rows(work, first, next);
             first = NULL;
@@ -256,12 +183,12 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_regio
     const tesla_window_t *window = &layer->window;
     const uint32_t length = (uint32_t)window->width * layer->full_channels;
     work_t work;
-    set_image(&work.image, layer, input, region->input_zero);
+    tesla_lines_set(&work.lines, layer, input, region->input_zero);
     work.outputs = region->output_channels;
     work.words = length / 2u;
     work.over = length % 2u;
-    const uint32_t around = work.image.pitch * work.image.slots;
-    work.apart = window->height > 1u ? work.image.pitch * window->dilation_height : 0u;
+    const uint32_t around = work.lines.pitch * work.lines.slots;
+    work.apart = window->height > 1u ? work.lines.pitch * window->dilation_height : 0u;
     work.back = around - work.apart;
     tesla_pair_t *pair = &work.pair;
     tesla_pair_begin(pair, region, weights);
@@ -269,8 +196,8 @@ void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_scaled_regio
     tesla_pair_quads(pair, quads, quads);
     tesla_pair_set_rest(&work.rest, pair, work.outputs);
     work.wide = (int16_t *)scratch;
-    work.image.lines = &work.wide[quads * 8u];
-    work.end = &work.image.lines[around];
+    work.lines.rows = &work.wide[quads * 8u];
+    work.end = &work.lines.rows[around];
     pair->input = work.wide;
     pair->first = output;
     pair->second = output + work.outputs;
