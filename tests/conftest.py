@@ -20,6 +20,10 @@ T = TypeVar("T")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# As many workers as processors: were each to start a thread for every processor, as PyTorch does,
+# most of the time would go into waiting for each other. Commands that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 FAKE_MODEL = Path(__file__).parent / "exact" / "fake_model"
 
 

@@ -2,10 +2,11 @@
 
 In: a target's name (`emulator`, `host`, `qemu:MACHINE`, a board's), or a connection (`serial:PORT`,
 `socket://HOST:PORT`, `rfc2217://HOST:PORT`, or `auto`: the serial port where the model runs).
-Out: its row of the catalogue, or a `Pipe`. Refuses, with `ConfigError`, an unknown name (it lists
-what exists) and running what only runs on a board.
+Out: its row of the catalogue, or a `Pipe`. Refuses, with `ConfigError`, an unknown name (it tells
+the nearest) and running what only runs on a board.
 """
 
+import difflib
 from pathlib import Path
 
 from tesla_embed.errors import ConfigError
@@ -37,10 +38,11 @@ def find_target(name: str) -> Target:
     for target in TARGETS:
         if name in target.names:
             return target
-    known = ", ".join(target_names())
+    near = difflib.get_close_matches(name, target_names(), 3)
+    hint = f"do you mean {' or '.join(near)}? " if near else ""
     raise ConfigError(
-        f"unknown target {name!r}; there are {known}, serial:PORT, socket://HOST:PORT, "
-        "rfc2217://HOST:PORT, auto"
+        f"unknown target {name!r}; {hint}`tesla-embed targets` lists them; a board that runs "
+        "already is serial:PORT, socket://HOST:PORT, rfc2217://HOST:PORT or auto"
     )
 
 

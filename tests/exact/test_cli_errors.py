@@ -84,7 +84,7 @@ def test_missing_data(model: Path, tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_unknown_target(model: Path, capsys: Capture) -> None:
-    fails(capsys, 2, "there are emulator, ", "verify", model, "--target", "abacus")
+    fails(capsys, 2, "`tesla-embed targets` lists", "verify", model, "--target", "abacus")
 
 
 def test_a_float_checkpoint_is_no_model(tmp_path: Path, capsys: Capture) -> None:

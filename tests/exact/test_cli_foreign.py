@@ -272,7 +272,7 @@ def test_what_run_refuses(tmp_path: Path, capsys: Capture) -> None:
     x.write_bytes(x.read_bytes()[:-1])
     fails(capsys, 2, "is no valid .npy file of numbers", *verb)
     np.save(x, np.zeros((2, *shape), np.int8))
-    fails(capsys, 2, "there are emulator, host", *verb, "--target", "abacus")
+    fails(capsys, 2, "`tesla-embed targets` lists", *verb, "--target", "abacus")
     fails(capsys, 2, "is not a region", *verb, "--dp", 2)
     assert not y.exists()
 

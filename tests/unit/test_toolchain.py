@@ -158,11 +158,11 @@ def test_the_first_errors_are_shown(tmp_path: Path) -> None:
     assert list((tmp_path / "o").iterdir()) == []
 
 
-def test_unknown_targets_list_what_exists() -> None:
-    with pytest.raises(
-        ConfigError, match=r"unknown target 'moon'; there are emulator, .*host, .*serial:"
-    ):
+def test_unknown_targets_say_what_exists() -> None:
+    with pytest.raises(ConfigError, match=r"'moon'; `tesla-embed targets` lists .* serial:PORT"):
         open_target("moon", Path("fw.elf"))
+    with pytest.raises(ConfigError, match=r"'picco'; do you mean pico or pico2\? `tesla-embed"):
+        open_target("picco", Path("fw.elf"))
 
 
 def test_a_target_needs_its_firmware() -> None:

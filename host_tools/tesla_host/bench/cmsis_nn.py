@@ -96,8 +96,9 @@ def measure_peer(
         (ticks,) = client.run()
         region, got = model.regions[0], client.read_output()
         if got != interpret(model, region, inputs).tobytes():
-            name = f"{case.name}, {dp} % of the channels: CMSIS-NN"
-            raise wrong_output(name, model, region, inputs, got)
+            # as wide as ours at `dp`, and all of what it is
+            wide = dataclasses.replace(region, dp=dp)
+            raise wrong_output(f"{case.name} by CMSIS-NN", model, wide, inputs, got)
     name = f"CMSIS-NN {checkout.version}, {build.compiler} -O3, measured here"
     count, cycles = ticks["instructions"], ticks.get("cycles")
     if cycles is None:

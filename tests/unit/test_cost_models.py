@@ -85,20 +85,21 @@ def test_only_what_was_measured_is_estimated(target: coefficients.Target, toolch
         load_coefficients(target, toolchain)
 
 
-def test_networks_of_a_fit_call_every_kernel() -> None:
-    drawn = [(design(seed), Optimize.BALANCED) for seed in range(NETWORKS)]
-    drawn += [(further_design(seed), Optimize.SPEED) for seed in range(NETWORKS // 2)]
-    for isa in Isa:
-        called = {
-            variant.kernel
-            for model, optimize in drawn
-            for variant in choose(model, isa, optimize)
-            if variant is not None
-        }
-        fast = {k for k in KERNELS if k.endswith(f"_{isa}")}
-        assert called >= fast or isa is Isa.PORTABLE
-        if isa is Isa.PORTABLE:
-            assert called == {k for k in KERNELS if k.endswith(("_s8", "_s4"))}
+@pytest.mark.parametrize("isa", Isa)
+def test_networks_of_a_fit_call_every_kernel(isa: Isa) -> None:
+    """Those at the beginning do already; the others are for more of the same."""
+    endings = ("_s8", "_s4") if isa is Isa.PORTABLE else (f"_{isa}",)
+    missing = {kernel for kernel in KERNELS if kernel.endswith(endings)}
+    for seed in range(NETWORKS // 2):
+        for draw, optimize in ((design, Optimize.BALANCED), (further_design, Optimize.SPEED)):
+            variants = choose(draw(seed), isa, optimize)
+            called = {variant.kernel for variant in variants if variant is not None}
+            assert called <= KERNELS
+            assert isa is not Isa.PORTABLE or all(kernel.endswith(endings) for kernel in called)
+            missing -= called
+            if not missing:
+                return
+    assert not missing
 
 
 def test_a_kernel_without_a_model_is_refused() -> None:
