@@ -42,6 +42,7 @@ from tesla_host.results import (
     Spread,
     TargetInfo,
     Tool,
+    p95,
 )
 from tesla_host.targets import find_target, is_connection
 from tesla_host.workbench import Observer, Workbench, ignore
@@ -226,9 +227,9 @@ def _region(
         layers=_layers(model, costs, probe.layers, hello),
         device_accuracy=float((_classes(answers) == samples.y[: len(sent)]).mean()),
         latency=latency,
-        switch_us=_microseconds(hello, probe.switch),
+        switch_us=hello.clock_us(probe.switch),
         first_instructions=probe.first.get("instructions"),
-        first_us=_microseconds(hello, probe.first),
+        first_us=hello.clock_us(probe.first),
         arena_peak_bytes=region_peak(model, region, bench.project.plan),
     )
 
@@ -250,7 +251,7 @@ def _layers(
             macs=costs[step],
             instructions=ticks.get("instructions"),
             cycles_estimate=ticks.get("cycles"),
-            latency_us=_microseconds(hello, ticks),
+            latency_us=hello.clock_us(ticks),
         )
         for step, ticks in zip(steps, measured, strict=True)
     ]
@@ -264,7 +265,7 @@ def _spread(ticks: Sequence[Ticks], counter: str) -> Spread | None:
         min=values[0],
         median=round(statistics.median(values)),
         max=values[-1],
-        p95=values[-(-95 * len(values) // 100) - 1],
+        p95=p95(values),
     )
 
 
@@ -274,21 +275,15 @@ def _median(ticks: Sequence[Ticks], counter: str) -> int | None:
 
 
 def _latency(hello: Hello, ticks: Sequence[Ticks]) -> Latency | None:
-    """By the first counter of the target that is a clock."""
-    for counter in hello.counters:
-        spread = _spread(ticks, counter.name) if counter.hz else None
-        if spread is not None and spread.p95 is not None:
-            low, middle, high, most = (
-                1e6 * value / counter.hz
-                for value in (spread.min, spread.median, spread.p95, spread.max)
-            )
-            return Latency(min=low, median=middle, p95=high, max=most)
-    return None
-
-
-def _microseconds(hello: Hello, ticks: Ticks) -> float | None:
-    latency = _latency(hello, [ticks])
-    return None if latency is None else latency.median
+    """By the target's clock."""
+    clock = hello.clock
+    spread = None if clock is None else _spread(ticks, clock.name)
+    if clock is None or spread is None or spread.p95 is None:
+        return None
+    low, middle, high, most = (
+        1e6 * value / clock.hz for value in (spread.min, spread.median, spread.p95, spread.max)
+    )
+    return Latency(min=low, median=middle, p95=high, max=most)
 
 
 def _float_accuracy(model: Model, region: Region, samples: Samples) -> tuple[float | None, int]:

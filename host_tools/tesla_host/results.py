@@ -4,8 +4,9 @@ Accuracies are fractions 0 to 1; a value that was not or cannot be measured is `
 Field names are a promise to users' scripts: add, never rename.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -16,6 +17,7 @@ PROFILE_SCHEMA = "tesla-embed/profile/1"
 VERIFY_SCHEMA = "tesla-embed/verify/1"
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Number = TypeVar("Number", int, float)
 
 
 class Tool(msgspec.Struct, kw_only=True):
@@ -106,6 +108,12 @@ class Latency(msgspec.Struct, kw_only=True):
     median: float
     p95: float
     max: float
+
+
+def p95(values: Iterable[Number]) -> Number:
+    """The smallest of the values, of which there is one at least, that 95 % do not exceed."""
+    ordered = sorted(values)
+    return ordered[-(-95 * len(ordered) // 100) - 1]
 
 
 class LayerCost(msgspec.Struct, kw_only=True):
