@@ -8,6 +8,7 @@ records of `jobs` alone: how often they were interrupted, or on how many boards,
 import contextlib
 import hashlib
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ from tesla_host.results import (
     RegionResult,
     Spread,
     TargetInfo,
+    Throughput,
     Tool,
     p95,
 )
@@ -125,7 +127,7 @@ def profile_bench(
         if results is not None:
             header = _header(bench, hello, inputs, runs)
             store = stack.enter_context(Measurements(results, header))
-        records = _measure(boards, store, inputs, dps, runs, observer)
+        records, throughput = _measure(boards, store, inputs, dps, runs, observer)
     measured = [_region(bench, hello, region, samples, records) for region in regions]
     probes = [r.stack_bytes for r in records if isinstance(r, Probe) and r.dp in dps]
     return Profile(
@@ -140,6 +142,7 @@ def profile_bench(
         memory=_memory(bench, max(probes) or None),
         regions=measured,
         runs=runs,
+        throughput=throughput,
     )
 
 
@@ -150,22 +153,33 @@ def _measure(
     dps: Sequence[int],
     runs: int,
     observer: Observer,
-) -> list[Record]:
-    """What `store` holds already, and what is left to measure."""
+) -> tuple[list[Record], Throughput | None]:
+    """What `store` holds already and what is left to measure, and how fast that went."""
     records: list[Record] = [] if store is None else store.records
     keep = records.append if store is None else store.append
     jobs = plan_jobs(inputs, dps, runs, len(boards), records)
     left = sum(len(job.indices) for job in jobs)
     total = len(dps) * (len(inputs) + 1)
+    sent = 0
 
     def deliver(record: Record) -> None:
-        nonlocal left
+        nonlocal left, sent
         left -= 1
+        sent += isinstance(record, Sample)
         keep(record)
         observer(f"{record.dp} % DP", 1 - left / total)
 
+    count, started = len(boards), time.monotonic()
     boards.run(jobs, deliver)
-    return records
+    return records, _throughput(count, sent, time.monotonic() - started)
+
+
+def _throughput(boards: int, samples: int, seconds: float) -> Throughput | None:
+    if samples == 0 or seconds <= 0:
+        return None
+    return Throughput(
+        boards=boards, samples=samples, seconds=seconds, samples_per_second=samples / seconds
+    )
 
 
 def _header(bench: Workbench, hello: Hello, inputs: Sequence[bytes], runs: int) -> Header:

@@ -163,8 +163,27 @@ class RegionResult(msgspec.Struct, kw_only=True):
     first_us: float | None = None
 
 
+class Throughput(msgspec.Struct, kw_only=True):
+    """How fast all boards together took samples through the link, by this computer's clock.
+
+    `samples` came back in `seconds`, counted once for each region and however often they ran; what
+    an interrupted run had left is not among them. The seconds are those from the first job to the
+    last, with the links and with what is measured once in a region, but without building and
+    starting.
+    """
+
+    boards: int
+    samples: int
+    seconds: float
+    samples_per_second: float
+
+
 class Profile(msgspec.Struct, kw_only=True):
-    """What `tesla-embed profile` measures; what went through the link ran `runs` times each."""
+    """What `tesla-embed profile` measures; what went through the link ran `runs` times each.
+
+    `throughput` alone is not the same each time where the target counts instructions; it is `null`
+    where no sample was left to measure.
+    """
 
     schema: str = PROFILE_SCHEMA
     tool: Tool
@@ -174,6 +193,7 @@ class Profile(msgspec.Struct, kw_only=True):
     memory: Memory
     regions: list[RegionResult]
     runs: Annotated[int, msgspec.Meta(ge=1)] = 1
+    throughput: Throughput | None = None
 
 
 class Divergence(msgspec.Struct, kw_only=True):
