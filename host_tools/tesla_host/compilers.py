@@ -61,30 +61,33 @@ GNU = {ARM: "arm-none-eabi-gcc", RISCV: "riscv64-unknown-elf-gcc"}
 """By architecture, the compiler of the GNU toolchain."""
 
 _ZIG = "pip install 'tesla-embed[zig]'"
-_APT = {
-    ARM: "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    RISCV: "gcc-riscv64-unknown-elf",
+_PACKAGES = {  # of apt, and of brew
+    GNU[ARM]: ("gcc-arm-none-eabi libnewlib-arm-none-eabi", "arm-none-eabi-gcc"),
+    GNU[RISCV]: ("gcc-riscv64-unknown-elf", "riscv64-elf-gcc"),
+    "clang": ("clang", "llvm"),
 }
-TOOLCHAINS = (
-    Toolchain(kind="zig", architecture=ARM, name="zig", install=_ZIG),
-    Toolchain(kind="gcc", architecture=ARM, name=GNU[ARM], install=f"apt install {_APT[ARM]}"),
-    Toolchain(
-        kind="clang",
-        architecture=ARM,
-        name=f"clang and {GNU[ARM]}",
-        install=f"apt install clang {_APT[ARM]}",
-    ),
-    Toolchain(kind="zig", architecture=RISCV, name="zig", install=_ZIG),
-    Toolchain(
-        kind="gcc", architecture=RISCV, name=GNU[RISCV], install=f"apt install {_APT[RISCV]}"
-    ),
-    Toolchain(
-        kind="clang",
-        architecture=RISCV,
-        name=f"clang and {GNU[RISCV]}",
-        install=f"apt install clang {_APT[RISCV]}",
-    ),
-)
+
+
+def how_to_install(*programs: str) -> str:
+    """The command that installs compilers, by the names of their programs on PATH."""
+    apt, brew = zip(*(_PACKAGES[program] for program in programs), strict=True)
+    return f"apt install {' '.join(apt)}, or: brew install {' '.join(brew)}"
+
+
+def _toolchains(architecture: str) -> tuple[Toolchain, ...]:
+    gnu = GNU[architecture]
+    rows = (
+        ("zig", "zig", _ZIG),
+        ("gcc", gnu, how_to_install(gnu)),
+        ("clang", f"clang and {gnu}", how_to_install("clang", gnu)),
+    )
+    return tuple(
+        Toolchain(kind=kind, architecture=architecture, name=name, install=install)
+        for kind, name, install in rows
+    )
+
+
+TOOLCHAINS = (*_toolchains(ARM), *_toolchains(RISCV))
 """Every toolchain for microcontrollers; `host` is no such one."""
 
 

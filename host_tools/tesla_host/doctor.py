@@ -19,6 +19,7 @@ from functools import partial
 import msgspec
 
 from tesla_embed.errors import ToolchainError
+from tesla_host.compilers import ARM, GNU, RISCV, find_compiler, first_line, how_to_install
 
 _ANSWER_S = 20
 """Seconds that a program may take to tell its version; some first unpack themselves."""
@@ -68,28 +69,12 @@ _PACKAGES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiler:
-    """A C compiler by its name on PATH, and how to get it."""
-
-    program: str
-    purpose: str
-    mend: str
-
-
 _COMPILERS = (
-    _Compiler(
-        "arm-none-eabi-gcc",
-        "--toolchain gcc",
-        "apt install gcc-arm-none-eabi libnewlib-arm-none-eabi, or: brew install arm-none-eabi-gcc",
-    ),
-    _Compiler("clang", "--toolchain clang", "apt install clang, or: brew install llvm"),
-    _Compiler(
-        "riscv64-unknown-elf-gcc",
-        "--toolchain gcc of RISC-V",
-        "apt install gcc-riscv64-unknown-elf, or: brew install riscv64-elf-gcc",
-    ),
+    (GNU[ARM], "--toolchain gcc"),
+    ("clang", "--toolchain clang"),
+    (GNU[RISCV], "--toolchain gcc of RISC-V"),
 )
+"""Compilers that `compilers` knows how to install, by their names on PATH, and their purpose."""
 
 
 def examine() -> list[Finding]:
@@ -121,19 +106,17 @@ def _packages() -> Iterator[Finding]:
 
 
 def _compilers() -> Iterator[Finding]:
-    from tesla_host.toolchain import find_compiler, first_line
-
     host = _tool("C compiler", "the host target", lambda: find_compiler("host").version)
     yield _finding(Section.COMPILER, host, optional=False)
-    for row in _COMPILERS:
+    for program, purpose in _COMPILERS:
 
-        def version(row: _Compiler = row) -> str:
-            path = shutil.which(row.program)
+        def version(program: str = program) -> str:
+            path = shutil.which(program)
             if path is None:
-                raise ToolchainError(row.mend)
+                raise ToolchainError(how_to_install(program))
             return first_line((path, "--version"))
 
-        yield _finding(Section.COMPILER, _tool(row.program, row.purpose, version), optional=True)
+        yield _finding(Section.COMPILER, _tool(program, purpose, version), optional=True)
 
 
 def _emulators() -> Iterator[Finding]:

@@ -17,6 +17,7 @@ import numpy as np
 from tesla_embed.errors import DeviceError, WrongFirmware
 from tesla_host.link.client import Inference, LinkClient
 from tesla_host.link.replies import Hello
+from tesla_host.results import p95
 
 MONITOR_SCHEMA = "tesla-embed/monitor/1"
 _WINDOW = 1000
@@ -163,7 +164,7 @@ class Monitor:
         history = self._histories[self.dp]
         history.runs += 1
         history.seconds.append(seconds)
-        us = clock_us(self.hello, inference.ticks)
+        us = self.hello.clock_us(inference.ticks)
         if us is not None:
             history.us.append(us)
         if "instructions" in inference.ticks:
@@ -171,17 +172,3 @@ class Monitor:
         if self._classes is not None:
             guess = int(np.frombuffer(inference.output, np.int8).argmax())
             history.right += guess == self._classes[index]
-
-
-def clock_us(hello: Hello, ticks: dict[str, int]) -> float | None:
-    """Microseconds by the first counter that is a clock; `None` where there is none."""
-    for counter in hello.counters:
-        if counter.hz and counter.name in ticks:
-            return 1e6 * ticks[counter.name] / counter.hz
-    return None
-
-
-def p95(values: Sequence[float] | deque[float]) -> float:
-    """The smallest value that 95 % of them do not exceed."""
-    ordered = sorted(values)
-    return ordered[-(-95 * len(ordered) // 100) - 1]

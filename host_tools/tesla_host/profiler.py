@@ -8,6 +8,7 @@ records of `jobs` alone: how often they were interrupted, or on how many boards,
 import contextlib
 import hashlib
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,9 @@ from tesla_host.results import (
     RegionResult,
     Spread,
     TargetInfo,
+    Throughput,
     Tool,
+    p95,
 )
 from tesla_host.targets import find_target, is_connection
 from tesla_host.workbench import Observer, Workbench, ignore
@@ -124,7 +127,7 @@ def profile_bench(
         if results is not None:
             header = _header(bench, hello, inputs, runs)
             store = stack.enter_context(Measurements(results, header))
-        records = _measure(boards, store, inputs, dps, runs, observer)
+        records, throughput = _measure(boards, store, inputs, dps, runs, observer)
     measured = [_region(bench, hello, region, samples, records) for region in regions]
     probes = [r.stack_bytes for r in records if isinstance(r, Probe) and r.dp in dps]
     return Profile(
@@ -139,6 +142,7 @@ def profile_bench(
         memory=_memory(bench, max(probes) or None),
         regions=measured,
         runs=runs,
+        throughput=throughput,
     )
 
 
@@ -149,22 +153,33 @@ def _measure(
     dps: Sequence[int],
     runs: int,
     observer: Observer,
-) -> list[Record]:
-    """What `store` holds already, and what is left to measure."""
+) -> tuple[list[Record], Throughput | None]:
+    """What `store` holds already and what is left to measure, and how fast that went."""
     records: list[Record] = [] if store is None else store.records
     keep = records.append if store is None else store.append
     jobs = plan_jobs(inputs, dps, runs, len(boards), records)
     left = sum(len(job.indices) for job in jobs)
     total = len(dps) * (len(inputs) + 1)
+    sent = 0
 
     def deliver(record: Record) -> None:
-        nonlocal left
+        nonlocal left, sent
         left -= 1
+        sent += isinstance(record, Sample)
         keep(record)
         observer(f"{record.dp} % DP", 1 - left / total)
 
+    count, started = len(boards), time.monotonic()
     boards.run(jobs, deliver)
-    return records
+    return records, _throughput(count, sent, time.monotonic() - started)
+
+
+def _throughput(boards: int, samples: int, seconds: float) -> Throughput | None:
+    if samples == 0 or seconds <= 0:
+        return None
+    return Throughput(
+        boards=boards, samples=samples, seconds=seconds, samples_per_second=samples / seconds
+    )
 
 
 def _header(bench: Workbench, hello: Hello, inputs: Sequence[bytes], runs: int) -> Header:
@@ -226,9 +241,9 @@ def _region(
         layers=_layers(model, costs, probe.layers, hello),
         device_accuracy=float((_classes(answers) == samples.y[: len(sent)]).mean()),
         latency=latency,
-        switch_us=_microseconds(hello, probe.switch),
+        switch_us=hello.clock_us(probe.switch),
         first_instructions=probe.first.get("instructions"),
-        first_us=_microseconds(hello, probe.first),
+        first_us=hello.clock_us(probe.first),
         arena_peak_bytes=region_peak(model, region, bench.project.plan),
     )
 
@@ -250,7 +265,7 @@ def _layers(
             macs=costs[step],
             instructions=ticks.get("instructions"),
             cycles_estimate=ticks.get("cycles"),
-            latency_us=_microseconds(hello, ticks),
+            latency_us=hello.clock_us(ticks),
         )
         for step, ticks in zip(steps, measured, strict=True)
     ]
@@ -264,7 +279,7 @@ def _spread(ticks: Sequence[Ticks], counter: str) -> Spread | None:
         min=values[0],
         median=round(statistics.median(values)),
         max=values[-1],
-        p95=values[-(-95 * len(values) // 100) - 1],
+        p95=p95(values),
     )
 
 
@@ -274,21 +289,15 @@ def _median(ticks: Sequence[Ticks], counter: str) -> int | None:
 
 
 def _latency(hello: Hello, ticks: Sequence[Ticks]) -> Latency | None:
-    """By the first counter of the target that is a clock."""
-    for counter in hello.counters:
-        spread = _spread(ticks, counter.name) if counter.hz else None
-        if spread is not None and spread.p95 is not None:
-            low, middle, high, most = (
-                1e6 * value / counter.hz
-                for value in (spread.min, spread.median, spread.p95, spread.max)
-            )
-            return Latency(min=low, median=middle, p95=high, max=most)
-    return None
-
-
-def _microseconds(hello: Hello, ticks: Ticks) -> float | None:
-    latency = _latency(hello, [ticks])
-    return None if latency is None else latency.median
+    """By the target's clock."""
+    clock = hello.clock
+    spread = None if clock is None else _spread(ticks, clock.name)
+    if clock is None or spread is None or spread.p95 is None:
+        return None
+    low, middle, high, most = (
+        1e6 * value / clock.hz for value in (spread.min, spread.median, spread.p95, spread.max)
+    )
+    return Latency(min=low, median=middle, p95=high, max=most)
 
 
 def _float_accuracy(model: Model, region: Region, samples: Samples) -> tuple[float | None, int]:

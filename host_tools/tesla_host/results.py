@@ -4,8 +4,9 @@ Accuracies are fractions 0 to 1; a value that was not or cannot be measured is `
 Field names are a promise to users' scripts: add, never rename.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -16,6 +17,7 @@ PROFILE_SCHEMA = "tesla-embed/profile/1"
 VERIFY_SCHEMA = "tesla-embed/verify/1"
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Number = TypeVar("Number", int, float)
 
 
 class Tool(msgspec.Struct, kw_only=True):
@@ -108,6 +110,12 @@ class Latency(msgspec.Struct, kw_only=True):
     max: float
 
 
+def p95(values: Iterable[Number]) -> Number:
+    """The smallest of the values, of which there is one at least, that 95 % do not exceed."""
+    ordered = sorted(values)
+    return ordered[-(-95 * len(ordered) // 100) - 1]
+
+
 class LayerCost(msgspec.Struct, kw_only=True):
     """One layer in one region. `instructions` is null where the target cannot count them."""
 
@@ -155,8 +163,27 @@ class RegionResult(msgspec.Struct, kw_only=True):
     first_us: float | None = None
 
 
+class Throughput(msgspec.Struct, kw_only=True):
+    """How fast all boards together took samples through the link, by this computer's clock.
+
+    `samples` came back in `seconds`, counted once for each region and however often they ran; what
+    an interrupted run had left is not among them. The seconds are those from the first job to the
+    last, with the links and with what is measured once in a region, but without building and
+    starting.
+    """
+
+    boards: int
+    samples: int
+    seconds: float
+    samples_per_second: float
+
+
 class Profile(msgspec.Struct, kw_only=True):
-    """What `tesla-embed profile` measures; what went through the link ran `runs` times each."""
+    """What `tesla-embed profile` measures; what went through the link ran `runs` times each.
+
+    `throughput` alone is not the same each time where the target counts instructions; it is `null`
+    where no sample was left to measure.
+    """
 
     schema: str = PROFILE_SCHEMA
     tool: Tool
@@ -166,6 +193,7 @@ class Profile(msgspec.Struct, kw_only=True):
     memory: Memory
     regions: list[RegionResult]
     runs: Annotated[int, msgspec.Meta(ge=1)] = 1
+    throughput: Throughput | None = None
 
 
 class Divergence(msgspec.Struct, kw_only=True):

@@ -36,6 +36,7 @@ ELSEWHERE = ("emulator", "host", "qemu:mps2-an386", "qemu:mps3-an547")  # in tes
 ROWS = [row for row in TARGETS if row.name not in ELSEWHERE]
 EMULATED = [row.runs_as for row in ROWS if row.runs_as is not None]
 COMPILED = [row.name for row in ROWS if row.runs_as is None]
+WIRED = [row.name for row in ROWS if "chip" in row.sources]
 IMAGE_BLOCK = (0xFFFF_DED3, 0x1021_0142, 0x0000_01FF, 0, 0xAB12_3579)
 
 
@@ -155,17 +156,22 @@ def test_compiled(target: str, toolchain: str, tmp_path: Path) -> None:
             ("cycles", row.clock_hz)
         ]
         assert abs(board.baud() / 115_200 - 1) < 0.01
+        assert board.wrongly_wired() == {}
         check_bits(client, model, 2)
 
 
-@pytest.mark.parametrize("target", COMPILED)
+@pytest.mark.parametrize("target", WIRED)
 def test_no_clock_ever_ready(target: str, tmp_path: Path) -> None:
-    """Every wait has an end: without a single ready bit the firmware comes up all the same."""
+    """Every wait has an end: without a single ready bit the firmware comes up all the same.
+
+    Its UART is connected as on the board: QEMU, which runs some of them, knows nothing of pins.
+    """
     registers = require(lambda: __import__("registers"))
     row = find_target(target)
     built = build(small_model(), row, "gcc", tmp_path)
     board = registers.Board(row, built.elf, registers.chip_of(row), alive=False)
     board.boot(vectors_of(row))
+    assert board.wrongly_wired() == {}
 
 
 def test_second_boot_stage(tmp_path: Path) -> None:

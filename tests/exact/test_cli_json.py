@@ -198,6 +198,15 @@ def test_which_words_are_files() -> None:
     assert with_values(["--json", "--dp", "50"]) == ["--json", "-", "--dp", "50"]
 
 
+@pytest.mark.parametrize("verb", ["report", "inspect", "energy --csv x.csv"])
+def test_a_missing_input_that_json_took_is_told(verb: str, capsys: Capture) -> None:
+    """`report --json p.json` said that an argument is missing, which stood there."""
+    assert call(*verb.split(), "--json", "p.json") == 2
+    assert "if p.json is what to read, put it first: p.json --json; see" in capsys.readouterr().err
+    assert call(*verb.split(), "--json") == 2
+    assert "put it first" not in capsys.readouterr().err
+
+
 def test_numbers_that_json_does_not_know_become_null() -> None:
     found = as_text({"a": float("nan"), "b": np.float32(0.5), "c": np.arange(2), "d": Path("x")})
     assert json.loads(found) == {"a": None, "b": 0.5, "c": [0, 1], "d": "x"}

@@ -12,7 +12,6 @@ from tiny_elf import DIGEST, write_elf
 
 from tesla_embed.errors import ConfigError, DeviceError, ToolchainError
 from tesla_host.apps import LINK, MLPERF_TINY
-from tesla_host.catalogue import Memory
 from tesla_host.elf import Segment
 from tesla_host.flash import drives
 from tesla_host.flash.boards import FLASH_BOARDS, Esp, FlashBoard, find_flash_board
@@ -26,10 +25,7 @@ from tesla_host.targets import find_target
 PICO, NUCLEO = find_flash_board("pico"), find_flash_board("nucleo-f446re")
 ESP = FlashBoard(
     name="esp",
-    description="",
-    target="esp",
-    base=0,
-    flash_bytes=1 << 20,
+    target="nrf52840-dk",  # for its flash, from 0: no row is of Espressif's
     esp=Esp(chip="esp32c3", offset=0x1000),
 )
 
@@ -117,11 +113,15 @@ def test_boards_have_names_of_their_own_and_a_programmer() -> None:
         find_programmer("x")
 
 
-def test_boards_agree_with_the_catalogue() -> None:
-    """A board's range of flash is the one that its firmware is linked for."""
+def test_what_is_written_lies_in_the_flash_of_the_catalogue(tmp_path: Path) -> None:
     for board in FLASH_BOARDS:
-        row = find_target(board.target)
-        assert row.flash == Memory(origin=board.base, bytes=board.flash_bytes), board.name
+        assert find_target(board.target).name == board.name and board.flash.bytes, board.name
+    for address in (0x07FF_FFFF, NUCLEO.flash.origin + NUCLEO.flash.bytes):
+        elf = write_elf(tmp_path / "fw.elf", address, DIGEST)
+        with pytest.raises(ConfigError, match=r"flash of nucleo-f446re \(0x08000000 to 0x0807ffff"):
+            read_segments(elf, NUCLEO)
+    with pytest.raises(ConfigError, match="host has no flash to write"):
+        _ = FlashBoard(name="host", target="host").flash
 
 
 def test_words_are_rendered_one_by_one() -> None:
@@ -161,7 +161,7 @@ def test_command_lines(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     row = ESP if board == "esp" else find_flash_board(board)
-    elf = write_elf(tmp_path / "fw.elf", row.base, DIGEST)
+    elf = write_elf(tmp_path / "fw.elf", row.flash.origin, DIGEST)
     probe = "S" if find_programmer(programmer).probe else None
     extra = () if programmer == "uf2" else ("X",)
     wishes = Wishes(programmer=programmer, port="P", probe=probe, baud=9600, extra=extra)
@@ -205,7 +205,7 @@ def test_the_first_programmer_at_hand_is_taken(
 
 def test_what_a_programmer_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    elf = write_elf(tmp_path / "fw.elf", NUCLEO.base, DIGEST)
+    elf = write_elf(tmp_path / "fw.elf", NUCLEO.flash.origin, DIGEST)
     with pytest.raises(ConfigError, match="stm32flash needs --port"):
         make_plan(elf, NUCLEO, Wishes(programmer="stm32flash"))
     with pytest.raises(ToolchainError, match="openocd is not on PATH: apt install openocd"):
@@ -217,7 +217,7 @@ def test_what_a_programmer_lacks_is_said(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_an_elf_of_any_name_stays_as_it_is(tmp_path: Path) -> None:
-    elf = write_elf(tmp_path / "fw.bin", NUCLEO.base, DIGEST)
+    elf = write_elf(tmp_path / "fw.bin", NUCLEO.flash.origin, DIGEST)
     before = elf.read_bytes()
     plan = make_plan(elf, NUCLEO, Wishes(programmer="stm32flash", port="P"), dry=True)
     assert plan.image == tmp_path / "fw.bin.bin"

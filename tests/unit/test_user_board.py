@@ -203,7 +203,8 @@ def test_flashing(place: Path) -> None:
     tables = '[programmers]\njlink = "STM32F401RE"\nopenocd = ["-f", "board.cfg"]\n'
     drive = "uf2 = {family = 1, board_id = 'B'}"
     found = find_flash_board(str(write(place, "", tables + drive)))
-    assert (found.name, found.target, found.base) == ("mine", str(place), 0x0800_0000)
+    assert (found.name, found.target) == ("mine", str(place))
     assert (found.jlink, found.openocd) == ("STM32F401RE", ("-f", "board.cfg"))
     assert found.uf2 == Uf2(family=1, board_id="B")
-    assert (found.pyocd, found.stlink, found.flash_bytes) == ("", False, 128 << 10)
+    assert (found.pyocd, found.stlink) == ("", False)
+    assert found.flash == Memory(origin=0x0800_0000, bytes=128 << 10)

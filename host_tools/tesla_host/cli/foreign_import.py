@@ -71,6 +71,7 @@ def import_(
         name=name,
         data=data,
         samples=samples or _SAMPLES,
+        check=check,
         trust=trust,
         channels_last=channels_last,
         data_is_for_check=bool(check) and samples is None,
@@ -82,7 +83,7 @@ def import_(
 
 
 def _appraise(model: "Model", data: str, samples: int) -> "Appraisal":
-    """Right answers of the integers. Raises `ConfigError` for data that do not fit."""
+    """Right answers of the integers, and of their floats. Raises `ConfigError` for other data."""
     from tesla_embed.data import load_data
     from tesla_host.appraisal import appraise
     from tesla_host.cli.terminal import progress
@@ -106,6 +107,7 @@ def _document(model: "Model", out: Path, found: "Appraisal | None") -> dict[str,
     }
     if found is not None:
         document |= {"samples": found.samples, "accuracy": found.accuracy}
+        document |= {"reference": found.reference} if found.reference else {}
     return document
 
 
@@ -114,6 +116,9 @@ def _print(model: "Model", out: Path, found: "Appraisal | None") -> None:
 
     if found is not None:
         (accuracy,) = found.accuracy.values()
-        print(f"accuracy {accuracy:.2%} of {found.samples:,} test examples, by the integers")
+        floats = "".join(f", {share:.2%} by the floats" for share in found.reference.values())
+        print(
+            f"accuracy {accuracy:.2%} of {found.samples:,} test examples, by the integers{floats}"
+        )
     count = len(model.graph.ops)
     print(f"{out}: {model.name}, {count} operations, 100 % DP, digest {digest(model)[:16]}")

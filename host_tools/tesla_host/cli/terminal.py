@@ -13,7 +13,7 @@ from tesla_embed.errors import ToolchainError
 from tesla_embed.tflite.builder import INSTALL
 from tesla_host.inspection import Inspection, Value
 from tesla_host.regression import Worse
-from tesla_host.results import Profile, RegionResult, Verification
+from tesla_host.results import Profile, RegionResult, Throughput, Verification
 
 TIMING_NOTE = "an estimate: published Cortex-M4 timings, zero wait states"
 _PIPE_WIDTH = 120
@@ -139,8 +139,19 @@ def _print_memory(profile: Profile) -> None:
         "RAM: " + " and ".join(text for text in (ram, stack) if text),
     )
     print("\n".join(lines))
+    if profile.throughput is not None:
+        print(_speed(profile.throughput))
     if any(region.cycles_estimate for region in profile.regions):
         print(f"* {TIMING_NOTE}")
+
+
+def _speed(rate: Throughput) -> str:
+    """How fast samples went through the link."""
+    boards = "one board" if rate.boards == 1 else f"{rate.boards} boards"
+    return (
+        f"throughput: {rate.samples_per_second:,.1f} samples per second by {boards}, "
+        f"{rate.samples:,} in {rate.seconds:,.1f} s"
+    )
 
 
 def print_regressions(

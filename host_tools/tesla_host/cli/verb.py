@@ -6,7 +6,8 @@ something that is no file, or over an input.
 
 `--json` alone prints the document, and nothing else goes to stdout; `--json FILE.json`, or
 `--json=FILE` of any name, writes it there beside the tables. Only a word that ends in .json counts
-as a file, so that `--json` may stand anywhere. A printed document is the one that a file holds.
+as a file, so that `--json` may stand anywhere but before an input that ends so. What is printed is
+what a file holds.
 """
 
 import itertools
@@ -46,7 +47,7 @@ class Verb(TyperCommand):
         """Give a `--json` without a file its value, where it takes one."""
         flags = {text for one in self.params if getattr(one, "is_flag", False) for text in one.opts}
         if _OPTION not in flags:
-            return super().parse_args(ctx, with_values(args))
+            return self._with_files(ctx, args)
         for word, following in itertools.pairwise(args):
             if word == _OPTION and _is_json(following):
                 raise typer.BadParameter(
@@ -54,6 +55,23 @@ class Verb(TyperCommand):
                     ctx,
                 )
         return super().parse_args(ctx, args)
+
+    def _with_files(self, ctx: Any, args: list[str]) -> list[str]:
+        """As the parser does; says of a missing argument whether `--json` took it."""
+        taken = [
+            following
+            for word, following in itertools.pairwise(args)
+            if word == _OPTION and _is_json(following)
+        ]
+        try:
+            return super().parse_args(ctx, with_values(args))
+        except typer.BadParameter as error:
+            if taken and getattr(error.param, "param_type_name", "") == "argument":
+                error.message = (
+                    f"{_OPTION} {taken[0]} names the file to write; if {taken[0]} is what to read, "
+                    f"put it first: {taken[0]} {_OPTION}"
+                )
+            raise
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """The examples, each in a line of its own, so that it can be copied."""

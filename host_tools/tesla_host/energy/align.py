@@ -20,7 +20,7 @@ import numpy as np
 from tesla_embed.errors import ConfigError
 from tesla_host.energy.trace import Trace
 from tesla_host.jobs import count_marked, marked_runs
-from tesla_host.results import Profile, RegionResult
+from tesla_host.results import Profile, RegionResult, p95
 
 ENERGY_SCHEMA = "tesla-embed/energy/1"
 _TOLERANCE = 0.2
@@ -197,6 +197,6 @@ def _quantiles(values: Sequence[float]) -> Quantiles:
     return Quantiles(
         min=ordered[0],
         median=float(np.median(ordered)),
-        p95=ordered[-(-95 * len(ordered) // 100) - 1],
+        p95=p95(ordered),
         max=ordered[-1],
     )

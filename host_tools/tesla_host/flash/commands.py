@@ -129,7 +129,7 @@ def _values(
     return {
         "file": str(image.resolve()),
         "converted": str(_beside(elf, Form.BIN).resolve()),
-        "base": f"0x{board.base:08x}",
+        "base": f"0x{board.flash.origin:08x}",
         "port": wishes.port or "",
         "baud": str(wishes.baud),
         "drive": str(drive),

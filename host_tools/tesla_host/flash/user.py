@@ -23,10 +23,7 @@ def user_flash_board(path: Path) -> FlashBoard:
     drive = known.uf2
     return FlashBoard(
         name=board.name,
-        description=board.description,
         target=str(path),
-        base=board.flash.origin,
-        flash_bytes=board.flash.bytes,
         openocd=known.openocd,
         pyocd=known.pyocd,
         jlink=known.jlink,

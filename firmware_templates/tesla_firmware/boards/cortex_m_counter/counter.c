@@ -1,13 +1,13 @@
 /* Cycles of a Cortex-M: of its debug unit (DWT), or of SysTick where that stands still.
  *
- * SysTick has 24 bits; its interrupt counts the rounds. QEMU has no DWT, and gives each instruction
- * the same time: there SysTick counts instructions. Between two readings lie whole ones, each of
- * several ticks, so that rounding to the nearest number is exact and nothing adds up. What the
- * interrupt itself takes is measured at boot and taken off. */
+ * SysTick has 24 bits; its interrupt counts the rounds. QEMU has no DWT, and SysTick counts
+ * instructions there (tesla_ticks.h). What the interrupt itself takes is measured at boot and taken
+ * off. */
 #include "tesla_counter.h"
 
 #include "tesla_register.h"
 #include "tesla_target.h"
+#include "tesla_ticks.h"
 
 #define DEBUG_CONTROL   0xE000EDFCu /* bit 24: trace units on */
 #define DWT_CONTROL     0xE0001000u
@@ -27,12 +27,8 @@
 #define ADVANCE_ATTEMPTS 8u
 
 #ifdef TESLA_TARGET_INSTRUCTIONS_OF_TICKS
-#define PER_TICK  TESLA_TARGET_INSTRUCTIONS_OF_TICKS
-#define OF_TICKS  TESLA_TARGET_TICKS_OF_INSTRUCTIONS
 #define EMULATION "instructions"
 #else
-#define PER_TICK  1u
-#define OF_TICKS  1u
 #define EMULATION "ticks"
 #endif
 
@@ -59,11 +55,11 @@ static uint64_t upper_product(uint64_t a, uint64_t b) {
     return a_high * b_high + (first >> 32) + (second >> 32);
 }
 
-/* Ticks to counts, to the nearest. */
+/* Ticks to counts. */
 static uint64_t scale(uint64_t ticks) {
-#if OF_TICKS > 1
-    const uint64_t reciprocal = UINT64_MAX / OF_TICKS + 1u;
-    const uint64_t instructions = upper_product(ticks * PER_TICK + OF_TICKS / 2u, reciprocal);
+#if TESLA_TICKS_OF > 1
+    const uint64_t reciprocal = UINT64_MAX / TESLA_TICKS_OF + 1u;
+    const uint64_t instructions = upper_product(tesla_ticks_dividend(ticks), reciprocal);
     return counter.emulated ? instructions : ticks;
 #else
     (void)upper_product;
@@ -137,7 +133,8 @@ static uint64_t cost_of_waiting(void) {
 
 /* The first round is so short that it ends during the first wait, and no other one does. */
 static void start_systick(void) {
-    TESLA_REGISTER(SYSTICK_RELOAD) = counter.emulated ? SHORT * OF_TICKS / PER_TICK : SHORT;
+    TESLA_REGISTER(SYSTICK_RELOAD) =
+        counter.emulated ? SHORT * TESLA_TICKS_OF / TESLA_INSTRUCTIONS_OF : SHORT;
     TESLA_REGISTER(SYSTICK_VALUE) = 0;
     TESLA_REGISTER(SYSTICK_CONTROL) = SYSTICK_RUN;
     TESLA_REGISTER(SYSTICK_RELOAD) = ROUND_MASK;

@@ -2,13 +2,13 @@
  * the clock of its CPU. That goes round after 268 s, and an interrupt counts the rounds. What it
  * takes itself, a few instructions once in a round, is counted like everything else.
  *
- * In QEMU each instruction takes the same time, several ticks of the timer: rounding what passed
- * between two readings to the nearest number of instructions is exact, and nothing adds up. */
+ * In QEMU the timer counts instructions (tesla_ticks.h). */
 #include "tesla_clock.h"
 #include "tesla_counter.h"
 #include "tesla_nrf.h"
 #include "tesla_register.h"
 #include "tesla_target.h"
+#include "tesla_ticks.h"
 
 #define TIMER     0x40008000u
 #define START     (TIMER + 0x000u)
@@ -24,8 +24,6 @@
 #define AT_ROUND  (TIMER + 0x544u)
 #define WIDTH_32  3u
 #define CLOCK_HZ  16000000u
-#define RATIO(n)  ((n) * TESLA_TARGET_INSTRUCTIONS_OF_TICKS)
-#define HALF      (TESLA_TARGET_TICKS_OF_INSTRUCTIONS / 2u)
 
 static struct {
     uint64_t count;
@@ -80,7 +78,7 @@ uint64_t tesla_counter_read(void) {
     const uint32_t before = tesla_mask_interrupts();
     const uint64_t ticks = now();
     const uint64_t passed = ticks - counter.ticks;
-    const uint64_t instructions = (RATIO(passed) + HALF) / TESLA_TARGET_TICKS_OF_INSTRUCTIONS;
+    const uint64_t instructions = tesla_ticks_instructions(passed);
     counter.count += counter.emulated ? instructions : passed;
     counter.ticks = ticks;
     const uint64_t count = counter.count;
