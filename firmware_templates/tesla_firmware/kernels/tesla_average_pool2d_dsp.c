@@ -15,7 +15,8 @@ static void one_pixel(const int8_t *corner, uint32_t channels, uint32_t rows, ui
     const int32_t count = (int32_t)(rows * columns);
     uint32_t c = 0;
     for (; c + 4u <= channels; c += 4u) {
-        int32_t sums[4] = {0, 0, 0, 0};
+        int32_t sums[4]; /* an initialiser would become a call of memset */
+        sums[0] = sums[1] = sums[2] = sums[3] = 0;
         for (uint32_t row = 0; row < rows; ++row) {
             tesla_four_sums(sums, &corner[row * row_bytes + c], channels, columns);
         }

@@ -116,7 +116,7 @@ static void two_rows(const int16_t *input, const int8_t *weights, uint32_t quads
     sums[1] += (uint32_t)((int32_t)(all - even) >> 8);
 }
 
-static inline int8_t finished(const tesla_channel_t *channel, uint32_t sum) {
+static TESLA_INLINE int8_t finished(const tesla_channel_t *channel, uint32_t sum) {
     const int32_t high = tesla_high_word(channel->bias + (int32_t)sum, channel->multiplier);
     return (int8_t)tesla_saturated((high + channel->rounding) >> channel->shift);
 }
@@ -139,7 +139,8 @@ void tesla_fully_connected_dsp(const tesla_dsp_dense_t *layer, const tesla_packe
     uint32_t rows = layer->outputs; /* whether active or not */
     for (int8_t *next = output; left != 0u; next += 4) {
         const uint32_t bytes = rows < 3u ? 8u : 16u; /* of a quad of weights */
-        uint32_t sums[4] = {0, 0, 0, 0};
+        uint32_t sums[4]; /* an initialiser would become a call of memset */
+        sums[0] = sums[1] = sums[2] = sums[3] = 0;
         for (uint32_t g = 0; g < groups; ++g) {
             for (uint32_t done = 0; done < run; done += layer->part) {
                 const uint32_t rest = run - done;
