@@ -42,7 +42,7 @@ def test_a_kernel_by_every_compiler(run: Run, capsys: pytest.CaptureFixture[str]
         require(lambda kind=toolchain: tools_of("emulator", kind))  # type: ignore[misc]
     options = ("kernels", "--only", "fc-784-128", "--toolchain", "zig", "--toolchain", "gcc")
     rows = run(*options)
-    assert rows == run(*options)
+    assert rows[4:] == run(*options[:3], *options[5:]), "the same again, by gcc alone"
     assert [(row["toolchain"], row["dp"]) for row in rows] == [
         (toolchain, dp) for toolchain in ("zig", "gcc") for dp in (25, 50, 75, 100)
     ]
@@ -80,7 +80,19 @@ def test_a_document_for_several_boards(tmp_path: Path) -> None:
         require(lambda board=board: tools_of(board, "zig"))  # type: ignore[misc]
     options = [word for board in boards for word in ("--target", board)]
     folder = tmp_path / "results"
-    assert call("bench", "kernels", "--only", "maxpool2x2-16x16x32", *options, "--out", folder) == 0
+    assert (
+        call(
+            "bench",
+            "kernels",
+            "--only",
+            "maxpool2x2-16x16x32",
+            "--no-portable",
+            *options,
+            "--out",
+            folder,
+        )
+        == 0
+    )
     rows = json.loads((folder / "kernels.json").read_text())["rows"]
     counts = [row["instructions"] for row in rows]
     assert counts[:4] == counts[4:], "two emulators of one core"

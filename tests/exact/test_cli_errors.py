@@ -12,6 +12,8 @@ from graphs import RICH, quantized_model
 from shell import call
 
 from tesla_embed.ir.store import save_model
+from tesla_host.link import session
+from tesla_host.link.client import LinkClient
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,14 @@ def test_unplugged_board(model: Path, tmp_path: Path, capsys: Capture) -> None:
     fails(capsys, 3, "ttyACM0", "verify", model, "--target", port)
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many attempts as always, of a tenth of the time and of the noise."""
+    monkeypatch.setitem(LinkClient.__init__.__kwdefaults__, "timeout_s", 0.1)
+    monkeypatch.setattr(session, "_NOISE_BYTES", session._NOISE_BYTES // 10)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_silent_board(model: Path, capsys: Capture) -> None:
     master, slave = pty.openpty()
     try:
@@ -110,6 +120,7 @@ def test_silent_board(model: Path, capsys: Capture) -> None:
         os.close(slave)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_garbage_sending_board(model: Path, capsys: Capture) -> None:
     """A device that talks without end, and nonsense."""
     server = socket.create_server(("127.0.0.1", 0))

@@ -24,6 +24,8 @@ from tesla_embed.ir.graph import Model
 from tesla_host.toolchain import find_compiler
 
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+QUICKLY = ("-O0", "-g0")
+"""How the calls of kernels are compiled where the kernels are what is tested."""
 
 
 def gcc() -> list[str]:

@@ -25,7 +25,7 @@ from graphs import (
     zig_m4,
 )
 from graphs.tight import tight_plan
-from test_generated_layers import SANITIZERS, differences, gcc
+from test_generated_layers import QUICKLY, SANITIZERS, differences, gcc
 from test_kernels_helium import zig_m55
 
 from tesla_codegen import lower
@@ -73,7 +73,7 @@ def varied(seed: int) -> Model:
 
 
 def native(models: Sequence[Model], folder: Path, isa: Isa) -> Native:
-    return Native(models, folder, require(gcc), ["-O1", *SANITIZERS], isa, ["-O0", "-g0"])
+    return Native(models, folder, require(gcc), ["-O1", *SANITIZERS], isa, QUICKLY)
 
 
 def emulated(

@@ -16,7 +16,7 @@ from graphs import (
     strip_model,
     zig_m4,
 )
-from test_generated_layers import SANITIZERS, differences, gcc
+from test_generated_layers import QUICKLY, SANITIZERS, differences, gcc
 
 from tesla_codegen.kernels import dsp
 from tesla_codegen.kernels.choice import choose
@@ -77,13 +77,13 @@ def test_plain_c(tmp_path: Path, first: int) -> None:
     counts = fast_layers(models)
     assert set(counts) == KERNELS
     assert sum(counts.values()) >= 1000  # in both parts together at least 2,000
-    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP)
+    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP, QUICKLY)
     assert differences(native, models, samples=4) == []
 
 
 def test_plain_c_of_any_network(tmp_path: Path) -> None:
     models = [*map(quantized_model, range(60)), *map(extreme_model, range(60))]
-    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP)
+    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP, QUICKLY)
     assert differences(native, models, samples=5) == []
 
 
@@ -93,7 +93,7 @@ def test_plain_c_with_tables_as_kernels_read_them(
     """What `Optimize.SPEED` generates."""
     monkeypatch.setattr(dsp, "compacted", lambda model, index, variant: variant)
     models = [*map(layered_model, range(4000, 4030))]
-    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP)
+    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP, QUICKLY)
     assert not (tmp_path / "tesla_unpack_dsp.o").exists()
     assert differences(native, models, samples=4) == []
 

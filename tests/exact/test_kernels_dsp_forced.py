@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from conftest import require
 from graphs import Emulated, Native, layered_model, zig_m4
-from test_generated_layers import SANITIZERS, differences, gcc
+from test_generated_layers import QUICKLY, SANITIZERS, differences, gcc
 
 from tesla_codegen.kernels.channels import scaled_table
 from tesla_codegen.kernels.choice import choose
@@ -92,7 +92,7 @@ def spread_models(seeds: range) -> list[Model]:
 
 def test_plain_c(tmp_path: Path) -> None:
     models = [*dense_models(), *spread_models(range(30))]
-    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP)
+    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP, QUICKLY)
     assert differences(native, models, samples=4) == []
 
 

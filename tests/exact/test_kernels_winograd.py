@@ -8,7 +8,7 @@ import pytest
 from conftest import require, tools_of
 from graphs import Cross, Emulated, Native, filtered_model, int8_inputs, layered_model, zig_m4
 from graphs.tight import tight_plan
-from test_generated_layers import SANITIZERS, differences, gcc
+from test_generated_layers import QUICKLY, SANITIZERS, differences, gcc
 from test_kernels_dsp import clang_m4, gcc_m4
 
 from tesla_codegen import lower
@@ -52,7 +52,7 @@ def test_plain_c(tmp_path: Path, first: int) -> None:
     models = [*map(filtered_model, range(first, first + 80))]
     assert layers(models) >= 150
     native = Native(
-        models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP, optimize=Optimize.SPEED
+        models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP, QUICKLY, Optimize.SPEED
     )
     assert differences(native, models, samples=4) == []
 
@@ -62,7 +62,7 @@ def test_plain_c_of_layers_of_all_kinds(tmp_path: Path) -> None:
     models = [*map(layered_model, range(300, 360)), *map(filtered_model, range(300, 360))]
     assert layers(models) >= 50
     native = Native(
-        models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP, optimize=Optimize.SPEED
+        models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP, QUICKLY, Optimize.SPEED
     )
     assert differences(native, models, samples=4) == []
 
