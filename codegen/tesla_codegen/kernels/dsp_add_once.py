@@ -15,14 +15,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from tesla_codegen.kernels.dsp_add import scaling_of
 from tesla_codegen.kernels.portable import portable_variant
 from tesla_codegen.kernels.variant import Row, Variant
 from tesla_codegen.tables import TablePool
-from tesla_embed.errors import CodegenError
 from tesla_embed.ir.fixedpoint import Int64, requantize
 from tesla_embed.ir.graph import Model
-from tesla_embed.ir.ops import Add
-from tesla_embed.ir.scaling import ADD_SHIFT, AddScaling, add_factors, add_scaling
+from tesla_embed.ir.scaling import ADD_SHIFT, AddScaling, add_factors
 from tesla_embed.ir.specialize import specialize
 
 _ROW = Row(c_type="tesla_add_once_t", bytes=20, size="{row}.size")
@@ -46,7 +45,7 @@ def addition_once(model: Model, index: int) -> Variant | None:
 
     def rows(dense: Model, index: int, _: TablePool) -> list[tuple[str, ...]]:
         region = dense.regions[0]
-        q = _scaling(dense, index)
+        q = scaling_of(dense, index)
         clamp = (q.activation_min, q.activation_max)
         size = region.types[dense.graph.ops[index].output].size
         return [tuple(map(str, (size, *found[region.dp], *clamp)))]
@@ -60,21 +59,13 @@ def addition_once(model: Model, index: int) -> Variant | None:
     )
 
 
-def _scaling(dense: Model, index: int) -> AddScaling:
-    op, types = dense.graph.ops[index], dense.regions[0].types
-    if not isinstance(op, Add):
-        raise CodegenError(f"{op.name}: is no addition")
-    first, second = (types[tensor] for tensor in op.inputs)
-    return add_scaling(op, first, second, types[op.output])
-
-
 def _numbers(dense: Model, index: int) -> tuple[int, int, int] | None:
     """Both factors and the constant of a region."""
     op, types = dense.graph.ops[index], dense.regions[0].types
     first, second = (types[tensor] for tensor in op.inputs)
     *sides, total = add_factors(first, second, types[op.output])
     exact = [round(side * total * 2.0 ** (ADD_SHIFT + _FACTOR_BITS)) for side in sides]
-    q = _scaling(dense, index)
+    q = scaling_of(dense, index)
     wanted = outputs(q)
     for factors in _candidates(*exact):
         constant = constant_for(factors, wanted, q.activation_min, q.activation_max)
