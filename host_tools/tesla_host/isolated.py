@@ -37,8 +37,8 @@ def serve(pipe: Pipe, source: int, sink: int) -> None:
     pipe.timeout = _LONGEST_RUN_S
     while data := os.read(source, _BLOCK):
         pipe.write(data)
-        while answer := pipe.read(max(1, pipe.in_waiting)):
-            rest = memoryview(answer)
+        while first := pipe.read():
+            rest = memoryview(first + pipe.read(pipe.in_waiting))  # whole: a write wakes the reader
             while rest:
                 rest = rest[os.write(sink, rest) :]
 

@@ -62,6 +62,12 @@ def layer_requantization(dense: Model, index: int) -> Requantization:
     return requantization(op, table, region.types[op.input], region.types[op.output])
 
 
+def reads_all_channels(model: Model, op: Weighted) -> bool:
+    """Whether every region computes all channels of the input."""
+    source = model.graph.tensors[op.input].type
+    return all(region.types[op.input].channels == source.channels for region in model.regions)
+
+
 def sum_range(op: Weighted, source: Quantization) -> tuple[Int64, Int64]:
     """Smallest and largest sum `[out]` of a dense operation without its bias.
 

@@ -4,7 +4,6 @@ In: an operation of a verified model. Out: its variant, or `None` where no kerne
 exactly (four-bit weights, inputs of several parts, numbers that `pairing` or `channels` refuse).
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from tesla_codegen.kernels.compact import compacted
@@ -13,7 +12,7 @@ from tesla_codegen.kernels.dsp_add_once import addition_once
 from tesla_codegen.kernels.dsp_conv import convolution
 from tesla_codegen.kernels.dsp_dense import fully_connected
 from tesla_codegen.kernels.dsp_depthwise import depthwise
-from tesla_codegen.kernels.portable import portable_variant
+from tesla_codegen.kernels.portable import renamed
 from tesla_codegen.kernels.variant import Optimize, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import (
@@ -26,7 +25,6 @@ from tesla_embed.ir.ops import (
     Logistic,
     MaxPool2D,
     Mean,
-    Op,
     Pad,
     Rescale,
     Reshape,
@@ -52,19 +50,14 @@ def _fastest(model: Model, index: int, optimize: Optimize) -> Variant | None:
         case DepthwiseConv2D():
             return depthwise(model, index)
         case MaxPool2D():
-            return _renamed(model, op, "tesla_max_pool2d_dsp")
+            return renamed(model, op, "tesla_max_pool2d_dsp")
         case AveragePool2D():
-            return _renamed(model, op, "tesla_average_pool2d_dsp")
+            return renamed(model, op, "tesla_average_pool2d_dsp")
         case Mean():
-            return _renamed(model, op, "tesla_mean_dsp")
+            return renamed(model, op, "tesla_mean_dsp")
         case Add():
             return addition_once(model, index) or addition(model, index)
         case Concat() | Pad() | Rescale() | Softmax() | Logistic() | Reshape():
             return None
         case _:
             assert_never(op)
-
-
-def _renamed(model: Model, op: Op, kernel: str) -> Variant:
-    """A kernel that takes exactly what the portable one takes."""
-    return replace(portable_variant(model, op), kernel=kernel)

@@ -9,10 +9,10 @@ stay below 2^29. Where a shift is out of range the portable kernel adds.
 from dataclasses import replace
 
 from tesla_codegen.kernels.portable import portable_variant
+from tesla_codegen.kernels.rows import only
 from tesla_codegen.kernels.variant import Row, Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.errors import CodegenError
-from tesla_embed.ir.fixedpoint import Multiplier
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Add
 from tesla_embed.ir.scaling import AddScaling, add_scaling
@@ -48,13 +48,13 @@ def scaling_of(dense: Model, index: int) -> AddScaling:
 
 def _ordered(q: AddScaling) -> tuple[int, int] | None:
     """Places of the input that is halved and of the other one; `None` if the kernel cannot add."""
-    (multiplier, shift) = _numbers(q.output_factor)
+    (multiplier, shift) = only(q.output_factor)
     if multiplier < 2**30 or not 1 <= -shift <= 22:
         return None
     for larger, smaller in ((0, 1), (1, 0)):
-        multiplier, shift = _numbers(q.factors[smaller])
+        multiplier, shift = only(q.factors[smaller])
         same = (multiplier, shift) == _HALF
-        if _numbers(q.factors[larger]) == _HALF and (
+        if only(q.factors[larger]) == _HALF and (
             same or (multiplier >= 2**30 and 1 <= -shift <= 22)
         ):
             return larger, smaller
@@ -67,8 +67,8 @@ def _rows(dense: Model, index: int, _: TablePool) -> list[tuple[str, ...]]:
     order = _ordered(q)
     if order is None:
         raise CodegenError(f"{op.name}: cannot be added by the DSP kernel")
-    multiplier, shift = _numbers(q.factors[order[1]])
-    factor, right = _numbers(q.output_factor)
+    multiplier, shift = only(q.factors[order[1]])
+    factor, right = only(q.output_factor)
     numbers = (
         dense.regions[0].types[op.output].size,
         *(q.input_offsets[place] for place in order),
@@ -83,7 +83,3 @@ def _rows(dense: Model, index: int, _: TablePool) -> list[tuple[str, ...]]:
         -right,
     )
     return [tuple("INT32_MIN" if n == -(2**31) else str(n) for n in numbers)]
-
-
-def _numbers(factor: Multiplier) -> tuple[int, int]:
-    return int(factor.multiplier[0]), int(factor.shift[0])

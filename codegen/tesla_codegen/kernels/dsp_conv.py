@@ -6,6 +6,7 @@ In: a convolution of a verified model. Out: its variant, or `None` where it woul
 import numpy as np
 import numpy.typing as npt
 
+from tesla_codegen.kernels.channels import reads_all_channels
 from tesla_codegen.kernels.dsp_winograd import winograd
 from tesla_codegen.kernels.packed import SCALED, qualifies, scaled_rows
 from tesla_codegen.kernels.pairing import BLOCK, paired
@@ -38,7 +39,7 @@ def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
     taps = op.window.height * op.window.width
     bare = taps == 1 and _without_padding(op.window, source, target)
-    whole = all(region.types[op.input].channels == source.channels for region in model.regions)
+    whole = reads_all_channels(model, op)
     waste = source.channels % BLOCK
     least = BLOCK - 1 if optimize is Optimize.SIZE else BLOCK
     if whole and 0 < waste < least and op.window.dilation_width == 1 and not bare:

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 
+from tesla_codegen.kernels.channels import reads_all_channels
 from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
 from tesla_codegen.kernels.pairing import BLOCK, halves_fit, paired_compactly, part_that_fits
 from tesla_codegen.kernels.variant import Variant
@@ -21,7 +22,7 @@ def fully_connected(model: Model, index: int) -> Variant | None:
     if not isinstance(op, FullyConnected) or not qualifies(model, index, pairs=False):
         return None
     source = model.graph.tensors[op.input].type
-    whole = all(region.types[op.input].channels == source.channels for region in model.regions)
+    whole = reads_all_channels(model, op)
     groups, channels = (1, source.size) if whole else (source.positions, source.channels)
     padded = -(-channels // BLOCK) * BLOCK
     weights = op.weights.data.reshape(-1, groups, channels).astype(np.int8)

@@ -5,10 +5,10 @@ taps, one filter a channel, the same stride of 1 or 2 in both directions, no dil
 no more than about 120 pixels.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
-from tesla_codegen.kernels.portable import layer_constants
+from tesla_codegen.kernels.portable import window_constants
 from tesla_codegen.kernels.variant import Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import DepthwiseConv2D, Window
@@ -59,9 +59,6 @@ def depthwise(model: Model, index: int) -> Variant | None:
     lines = lines_of(op.window, target)
     if lines is None:
         return None
-    layer = layer_constants(model, op)
-    assert layer is not None
-    window = tuple(field for field in layer.fields if field.startswith(".window"))
     plane = f"tesla_plane{lines.pitch}"
     own = (
         f".strip = {lines.strip}",
@@ -75,7 +72,7 @@ def depthwise(model: Model, index: int) -> Variant | None:
         helpers=("tesla_clamp_dsp", f"{plane}_dsp"),
         row=PACKED,
         rows=packed_rows,
-        layer=replace(layer, c_type="tesla_depthwise_plane_t", fields=(*window, *own)),
+        layer=window_constants(model, op, "tesla_depthwise_plane_t", *own),
         weights=(taps.transpose(0, 2, 1) if lines.by_columns else taps).reshape(-1),
         scratch_bytes=_LINE_BYTES * lines.pitch * ((lines.strip - 1) * stride + 3),
     )

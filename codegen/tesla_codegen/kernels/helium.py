@@ -4,13 +4,12 @@ In: an operation of a verified model. Out: its variant, or `None` where no kerne
 exactly (four-bit weights, inputs of several parts, factors of a half and more).
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from tesla_codegen.kernels.helium_conv import convolution
 from tesla_codegen.kernels.helium_dense import fully_connected
 from tesla_codegen.kernels.helium_depthwise import depthwise
-from tesla_codegen.kernels.portable import portable_variant
+from tesla_codegen.kernels.portable import renamed
 from tesla_codegen.kernels.variant import Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import (
@@ -41,19 +40,14 @@ def helium_variant(model: Model, index: int) -> Variant | None:
         case DepthwiseConv2D():
             return depthwise(model, index)
         case MaxPool2D():
-            return _renamed(model, index, "tesla_max_pool2d_helium")
+            return renamed(model, op, "tesla_max_pool2d_helium")
         case Add():
-            return _renamed(model, index, "tesla_add_helium")
+            return renamed(model, op, "tesla_add_helium")
         case Mean():
-            return _renamed(model, index, "tesla_mean_helium")
+            return renamed(model, op, "tesla_mean_helium")
         case AveragePool2D():
-            return _renamed(model, index, "tesla_average_pool2d_helium")
+            return renamed(model, op, "tesla_average_pool2d_helium")
         case Concat() | Pad() | Rescale() | Softmax() | Logistic() | Reshape():
             return None
         case _:
             assert_never(op)
-
-
-def _renamed(model: Model, index: int, kernel: str) -> Variant:
-    """A kernel that takes exactly what the portable one takes."""
-    return replace(portable_variant(model, model.graph.ops[index]), kernel=kernel)

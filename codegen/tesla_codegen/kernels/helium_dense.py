@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from tesla_codegen.kernels.channels import reads_all_channels
 from tesla_codegen.kernels.helium_conv import pairs
 from tesla_codegen.kernels.helium_tables import (
     LANES,
@@ -34,7 +35,7 @@ def fully_connected(model: Model, index: int) -> Variant | None:
     if not isinstance(op, FullyConnected) or not qualifies(model, index):
         return None
     source = model.graph.tensors[op.input].type
-    whole = all(region.types[op.input].channels == source.channels for region in model.regions)
+    whole = reads_all_channels(model, op)
     if whole and source.size > _MOST_INPUTS:
         return None
     groups, channels = (1, source.size) if whole else (source.positions, source.channels)

@@ -29,6 +29,8 @@ Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 
 LANES = 16
+MOST_ROWS = 16
+"""TESLA_HELIUM_ROWS: the highest window of kernels that keep a place for every row."""
 ROW = Row(c_type="tesla_helium_region_t", bytes=16, size="{positions}u * {row}.output_channels")
 _MOST_CHANNELS = 2**14
 """Offsets from pixel to pixel have 16 bits, and four pixels are written at once."""
