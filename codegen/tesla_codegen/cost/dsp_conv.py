@@ -29,7 +29,7 @@ def convolution(work: Work) -> Counts:
     """`tesla_conv2d_dsp`: two pixels are gathered, both inside the image or not."""
     counts = Counts(calls=1)
     taps = work.window.height * work.window.width
-    counts.bytes("fills", work.inputs)
+    counts.more("bytes filled", work.inputs)
     counts.more("image rows", work.rows.outputs)
     counts.more("last alone", work.pixels % 2)
     inner, border = _paired(work)
@@ -184,7 +184,7 @@ def convolution_flat(work: Work) -> Counts:
 
 
 def _loaded(counts: Counts, work: Work, slots: int, pitch: int) -> None:
-    """`load_rows`: padded rows of the image, each once."""
+    """`tesla_lines_load`: padded rows of the image, each once."""
     rows, window = work.rows, work.window
     room = pitch - window.pad_left * work.inputs
     size = min(work.source.shape[1] * work.inputs, room)

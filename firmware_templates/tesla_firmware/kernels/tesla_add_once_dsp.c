@@ -48,8 +48,8 @@ static TESLA_INLINE void four_by_four(const tesla_add_once_t *region, uint32_t f
         "strb   %[c], [%[output], #1 - 4]   \n"
         "subs   %[fours], %[fours], #1      \n"
         "bne    1b                          \n"
-        : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [e] "=&r"(e), [fours] "+r"(fours),
-          [first] "+r"(first), [second] "+r"(second), [output] "+r"(output)
+        : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [e] "=&r"(e),
+          [fours] "+&r"(fours), [first] "+&r"(first), [second] "+&r"(second), [output] "+&r"(output)
         : [f] "r"(region->first_factor), [s] "r"(region->second_factor),
           [constant] "r"(region->constant), [upper] "r"(0xFF00FF00u)
         : "cc", "memory");

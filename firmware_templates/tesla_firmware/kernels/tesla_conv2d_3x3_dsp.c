@@ -46,7 +46,7 @@ static TESLA_INLINE void next_row(int16_t *column, const int8_t *row, uint32_t p
                      "subs    %2, %2, #4          \n"
                      "bne     3b                  \n"
                      "4:                          \n"
-                     : "+r"(column), "+r"(row), "+r"(pixels)
+                     : "+&r"(column), "+&r"(row), "+&r"(pixels)
                      : "r"(pitch), "r"(offset)
                      : "r2", "r3", "r4", "r5", "r6", "r8", "cc", "memory");
 #else
@@ -72,35 +72,35 @@ typedef struct {
     uint32_t channels;
     uint32_t offset; /* in both halves */
     int8_t zeros[QUAD];
-} lines_t;
+} columns_t;
 
 /* The last `channels` channels of a row, 1 .. 3, in their own columns. */
-static TESLA_NOINLINE void next_narrow_row(const lines_t *lines, int16_t *column, const int8_t *row,
-                                           uint32_t channels) {
-    for (uint32_t pixels = lines->pixels; pixels != 0u; --pixels) {
-        const uint32_t word = tesla_some(row, channels, lines->zeros[0]);
+static TESLA_NOINLINE void next_narrow_row(const columns_t *columns, int16_t *column,
+                                           const int8_t *row, uint32_t channels) {
+    for (uint32_t pixels = columns->pixels; pixels != 0u; --pixels) {
+        const uint32_t word = tesla_some(row, channels, columns->zeros[0]);
         int8_t some[QUAD];
         tesla_copy(some, &word, 4);
-        next_row(column, some, 0, 1, lines->offset);
+        next_row(column, some, 0, 1, columns->offset);
         column += COLUMN;
-        row += lines->channels;
+        row += columns->channels;
     }
 }
 
 /* One more row of the image, or of what lies beside it. */
-static TESLA_NOINLINE void next_rows(const lines_t *lines, const int8_t *row) {
+static TESLA_NOINLINE void next_rows(const columns_t *columns, const int8_t *row) {
     const bool beside = row == NULL;
-    const uint32_t channels = lines->channels;
+    const uint32_t channels = columns->channels;
     const uint32_t step = beside ? 0u : (uint32_t)QUAD;
-    int16_t *column = lines->first;
-    row = beside ? lines->zeros : row;
+    int16_t *column = columns->first;
+    row = beside ? columns->zeros : row;
     for (uint32_t quads = (beside ? channels + 3u : channels) / 4u; quads != 0u; --quads) {
-        next_row(column, row, beside ? 0u : channels, lines->pixels, lines->offset);
-        column += lines->own;
+        next_row(column, row, beside ? 0u : channels, columns->pixels, columns->offset);
+        column += columns->own;
         row += step;
     }
     if (channels % 4u != 0u && !beside) {
-        next_narrow_row(lines, column, row, channels % 4u);
+        next_narrow_row(columns, column, row, channels % 4u);
     }
 }
 
@@ -114,7 +114,7 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
     const uint32_t columns = width + 2u;
     const uint32_t room = columns - window->pad_left; /* for pixels of the image */
     int16_t *const start = (int16_t *)scratch;
-    lines_t lines;
+    columns_t buffer;
     tesla_pair_t pair;
     tesla_pair_rest_t rest;
     tesla_pair_begin(&pair, region, weights);
@@ -123,17 +123,17 @@ void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_scaled_region
     pair.skipped = (layer->full_channels + 3u) / 4u * 144u - pair.active;
     pair.own = columns * COLUMN * (uint32_t)sizeof(int16_t);
     tesla_pair_set_rest(&rest, &pair, outputs);
-    lines.first = &start[window->pad_left * COLUMN];
-    lines.own = columns * COLUMN;
-    lines.pixels = window->input_width < room ? window->input_width : room;
-    lines.channels = channels;
-    lines.offset = tesla_twice((int16_t)-region->input_zero);
-    tesla_pair_fill(lines.zeros, region->input_zero, QUAD);
+    buffer.first = &start[window->pad_left * COLUMN];
+    buffer.own = columns * COLUMN;
+    buffer.pixels = window->input_width < room ? window->input_width : room;
+    buffer.channels = channels;
+    buffer.offset = tesla_twice((int16_t)-region->input_zero);
+    tesla_pair_fill(buffer.zeros, region->input_zero, QUAD);
     tesla_clear(start, quads * pair.own / 4u);
     for (uint32_t y = 0; y < window->output_height + 2u; ++y) {
         const uint32_t at = y - window->pad_top; /* wraps around above the image */
         const bool inside = at < window->input_height;
-        next_rows(&lines, inside ? &input[at * window->input_width * channels] : NULL);
+        next_rows(&buffer, inside ? &input[at * window->input_width * channels] : NULL);
         if (y < 2u) {
             continue; /* three rows make the first output */
         }

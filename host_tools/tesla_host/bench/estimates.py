@@ -43,7 +43,7 @@ def estimated(
     """Compare with `ticks`, by DP percentage the instructions of each layer that runs code; `only`
     one of these layers, where a number is given."""
     try:
-        load_coefficients(target, toolchain)
+        load_coefficients(target, toolchain, optimize)
     except ConfigError:
         return {}
     found = compare_estimate(model, target, toolchain, ticks, isa=isa, optimize=optimize)

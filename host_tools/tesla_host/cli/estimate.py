@@ -78,6 +78,7 @@ def write_estimate(
 def fit(
     target: TargetOption = "emulator",
     toolchain: ToolchainsOption = None,
+    optimize: OptimizeOption = Optimize.BALANCED,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="where coefficients go; default: into the package"),
@@ -89,8 +90,8 @@ def fit(
 ) -> None:
     """Measure what `estimate` predicts from: every kernel, on small random networks.
 
-    Takes some ten minutes for a CPU and a toolchain. Kernels that changed need it. --out and --json
-    take one toolchain.
+    Takes some ten minutes for a CPU, a toolchain and what is optimised for. Kernels that changed
+    need it. --out and --json take one toolchain.
 
     Example: tesla-embed bench fit --target emulator --toolchain gcc
     """
@@ -105,13 +106,13 @@ def fit(
     kinds = list(dict.fromkeys(toolchain or [row.compiler]))
     if len(kinds) > 1 and (out is not None or json_ is not None):
         raise ConfigError("--out and --json take one toolchain; give --toolchain once")
-    places = {kind: out or data_file(row, kind) for kind in kinds}
+    places = {kind: out or data_file(row, kind, optimize) for kind in kinds}
     for place in places.values():
         check_writable(place)
     check_json(json_)
     for kind, place in places.items():
         with progress(f"measuring kernels on {row.cpu} by {kind}") as observer:
-            found = measure_coefficients(row, kind, share, observer)
+            found = measure_coefficients(row, kind, share, observer, optimize)
         save_coefficients(place, found)
         present(json_, found, partial(_print_fit, found, place))
 

@@ -29,7 +29,7 @@ from tesla_host.estimate.footprint import (
     pointed_by_layers,
     ram_counts,
 )
-from tesla_host.estimate.measure import Observation, measure_model
+from tesla_host.estimate.measure import Measured, Observation, measure_model
 from tesla_host.estimate.sizes import Code, read_code
 from tesla_host.estimate.sketch import Sketch
 from tesla_host.pointers import pointed_functions
@@ -76,21 +76,30 @@ def measure_coefficients(
     toolchain: str | None = None,
     share: float = 1.0,
     observer: Observer = ignore,
+    optimize: Optimize = Optimize.BALANCED,
 ) -> Coefficients:
-    """Measure and fit; `share` of the usual number of networks.
+    """Measure and fit; `share` of the usual number of networks, compiled for `optimize`.
 
     Raises what building and the link raise, and `ConfigError` for a target that counts no
     instructions.
     """
     kind = choose_toolchain(target, toolchain)
-    found = gather(target, kind, share, observer)
+    found = gather(target, kind, share, observer, optimize)
     others = [row for row in TARGETS if row.core == target.core and kind in row.toolchains]
-    return conclude(target, kind, found, [row for row in others if row.name != target.name])
+    return conclude(
+        target, kind, found, [row for row in others if row.name != target.name], optimize
+    )
 
 
-def conclude(target: Target, toolchain: str, found: Gathered, others: list[Target]) -> Coefficients:
+def conclude(
+    target: Target,
+    toolchain: str,
+    found: Gathered,
+    others: list[Target],
+    optimize: Optimize = Optimize.BALANCED,
+) -> Coefficients:
     """Coefficients from what was gathered; `others` are further targets of the same CPU."""
-    _note_small_networks(target, toolchain, found)
+    _note_small_networks(target, toolchain, found, optimize)
     own = found.bytes.cost()
     return Coefficients(
         cpu=target.cpu,
@@ -102,40 +111,50 @@ def conclude(target: Target, toolchain: str, found: Gathered, others: list[Targe
         },
         code=dict(sorted(found.code.items())),
         boards={target.name: own}
-        | {row.name: _other_board(own, target, row, toolchain) for row in others},
+        | {row.name: _other_board(own, target, row, toolchain, optimize) for row in others},
         run_stack_bytes=found.run_stack,
     )
 
 
-def gather(target: Target, toolchain: str, share: float, observer: Observer) -> Gathered:
-    """Build and run the networks."""
+def gather(
+    target: Target,
+    toolchain: str,
+    share: float,
+    observer: Observer,
+    optimize: Optimize = Optimize.BALANCED,
+) -> Gathered:
+    """Build and run the networks: of every kind of layer, further ones, and with portable kernels.
+
+    Where kernels are not saved flash, those that are chosen for speed are measured, too.
+    """
     found = Gathered()
+    chosen = Optimize.SIZE if optimize is Optimize.SIZE else Optimize.SPEED
     builds = [
-        (target.isa, Optimize.BALANCED, share),
-        (target.isa, Optimize.SPEED, share * FURTHER_SHARE),
+        (target.isa, optimize, design, share),
+        (target.isa, chosen, further_design, share * FURTHER_SHARE),
     ]
     if target.isa is not Isa.PORTABLE:
-        builds.append((Isa.PORTABLE, Optimize.BALANCED, share * PORTABLE_SHARE))
-    for isa, optimize, portion in builds:
+        builds.append((Isa.PORTABLE, optimize, design, share * PORTABLE_SHARE))
+    for isa, kernels, make, portion in builds:
         count = max(1, round(NETWORKS * portion))
         for seed in range(count):
-            observer(f"{isa} kernels, {optimize}", seed / count)
-            with tempfile.TemporaryDirectory(prefix="tesla-embed-") as folder:
-                model = further_design(seed) if optimize is Optimize.SPEED else design(seed)
-                _one(model, target, toolchain, isa, optimize, Path(folder), found)
+            observer(f"{isa} kernels, {kernels}", seed / count)
+            with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
+                folder = Path(name)
+                measured = measure_model(
+                    make(seed),
+                    target,
+                    toolchain,
+                    folder,
+                    isa=isa,
+                    optimize=kernels,
+                    compiled=optimize,
+                )
+                _note(measured, folder, found)
     return found
 
 
-def _one(
-    model: Model,
-    target: Target,
-    toolchain: str,
-    isa: Isa,
-    optimize: Optimize,
-    folder: Path,
-    found: Gathered,
-) -> None:
-    measured = measure_model(model, target, toolchain, folder, isa=isa, optimize=optimize)
+def _note(measured: Measured, folder: Path, found: Gathered) -> None:
     for observation in measured.observations:
         found.observations.setdefault(observation.kernel, []).append(observation)
     project, build = measured.project, measured.build
@@ -170,16 +189,25 @@ def _run_frame(project: Project, build: BuildResult) -> int:
     return run.bytes - stack_bound(build.elf, build.frames, run.path[1]).bytes
 
 
-def _note_small_networks(target: Target, toolchain: str, found: Gathered) -> None:
+def _note_small_networks(
+    target: Target, toolchain: str, found: Gathered, optimize: Optimize
+) -> None:
     """Flash and RAM of networks that have little but a firmware, a few layers and many regions."""
     for sketch, dps in _small_networks():
         with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
-            folder = Path(name)
-            project = generate(sketch.model(dps), folder / "project", isa=target.isa)
-            build = build_firmware(folder / "project", target, folder, toolchain=toolchain)
-            found.code |= _kernel_code(folder, project)
+            project, build = _built(sketch.model(dps), target, toolchain, Path(name), optimize)
+            found.code |= _kernel_code(Path(name), project)
             for _ in range(_WEIGHT):
                 found.bytes.note(project, build, found.code)
+
+
+def _built(
+    model: Model, target: Target, toolchain: str, folder: Path, optimize: Optimize
+) -> tuple[Project, BuildResult]:
+    project = generate(model, folder / "project", isa=target.isa, optimize=optimize)
+    return project, build_firmware(
+        folder / "project", target, folder, toolchain=toolchain, optimize=optimize
+    )
 
 
 def _small_networks() -> Iterator[tuple[Sketch, tuple[int, ...]]]:
@@ -197,16 +225,17 @@ def _small_networks() -> Iterator[tuple[Sketch, tuple[int, ...]]]:
     yield sketch, (50, 100)
 
 
-def _other_board(own: BoardCost, target: Target, other: Target, toolchain: str) -> BoardCost:
+def _other_board(
+    own: BoardCost, target: Target, other: Target, toolchain: str, optimize: Optimize
+) -> BoardCost:
     """Flash and RAM of another target of the same CPU: a small network tells the difference."""
     sketch = Sketch(np.random.default_rng(0), (4,))
     sketch.dense(2, scalable=False)
     built = []
     for row in (target, other):
         with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
-            folder = Path(name)
-            generate(sketch.model((100,)), folder / "project", isa=row.isa)
-            built.append(build_firmware(folder / "project", row, folder, toolchain=toolchain))
+            model = sketch.model((100,))
+            built.append(_built(model, row, toolchain, Path(name), optimize)[1])
     flash = built[1].flash_bytes - built[0].flash_bytes
     ram = built[1].ram_bytes - built[0].ram_bytes
     return BoardCost(

@@ -1,6 +1,7 @@
 """What was measured once for a CPU and a compiler: coefficients of every kernel, code, firmware.
 
-The files stand beside this module, `data/CPU-TOOLCHAIN.json`; `tesla-embed bench fit` writes them.
+The files stand beside this module: `data/CPU-TOOLCHAIN.json` for what is compiled as `balanced`,
+with `-size` or `-speed` in the name for the others. `tesla-embed bench fit` writes them.
 """
 
 import json
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_embed import atomic
 from tesla_embed.errors import ConfigError
 from tesla_host.build import choose_toolchain
@@ -59,21 +61,27 @@ class Coefficients(msgspec.Struct, kw_only=True):
     run_stack_bytes: int = 0
 
 
-def data_file(target: Target, toolchain: str | None) -> Path:
+def data_file(
+    target: Target, toolchain: str | None, optimize: Optimize = Optimize.BALANCED
+) -> Path:
     """Where the coefficients of a target and toolchain belong. Raises `ConfigError`."""
     if target.core is None:
         raise ConfigError(f"{target.name} counts no instructions; choose an emulated target")
-    name = f"{target.cpu.lower()}-{choose_toolchain(target, toolchain)}.json"
+    level = "" if optimize is Optimize.BALANCED else f"-{optimize}"
+    name = f"{target.cpu.lower()}-{choose_toolchain(target, toolchain)}{level}.json"
     return Path(str(files("tesla_host.estimate").joinpath("data", name)))
 
 
-def load_coefficients(target: Target, toolchain: str | None) -> Coefficients:
+def load_coefficients(
+    target: Target, toolchain: str | None, optimize: Optimize = Optimize.BALANCED
+) -> Coefficients:
     """What is known of a target's CPU and a toolchain. Raises `ConfigError` if nothing is."""
-    path = data_file(target, toolchain)
+    path = data_file(target, toolchain, optimize)
     if not path.is_file():
         raise ConfigError(
-            f"nothing was measured for {path.stem}; run "
-            f"tesla-embed bench fit --target {target.name}"
+            f"nothing was measured for {path.stem}; run tesla-embed bench fit "
+            f"--target {target.name} --toolchain {choose_toolchain(target, toolchain)} "
+            f"--optimize {optimize}"
         )
     return _load(path, path.stat().st_mtime_ns)
 

@@ -90,7 +90,7 @@ def estimate_model(
 ) -> Estimate:
     """Predict what `model` costs. Raises `ConfigError` where nothing was measured on this CPU by
     this toolchain, `CodegenError` if no C can be made of the model."""
-    known = load_coefficients(target, toolchain)
+    known = load_coefficients(target, toolchain, optimize)
     isa = isa or target.isa
     project = lower(model, isa=isa, optimize=optimize)
     variants = choose(model, isa, optimize)

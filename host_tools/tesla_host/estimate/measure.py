@@ -57,16 +57,19 @@ def measure_model(
     *,
     isa: Isa | None = None,
     optimize: Optimize = Optimize.BALANCED,
+    compiled: Optimize | None = None,
     inputs: int = INPUTS,
 ) -> Measured:
     """Build a model in `folder` and count in every region; outputs must be the interpreter's.
 
-    `optimize` chooses the kernels; compiled they are as `BALANCED`, because a kernel has one set of
-    coefficients. Objects that an earlier call left in `folder` are used again.
+    `optimize` chooses the kernels, and how they are compiled unless `compiled` says otherwise.
+    Objects that an earlier call left in `folder` are used again.
     """
     isa = isa or target.isa
     project = generate(model, folder / "project", isa=isa, optimize=optimize)
-    build = build_firmware(folder / "project", target, folder, toolchain=toolchain)
+    build = build_firmware(
+        folder / "project", target, folder, toolchain=toolchain, optimize=compiled or optimize
+    )
     variants = choose(model, isa, optimize)
     ticks = layer_instructions(model, target, build.elf, inputs)
     observations = []

@@ -32,8 +32,8 @@ static TESLA_INLINE void tesla_three_columns(int16_t *wide, const int8_t *a, con
                          TESLA_COLUMN("], #4", "0") "add     %4, %4, %10   \n"
                                                     "subs    %7, %7, #1    \n"
                                                     "bne     1b            \n"
-                     : "=&r"(first), "=&r"(second), "=&r"(even), "=&r"(odd), "+r"(wide), "+r"(a),
-                       "+r"(b), "+r"(quads)
+                     : "=&r"(first), "=&r"(second), "=&r"(even), "=&r"(odd), "+&r"(wide), "+&r"(a),
+                       "+&r"(b), "+&r"(quads)
                      : "r"(next), "r"(offset), "r"(pitch * (uint32_t)sizeof *wide)
                      : "cc", "memory");
 #else

@@ -39,7 +39,8 @@ static TESLA_INLINE void tesla_lines_widen(int16_t *to, const int8_t *from, uint
                          "str     %2, [%3, #4 - 8]    \n"
                          "subs    %5, %5, #1          \n"
                          "bne     1b                  \n"
-                         : "=&r"(even), "=&r"(odd), "=&r"(high), "+r"(to), "+r"(from), "+r"(quads)
+                         : "=&r"(even), "=&r"(odd), "=&r"(high), "+&r"(to), "+&r"(from),
+                           "+&r"(quads)
                          : "r"(offset)
                          : "cc", "memory");
     }

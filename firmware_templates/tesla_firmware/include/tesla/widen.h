@@ -90,7 +90,7 @@ static TESLA_INLINE uint32_t tesla_get(const int16_t *wide) {
 static TESLA_INLINE void tesla_clear(int16_t *wide, uint32_t words) {
 #if TESLA_DSP
     for (; words >= 2u; words -= 2u) {
-        __asm__ volatile("strd %1, %1, [%0], #8" : "+r"(wide) : "r"(0) : "memory");
+        __asm__ volatile("strd %1, %1, [%0], #8" : "+&r"(wide) : "r"(0) : "memory");
     }
 #endif
     for (; words != 0u; --words) {
