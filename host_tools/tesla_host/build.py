@@ -236,10 +236,9 @@ def link_flags(
 
 
 def _own_unit(source: Path, flags: tuple[str, ...]) -> Unit:
-    """A file of a user's own board, compiled where it lies; headers lie beside it."""
-    folder = source.parent
-    own = (f"-ffile-prefix-map={folder}=board",)
-    return Unit(source=source, flags=(*flags, *own), headers=tuple(sorted(folder.glob("*.h"))))
+    """A file of a user's own board, compiled where it lies."""
+    own = f"-ffile-prefix-map={source.parent}=board"
+    return Unit(source=source, flags=(*flags, own), own=True)
 
 
 def _copy_static(target: Target, app: App, folder: Path) -> list[Path]:
