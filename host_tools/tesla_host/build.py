@@ -35,6 +35,18 @@ _COMMON = (
 )
 _ZIG = ("-fno-sanitize=undefined", "-fno-stack-protector", "-g1")
 """zig's own defaults are a debugger's, and without -g it leaves no function names in the ELF."""
+_AROUND_ASSEMBLY = (
+    "tesla_clamp",
+    "tesla_conv2d_dsp",
+    "tesla_conv2d_1x1_dsp",
+    "tesla_conv2d_3x3_dsp",
+    "tesla_conv2d_flat_dsp",
+    "tesla_fully_connected_dsp",
+    "tesla_mean_dsp",
+    "tesla_pair",
+    "tesla_unpack",
+)
+"""Kernels whose C executes few of their instructions: -O3 would cost kilobytes for a thousandth."""
 _OVERFLOW = re.compile(r"region [`'](\w+)'[^\n]*?overflowed by (\d+) bytes")
 
 
@@ -63,20 +75,6 @@ class BuildResult:
     sections: dict[str, int]
     frames: dict[str, int] = field(default_factory=dict)
     library: Library | None = None
-
-
-_AROUND_ASSEMBLY = (
-    "tesla_clamp",
-    "tesla_conv2d_dsp",
-    "tesla_conv2d_1x1_dsp",
-    "tesla_conv2d_3x3_dsp",
-    "tesla_conv2d_flat_dsp",
-    "tesla_fully_connected_dsp",
-    "tesla_mean_dsp",
-    "tesla_pair",
-    "tesla_unpack",
-)
-"""Kernels whose C executes few of their instructions: -O3 would cost kilobytes for a thousandth."""
 
 
 def build_firmware(
@@ -112,15 +110,13 @@ def build_firmware(
     small_flags = (small, *common, *extra_flags, *(f"-D{macro}" for macro in app.macros))
     units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
     units += [_own_unit(path, small_flags) for path in row.files]
-    include = [project / "include", *(static / name for name in ("include", "board", *app.folders))]
-    include += [static / "target"]
     elf = out / "firmware.elf"
     try:
         made = build_elf(
             compiler,
             units,
             [*link_flags(row, kind, static, saving=saving), *extra_flags],
-            [path for path in include if path.is_dir()],
+            _include(project, static, app),
             out / "objects",
             elf,
             frames=row.core is not None,
@@ -128,6 +124,21 @@ def build_firmware(
     except ToolchainError as error:
         raise _does_not_fit(row, str(error)) or error from error
     boot2.seal(elf)
+    generated = _library(row, kind, made[: len(library)], saving=saving)
+    return _result(elf, compiler, made, generated)
+
+
+def _include(project: Path, static: Path, app: App) -> list[Path]:
+    """The folders of headers, as far as they are there; `static` is what `_copy_static` wrote."""
+    names = ("include", "board", *app.folders, "target")
+    folders = (project / "include", *(static / name for name in names))
+    return [path for path in folders if path.is_dir()]
+
+
+def _result(
+    elf: Path, compiler: Compiler, objects: list[Path], library: Library | None
+) -> BuildResult:
+    """What a linked firmware needs, and the frames that lie beside its objects."""
     image = read_image(elf)
     return BuildResult(
         elf=elf,
@@ -136,8 +147,8 @@ def build_firmware(
         ram_bytes=image.ram_bytes,
         stack_bytes=image.stack_bytes,
         sections=image.sections,
-        frames=read_frames(su for path in made if (su := path.with_suffix(".su")).is_file()),
-        library=_library(row, kind, made[: len(library)], saving=saving),
+        frames=read_frames(su for path in objects if (su := path.with_suffix(".su")).is_file()),
+        library=library,
     )
 
 
@@ -236,10 +247,9 @@ def link_flags(
 
 
 def _own_unit(source: Path, flags: tuple[str, ...]) -> Unit:
-    """A file of a user's own board, compiled where it lies; headers lie beside it."""
-    folder = source.parent
-    own = (f"-ffile-prefix-map={folder}=board",)
-    return Unit(source=source, flags=(*flags, *own), headers=tuple(sorted(folder.glob("*.h"))))
+    """A file of a user's own board, compiled where it lies."""
+    own = f"-ffile-prefix-map={source.parent}=board"
+    return Unit(source=source, flags=(*flags, own), own=True)
 
 
 def _copy_static(target: Target, app: App, folder: Path) -> list[Path]:

@@ -94,15 +94,25 @@ def _python() -> Finding:
 
 def _packages() -> Iterator[Finding]:
     for package in _PACKAGES:
-        present = importlib.util.find_spec(package.module) is not None
-        version = importlib.metadata.version(package.distribution) if present else None
         yield Finding(
             section=Section.PYTHON,
             name=package.distribution,
             purpose=package.purpose,
-            version=version,
+            version=_installed(package),
             mend=f"pip install 'tesla-embed[{package.extra}]'",
         )
+
+
+def _installed(package: _Package) -> str | None:
+    """The version of a package, or where its module is if it was not installed by that name."""
+    spec = importlib.util.find_spec(package.module)
+    if spec is None:
+        return None
+    try:
+        return importlib.metadata.version(package.distribution)
+    except importlib.metadata.PackageNotFoundError:
+        places = spec.submodule_search_locations or [spec.origin or "an unknown place"]
+        return f"found at {next(iter(places))}"
 
 
 def _compilers() -> Iterator[Finding]:

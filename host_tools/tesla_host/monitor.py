@@ -88,8 +88,9 @@ class Monitor:
         self._next = 0
         self._selected: int | None = None
         self.dp = dps[0]
-        self._client: LinkClient | None = connect()
-        self.hello: Hello = self._client.hello()
+        self._client: LinkClient | None
+        self.hello: Hello
+        self._client, self.hello = self._greet()
 
     def close(self) -> None:
         """Close the connection; harmless when repeated."""
@@ -140,14 +141,18 @@ class Monitor:
         return [self.reading(dp) for dp in self._histories]
 
     def _reopen(self) -> Back:
+        self._client, self.hello = self._greet()
+        self._selected = None
+        return Back(board=self.hello.board)
+
+    def _greet(self) -> tuple[LinkClient, Hello]:
+        """A connection, and what is at its end; closed again where that is refused."""
         client = self._connect()
         try:
-            self.hello = client.hello()
+            return client, client.hello()
         except BaseException:
             client.close()
             raise
-        self._client, self._selected = client, None
-        return Back(board=self.hello.board)
 
     def _infer(self, client: LinkClient) -> None:
         if self._selected != self.dp:

@@ -24,6 +24,7 @@ __all__ = [
     "is_connection",
     "open_link",
     "open_target",
+    "start",
     "target_names",
 ]
 
@@ -73,9 +74,18 @@ def open_target(name: str, elf: Path | None = None, *, baud: int = 115_200) -> P
     if is_connection(name):
         return Port(name, baud).open()
     check_target(name)
-    target = find_target(name)
     if elf is None:
         raise ConfigError(f"target {name} needs a firmware: give its ELF file")
+    return start(find_target(name), elf)
+
+
+def start(target: Target, elf: Path) -> Pipe:
+    """Start `elf` where this machine runs that row, by whichever of its names it was found.
+
+    Raises `ConfigError` for a board that nothing emulates, else what `open_target` raises.
+    """
+    if target.runs_as is None and target.qemu is None:
+        raise ConfigError(f"{target.name} is a board that nothing emulates; choose another target")
     if target.core is None:
         return ProcessPipe([str(elf.resolve())])
     if target.qemu is not None:

@@ -4,14 +4,17 @@ In: a compiler, translation units, flags. Out: a linked ELF. Refuses with `Toolc
 not compile or link (the message holds the first errors).
 
 Objects are kept in the build folder under a hash of the compiler, the flags, the source and all
-headers, so that building again compiles only what changed.
+headers, so that building again compiles only what changed. What a user's source includes, from
+wherever, only the preprocessor knows: its output is hashed.
 """
 
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,18 +29,21 @@ __all__ = ["Compiler", "Unit", "build_elf", "find_compiler", "first_line"]
 _JOBS = 2
 _ERROR_LINES = 6
 _TIMEOUT_S = 600
+_READS = re.compile(rb"\.(?:incbin|include)\b")
+"""The assembler's own ways to read a file, which the preprocessor leaves to it: such a source is
+compiled every time, with a macro that is new to the cache that zig keeps itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """One source file (.c or .S) and the flags it is compiled with.
 
-    `headers` are files that it may include from elsewhere than the folders of `build_elf`.
+    One that is a user's `own` may include more than the headers in the folders of `build_elf`.
     """
 
     source: Path
     flags: tuple[str, ...]
-    headers: tuple[Path, ...] = ()
+    own: bool = False
 
 
 def build_elf(
@@ -64,11 +70,16 @@ def build_elf(
     def compile_unit(unit: Unit) -> Path:
         key = context.copy()
         key.update(repr(unit).encode())
-        for file in (unit.source, *unit.headers):
-            key.update(file.read_bytes())
+        key.update(unit.source.read_bytes())
+        again: tuple[str, ...] = ()
+        if unit.own:
+            text = _preprocessed(compiler, unit, flags, objects)
+            key.update(text)
+            if _READS.search(text):
+                again = (f"-DTESLA_COMPILED_AT={time.time_ns()}",)
         target = objects / f"{unit.source.stem}-{key.hexdigest()[:24]}.o"
-        if not target.exists() or (frames and _told(unit) and not _su(target).exists()):
-            _compile(compiler, unit, flags, target, frames)
+        if again or not target.exists() or (frames and _told(unit) and not _su(target).exists()):
+            _compile(compiler, unit, (*flags, *again), target, frames)
         return target
 
     with ThreadPoolExecutor(_JOBS) as pool:
@@ -102,6 +113,15 @@ def _compile(
         elif wanted:
             _su(target).touch()  # a source without functions
         made.replace(target)
+
+
+def _preprocessed(compiler: Compiler, unit: Unit, flags: Sequence[str], objects: Path) -> bytes:
+    """A source with all that it includes; `-w`, since what is to be said, compiling says."""
+    with tempfile.TemporaryDirectory(dir=objects, prefix=".") as folder:
+        made = Path(folder) / "unit.i"
+        arguments = ["-E", str(unit.source), *unit.flags, *flags, "-w", "-o", str(made)]
+        _call(compiler, compiler.command, arguments)
+        return made.read_bytes()
 
 
 def _told(unit: Unit) -> bool:

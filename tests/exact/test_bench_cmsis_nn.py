@@ -109,6 +109,15 @@ def test_wrong_results_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     assert not (tmp_path / "k.json").exists()
 
 
+def test_a_board_in_qemu_runs_the_checkout(tmp_path: Path) -> None:
+    """Regression: it was asked for by the name of its row, and that is the board itself."""
+    target = "qemu:netduinoplus2"
+    require(lambda: tools_of(target, "zig"))
+    assert bench(make_checkout(tmp_path / "nn", -128), tmp_path, "--target", target) == 0
+    rows = json.loads((tmp_path / "k.json").read_text())["rows"]
+    assert all(row["peer"]["name"].startswith("CMSIS-NN with header") for row in rows)
+
+
 def test_no_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench(tmp_path, tmp_path) == 2
     assert "holds no CMSIS-NN" in capsys.readouterr().err

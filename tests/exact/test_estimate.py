@@ -5,6 +5,7 @@ another version than the one measured there is nothing to judge.
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +14,16 @@ import pytest
 from conftest import require, tools_of
 from shell import call
 
+from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Softmax, Window
 from tesla_embed.ir.store import save_model
 from tesla_host.estimate.coefficients import load_coefficients
 from tesla_host.estimate.comparison import ALLOWED, Comparison, measure_estimate
 from tesla_host.estimate.designs import NETWORKS, design
+from tesla_host.estimate.measure import measure_model
 from tesla_host.estimate.sketch import Sketch
-from tesla_host.targets import find_target
+from tesla_host.targets import find_target, start
 from tesla_host.toolchain import find_compiler
 
 SAME = Window(height=3, width=3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
@@ -29,6 +32,7 @@ HALF = Window(
     pad_right=1,
 )  # fmt: skip
 ONE = Window(height=1, width=1)
+GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-board.md"
 DPS = (20, 40, 70, 100)
 LESS_SURE = {
     "tesla_pad_s8": 0.1,
@@ -122,3 +126,44 @@ def test_the_verb_tells_and_fails(
     assert f"RAM {found['ram_predicted']:,} B of {found['ram_measured']:,} B" in said
     monkeypatch.setattr("tesla_host.estimate.comparison.ALLOWED", -1.0)
     assert call(*arguments) == 1
+
+
+def test_a_board_in_qemu_is_compared(tmp_path: Path) -> None:
+    """Regression: it was opened by the name of its row, and that is the board itself."""
+    target = "qemu:netduinoplus2"
+    require(lambda: tools_of(target))
+    save_model(tmp_path / "m.safetensors", perceptron())
+    out = tmp_path / "found.json"
+    arguments = ("bench", "estimate", tmp_path / "m.safetensors", "--json", out)
+    assert call(*arguments, "--target", target) in (0, 1)  # whatever the estimates are worth
+    (found,) = json.loads(out.read_text())["models"]
+    assert len(found["layers"]) == 4 * len(DPS)
+    assert all(layer["measured"] > 0 for layer in found["layers"])
+
+
+@pytest.mark.parametrize("prefix", ["", "qemu:"])
+def test_a_users_own_board_is_measured(prefix: str, tmp_path: Path) -> None:
+    """Regression: its row's name is no target's name at all."""
+    for language in ("toml", "c"):
+        (text,) = re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+        (tmp_path / f"board.{language}").write_text(text)
+    target = f"{prefix}{tmp_path / 'board.toml'}"
+    require(lambda: tools_of(target))
+    found = measure_model(perceptron(), find_target(target), None, tmp_path / "built")
+    assert len(found.observations) == 4 * len(DPS)
+    assert all(min(one.instructions) > 0 for one in found.observations)
+
+
+@pytest.mark.parametrize("verb", ["estimate", "fit"])
+def test_a_board_is_refused_before_anything_is_built(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = (tmp_path / "m.safetensors",) if verb == "estimate" else ("--out", tmp_path / "c.json")
+    save_model(tmp_path / "m.safetensors", perceptron())
+    assert call("bench", verb, *model, "--target", "netduinoplus2") == 2
+    assert "or give qemu:netduinoplus2" in capsys.readouterr().err
+
+
+def test_rows_that_nothing_emulates_do_not_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pico is a board that nothing emulates"):
+        start(find_target("pico"), tmp_path / "firmware.elf")

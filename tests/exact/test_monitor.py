@@ -160,6 +160,20 @@ def test_another_board_in_its_place_is_refused(elf: Path) -> None:
         watched.step()
 
 
+def test_a_board_that_is_refused_at_once_is_closed(elf: Path) -> None:
+    """Regression: nobody held the connection, and the emulator or the port stayed open."""
+    pipes: list[ProcessPipe] = []
+
+    def connect() -> LinkClient:
+        pipes.append(ProcessPipe([str(elf)]))
+        return LinkClient(pipes[-1], ExpectedModel(name=MODEL.name, digest=bytes(32)))
+
+    with pytest.raises(WrongFirmware):
+        Monitor(connect, [INPUTS[0].tobytes()], None, DPS)
+    (pipe,) = pipes
+    assert pipe._process.poll() is not None
+
+
 def lines(text: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
     assert all(line["schema"] == "tesla-embed/monitor/1" for line in found)

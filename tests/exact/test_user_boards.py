@@ -66,6 +66,39 @@ void tesla_board_stack(uint32_t *size, uint32_t *used) {
 """
 
 
+READ = {
+    "own.c": """
+#include "../above.h"
+#include "below/more.h"
+#include "tesla_board.h"
+static const volatile char letters[] =
+#include "letters.inc"
+    ;
+extern const char assembled[];
+void tesla_board_init(void) {
+    for (const char *at = ABOVE BELOW; *at != 0; at++) {
+        tesla_board_write_byte((uint8_t)*at);
+    }
+    tesla_board_write_byte((uint8_t)letters[tesla_board_read_byte() & 1]);
+    tesla_board_write_byte((uint8_t)assembled[tesla_board_read_byte() & 1]);
+}
+""",
+    "../above.h": '#define ABOVE "{}"\n',
+    "below/more.h": '#define BELOW "{}"\n',
+    "letters.inc": '"{}"\n',
+    "part.S": """
+.section .rodata.assembled, "a"
+.globl assembled
+assembled:
+.include "part.s.inc"
+.incbin "blob.bin"
+""",
+    "part.s.inc": '.asciz "{}"\n',
+    "blob.bin": "{}",
+}
+"""A user's sources, and what they read in each way there is."""
+
+
 @pytest.fixture
 def board(tmp_path: Path) -> Path:
     """The two files of the guide, as they stand there."""
@@ -165,6 +198,32 @@ def test_what_the_user_brings_takes_the_place_of_the_default(
             assert ticks["reads"] > 0
             stack = client.stack()
             assert (stack.used, stack.size) == (7, 77)
+
+
+@pytest.mark.parametrize("toolchain", ["zig", "gcc", "clang"])
+def test_whatever_a_source_reads_is_noticed(toolchain: str, riscv: Path, tmp_path: Path) -> None:
+    """Regression: only headers right beside the source were looked at."""
+    require(lambda: tools_of(str(riscv), toolchain))
+    own = tmp_path / "own"
+    (own / "below").mkdir(parents=True)
+    for place in READ:
+        (own / place).write_text(READ[place].replace("{}", "first"))
+    riscv.write_text(riscv.read_text().replace('"uart.c"', '"uart.c", "own"'))
+
+    def build() -> bytes:
+        extra = (f"-Wa,-I{own}", "-Werror")
+        return build_firmware(
+            FAKE_MODEL, str(riscv), tmp_path / "out", toolchain=toolchain, extra_flags=extra
+        ).elf.read_bytes()
+
+    build()
+    objects = sorted((tmp_path / "out" / "objects").iterdir())
+    assert build().count(b"first") >= 5
+    assert sorted((tmp_path / "out" / "objects").iterdir()) == objects
+    for place in ("below/more.h", "../above.h", "letters.inc", "part.s.inc", "blob.bin"):
+        word = f"<{Path(place).stem}>"
+        (own / place).write_text(READ[place].replace("{}", word))
+        assert word.encode() in build(), place
 
 
 @pytest.mark.parametrize("toolchain", ["zig", "gcc", "clang"])

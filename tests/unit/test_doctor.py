@@ -166,6 +166,27 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
     return install
 
 
+def test_a_module_of_no_distribution_tells_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: a package that was put on the path by hand ended `doctor` with a traceback."""
+    (tmp_path / "by_hand").mkdir()
+    (tmp_path / "by_hand" / "__init__.py").write_text("")
+    (tmp_path / "one_file.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    packages = [
+        doctor._Package(module, "no-such-distribution", "extra", "nothing")
+        for module in ("by_hand", "one_file", "not_there_at_all")
+    ]
+    monkeypatch.setattr(doctor, "_PACKAGES", packages)
+    found = [finding.version for finding in doctor._packages()]
+    assert found == [
+        f"found at {tmp_path / 'by_hand'}",
+        f"found at {tmp_path / 'one_file.py'}",
+        None,
+    ]
+
+
 def test_programmers_tell_their_version(programs: Callable[[str, str], None]) -> None:
     programs("openocd", "echo 'Open On-Chip Debugger 0.12.0' >&2; echo Licensed")
     programs("JLinkExe", "cat")  # which would wait for commands

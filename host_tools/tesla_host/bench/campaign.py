@@ -79,7 +79,7 @@ def _peers(
     if checkout is None:
         return lambda case, dp: find_peer(case.name, target.cpu, dp)
     place = folder / f"{target.name}-{toolchain}".replace(":", "-")
-    return lambda case, dp: measure_peer(checkout, case, dp, target.name, toolchain, place)
+    return lambda case, dp: measure_peer(checkout, case, dp, choice.target, toolchain, place)
 
 
 def measure_networks(

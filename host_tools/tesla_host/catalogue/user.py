@@ -244,10 +244,13 @@ def _sources(path: Path, board: BoardFile) -> tuple[Path, ...]:
             raise ConfigError(f"{path}: sources names {place}, which does not exist")
         elif place.suffix in _CODE:
             found.append(place)
-        elif place.suffix != _HEADER:
-            raise ConfigError(f"{path}: {place} is neither .c nor .S nor .h; correct sources")
-    if not found:
-        raise ConfigError(f"{path}: sources names no .c file; see {_GUIDE}")
+        elif place.suffix == _HEADER:
+            raise ConfigError(
+                f"{path}: {place} is a header, and nothing compiles it; leave it out of sources: "
+                "an #include finds it from the file where it stands"
+            )
+        else:
+            raise ConfigError(f"{path}: {place} is neither .c nor .S; correct sources")
     return tuple(dict.fromkeys(file.resolve() for file in found))
 
 

@@ -100,8 +100,9 @@ def fit(
     from tesla_host.cli.terminal import progress
     from tesla_host.estimate.campaign import measure_coefficients
     from tesla_host.estimate.coefficients import data_file, save_coefficients
-    from tesla_host.targets import find_target
+    from tesla_host.targets import check_target, find_target
 
+    check_target(target)
     row = find_target(target)
     kinds = list(dict.fromkeys(toolchain or [row.compiler]))
     if len(kinds) > 1 and (out is not None or json_ is not None):
@@ -145,9 +146,10 @@ def bench_estimate(
     from tesla_host.build import choose_toolchain
     from tesla_host.cli.terminal import progress
     from tesla_host.estimate.comparison import ALLOWED, SCHEMA, measure_estimate
-    from tesla_host.targets import find_target
+    from tesla_host.targets import check_target, find_target
 
     check_json(json_, *models)
+    check_target(target)
     row = find_target(target)
     kinds = [choose_toolchain(row, kind) for kind in dict.fromkeys(toolchain or [row.compiler])]
     work = list(itertools.product(models, kinds))

@@ -77,28 +77,13 @@ def profile(
     """
     from tesla_host.cli.profile import Request, run_profile
 
-    if run_profile(
-        Request(
-            model=model,
-            data=data,
-            target=target,
-            toolchain=toolchain,
-            optimize=optimize,
-            ports=tuple(port or ()),
-            boards=boards,
-            dask=dask,
-            baud=baud,
-            samples=samples,
-            device_samples=device_samples,
-            runs=runs,
-            regions=regions,
-            json=json_,
-            results=results,
-            compare=compare,
-            fail_above=fail_above,
-            build_dir=build_dir,
-        )
-    ):  # it is worse than what it was compared with
+    request = Request(
+        model=model, data=data, target=target, toolchain=toolchain, optimize=optimize,
+        ports=tuple(port or ()), boards=boards, dask=dask, baud=baud, samples=samples,
+        device_samples=device_samples, runs=runs, regions=regions, json=json_, results=results,
+        compare=compare, fail_above=fail_above, build_dir=build_dir,
+    )  # fmt: skip
+    if run_profile(request):  # it is worse than what it was compared with
         raise typer.Exit(1)
 
 

@@ -21,7 +21,8 @@ from tesla_embed.ir.graph import Model, Region
 from tesla_embed.ir.interpret import interpret
 from tesla_host.build import BuildResult, build_firmware
 from tesla_host.divergence import wrong_output
-from tesla_host.targets import Target, open_link
+from tesla_host.link.client import LinkClient
+from tesla_host.targets import Target, start
 
 Int8 = npt.NDArray[np.int8]
 INPUTS = 2
@@ -94,7 +95,7 @@ def layer_instructions(
 ) -> list[list[list[int]]]:
     """Instructions `[region][input][layer]` of random inputs on a target that counts."""
     found = []
-    with open_link(target.name, elf) as client:
+    with LinkClient(start(target, elf)) as client:
         for region in model.regions:
             client.set_dp(region.dp)
             runs = []
