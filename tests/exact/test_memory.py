@@ -1,4 +1,4 @@
-"""The memory functions that the start-up code of RISC-V brings, on ranges that overlap in every way."""
+"""The memory functions of the start-up code of RISC-V, on ranges that overlap in every way."""
 
 import ctypes
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_every_pair_of_ranges(library: ctypes.CDLL, name: str) -> None:
     for source in range(BYTES):
         for target in range(BYTES):
             most = BYTES - max(source, target)
-            for size in range(most + 1 if name == "memmove" else min(most, abs(source - target))):
+            for size in range((most if name == "memmove" else min(most, abs(source - target))) + 1):
                 memory = ctypes.create_string_buffer(before, BYTES)
                 at = ctypes.addressof(memory)
                 copy = getattr(library, f"board_{name}")
