@@ -1,7 +1,8 @@
 """What the C side of a board takes from its row of the catalogue.
 
 In: a `Target`. Out: the text of `tesla_target.h` and of the linker script, and the flags of a
-toolchain. Nothing is refused: the catalogue is ours.
+toolchain. Nothing is refused: rows of the catalogue are ours, and those of users' files
+were checked when they were read (`tesla_host.catalogue.user`).
 """
 
 from tesla_host.catalogue import Target

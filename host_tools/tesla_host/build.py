@@ -18,10 +18,11 @@ from tesla_embed.atomic import write_bytes
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
 from tesla_host import board, boot2
 from tesla_host.apps import LINK, App
+from tesla_host.compilers import Compiler, find_compiler
 from tesla_host.elf import read_image
 from tesla_host.stack_bound import read_frames
 from tesla_host.targets import Target, find_target
-from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
+from tesla_host.toolchain import Unit, build_elf
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wmissing-prototypes")
 _COMMON = (

@@ -57,11 +57,6 @@ class Footprint:
     stack: int | None
 
     @property
-    def beyond_weights(self) -> int:
-        """Flash of everything but weights."""
-        return self.tables + self.code
-
-    @property
     def flash(self) -> int:
         """All of the flash."""
         return self.weights + self.tables + self.code

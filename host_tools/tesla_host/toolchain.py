@@ -22,9 +22,7 @@ from pathlib import Path
 
 from tesla_embed.atomic import replacing
 from tesla_embed.errors import ToolchainError
-from tesla_host.compilers import Compiler, find_compiler, first_line
-
-__all__ = ["Compiler", "Unit", "build_elf", "find_compiler", "first_line"]
+from tesla_host.compilers import Compiler
 
 _JOBS = 2
 _ERROR_LINES = 6

@@ -20,9 +20,9 @@ from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.requantization import quantization, quantize_input
 from tesla_embed.ir.store import load_model, save_model
+from tesla_host.compilers import find_compiler
 from tesla_host.litert import reference_interpreter
 from tesla_host.targets import find_target
-from tesla_host.toolchain import find_compiler
 
 Capture = pytest.CaptureFixture[str]
 

@@ -19,7 +19,7 @@ from tiny_elf import DIGEST, write_elf
 from tesla_embed.ir.store import load_model
 from tesla_host.cli import app
 from tesla_host.cli.verb import Verb, as_text, split_examples, with_values
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 Capture = pytest.CaptureFixture[str]
 Words = list[object]

@@ -19,11 +19,11 @@ from shell import call
 from tesla_embed.errors import ConfigError, DeviceError
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.store import digest, save_model
+from tesla_host.compilers import find_compiler
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.serving.bridge import await_boot
 from tesla_host.serving.lines import open_line
 from tesla_host.targets import find_target, open_target
-from tesla_host.toolchain import find_compiler
 
 TCP = "socket://127.0.0.1:0"
 MODEL = benchmark_model("kws01")

@@ -18,13 +18,13 @@ from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Softmax, Window
 from tesla_embed.ir.store import save_model
+from tesla_host.compilers import find_compiler
 from tesla_host.estimate.coefficients import load_coefficients
 from tesla_host.estimate.comparison import ALLOWED, Comparison, measure_estimate
 from tesla_host.estimate.designs import NETWORKS, design
 from tesla_host.estimate.measure import measure_model
 from tesla_host.estimate.sketch import Sketch
 from tesla_host.targets import find_target, start
-from tesla_host.toolchain import find_compiler
 
 SAME = Window(height=3, width=3, pad_top=1, pad_bottom=1, pad_left=1, pad_right=1)
 HALF = Window(

@@ -9,11 +9,11 @@ import pytest
 
 from tesla_embed.errors import ProtocolError
 from tesla_host.build import BuildResult, build_firmware
+from tesla_host.compilers import find_compiler
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.frames import FrameDecoder, encode
 from tesla_host.link.pipes import Pipe
 from tesla_host.targets import find_target, open_target
-from tesla_host.toolchain import find_compiler
 
 DIGEST = bytes([0xFA, 0xCE, *range(3, 11)]) + bytes(22)
 INPUT, OUTPUT = 1500, 10

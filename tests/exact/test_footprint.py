@@ -10,9 +10,9 @@ from tesla_codegen.kernels.variant import Isa
 from tesla_codegen.project import generate
 from tesla_embed.errors import ToolchainError
 from tesla_host.build import build_firmware
+from tesla_host.compilers import find_compiler
 from tesla_host.footprint import footprint
 from tesla_host.targets import find_target
-from tesla_host.toolchain import find_compiler
 
 
 @pytest.mark.parametrize("toolchain", ["zig", "gcc"])

@@ -20,7 +20,7 @@ from tesla_host import appraisal, compilers, toolchain
 from tesla_host.appraisal import appraise, fastest
 from tesla_host.batch import run_batch
 from tesla_host.build import build_firmware
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 
 def native(model: Model, folder: Path) -> Path:

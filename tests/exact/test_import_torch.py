@@ -22,7 +22,7 @@ from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.requantization import quantize_input
 from tesla_embed.ir.store import digest, load_model
 from tesla_embed.quant import QatOptions, QuantizeOptions, Reduction, quantize_module
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 Capture = pytest.CaptureFixture[str]
 EXAMPLE = torch.zeros(1, 1, 8, 8)

@@ -28,7 +28,7 @@ from test_generated_layers import gcc
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_embed.ir.graph import Model
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 FIRMWARE = Path(str(files("tesla_firmware")))
 CORES = {Isa.PORTABLE: "cortex-m4", Isa.DSP: "cortex-m4", Isa.HELIUM: "cortex-m55"}

@@ -21,8 +21,8 @@ from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import Model
 from tesla_host.catalogue.cores import CORTEX_M55
+from tesla_host.compilers import find_compiler
 from tesla_host.link.qemu import find_qemu
-from tesla_host.toolchain import find_compiler
 
 
 def zig_m55() -> Cross:

@@ -24,9 +24,9 @@ from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model
 from tesla_host.apps import LINK, MLPERF_TINY, choose_app
 from tesla_host.build import build_firmware
+from tesla_host.compilers import find_compiler
 from tesla_host.link.pipes import Pipe
 from tesla_host.targets import find_target, open_target
-from tesla_host.toolchain import find_compiler
 
 FAKE_MODEL = Path(__file__).parent / "fake_model"
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")

@@ -18,7 +18,7 @@ from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import full_macs
 from tesla_embed.ir.requantization import quantize_input
 from tesla_embed.ir.store import digest, load_model
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 REGIONS = [25, 50, 100]
 

@@ -18,9 +18,9 @@ from boards import PtyBoard
 from conftest import require
 from shell import call
 
+from tesla_host.compilers import find_compiler
 from tesla_host.link import client, ports
 from tesla_host.link.session import Patience
-from tesla_host.toolchain import find_compiler
 
 SAMPLES = 60
 MANY = 300

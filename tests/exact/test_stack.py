@@ -16,12 +16,12 @@ from tesla_codegen.project import generate
 from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import Model
 from tesla_host.build import BuildResult, build_firmware
+from tesla_host.compilers import find_compiler
 from tesla_host.elf import read_image
 from tesla_host.link.client import LinkClient
 from tesla_host.pointers import pointed_functions
 from tesla_host.stack_bound import StackBound, read_frames, stack_bound
 from tesla_host.targets import find_target
-from tesla_host.toolchain import find_compiler
 
 MODELS = {
     "everything": every_operation,

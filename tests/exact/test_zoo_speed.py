@@ -22,7 +22,7 @@ from tesla_codegen.project import generate
 from tesla_embed.ir.graph import Model
 from tesla_host.batch import run_batch
 from tesla_host.build import build_firmware
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 WHOLE_S, PROCESSORS, WHOLE_IMAGES = 120, 2, 10_000
 GENERATE_S = 3

@@ -1,6 +1,7 @@
 """Compact tables of channels hold what the kernels read, bit for bit."""
 
 import numpy as np
+import pytest
 from graphs import extreme_model, layered_model, quantized_model
 
 from tesla_codegen.kernels.channels import channel_table, scaled_table
@@ -8,6 +9,8 @@ from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.packed import PACKED, SCALED
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.tables import TablePool
+from tesla_embed.ir import specialize as cutting
+from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.specialize import specialize
 
 
@@ -88,3 +91,20 @@ def test_every_channel_comes_back() -> None:
 def test_speed_keeps_tables_as_kernels_read_them() -> None:
     variants = choose(layered_model(3), Isa.DSP, Optimize.SPEED)
     assert not any(variant.unpack for variant in variants if variant is not None)
+
+
+@pytest.mark.parametrize("isa", Isa)
+@pytest.mark.parametrize("optimize", Optimize)
+def test_weights_are_cut_once_for_each_region(
+    isa: Isa, optimize: Optimize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Choosing kernels cut all layers for each layer: the time grew with the square of them."""
+    model, cut = layered_model(3), []
+    original = cutting.active_weights
+    monkeypatch.setattr(
+        cutting, "active_weights", lambda *given: cut.append(given[0].name) or original(*given)
+    )
+    choose(model, isa, optimize)
+    weighted = [op for op in model.graph.ops if isinstance(op, Weighted)]
+    assert len(weighted) > 1
+    assert len(cut) == (0 if isa is Isa.PORTABLE else len(weighted) * len(model.regions))

@@ -282,13 +282,16 @@ def test_channels_that_never_scale_take_no_more_scratch_than_line_buffers() -> N
     bare = only_variant(conv_model(weights, image=48))
     assert (bare.kernel, bare.scratch_bytes) == ("tesla_conv2d_1x1_dsp", 16 * 16)
     small = only_variant(conv_model(weights[:, :3].copy(), taps=3, image=48))
-    assert (small.kernel, small.scratch_bytes < 1536) == ("tesla_conv2d_flat_dsp", True)
+    assert small.kernel == "tesla_conv2d_flat_dsp"
+    assert small.scratch_bytes == 7 * 16 + 4 * 50 * 3 * 2  # quads of taps, and rows of int16
     for taps, image in ((3, 48), (5, 48), (3, 90)):
         large = only_variant(conv_model(weights, taps=taps, image=image))
         assert large.kernel == "tesla_conv2d_dsp"
         assert large.scratch_bytes == 16 * (taps**2 * 16 + 4) + taps**2 * 16
-    lines = only_variant(conv_model(weights, taps=3, image=16))
-    assert lines.kernel == "tesla_conv2d_flat_dsp" and lines.scratch_bytes <= 12288
+    lines = only_variant(conv_model(weights, taps=3, image=18))
+    assert lines.kernel == "tesla_conv2d_flat_dsp"
+    assert lines.scratch_bytes == 138 * 16 + 4 * 20 * 61 * 2 <= 12288
+    assert only_variant(conv_model(weights, taps=3, image=20)).kernel == "tesla_conv2d_3x3_dsp"
 
 
 def test_a_fully_connected_layer_is_split_instead() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from tesla_embed.errors import ConfigError, ToolchainError
 from tesla_host import board, compilers
-from tesla_host.compilers import TOOLCHAINS, Toolchain
+from tesla_host.compilers import TOOLCHAINS, Compiler, Toolchain, find_compiler
 from tesla_host.targets import TARGETS, check_target, find_target, open_target, target_names
-from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
+from tesla_host.toolchain import Unit, build_elf
 
 
 @pytest.fixture(autouse=True)

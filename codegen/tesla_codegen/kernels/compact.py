@@ -15,12 +15,11 @@ import numpy.typing as npt
 
 from tesla_codegen.kernels.channels import layer_requantization
 from tesla_codegen.kernels.packed import PACKED, SCALED
-from tesla_codegen.kernels.variant import Row, RowMaker, Variant
+from tesla_codegen.kernels.variant import Cuts, Row, RowMaker, Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.ir.fixedpoint import Int64
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import FullyConnected, Weighted
-from tesla_embed.ir.specialize import specialize
 
 _MOST_DENSE = 64
 """Outputs of a fully connected layer that are unpacked: their constants are used once, so that the
@@ -61,7 +60,7 @@ _FORMS = {
 }
 
 
-def compacted(model: Model, index: int, variant: Variant) -> Variant:
+def compacted(model: Model, cuts: Cuts, index: int, variant: Variant) -> Variant:
     """The same variant with compact tables, where that saves flash; else the one given."""
     op = model.graph.ops[index]
     form = _FORMS.get(variant.row)
@@ -70,7 +69,7 @@ def compacted(model: Model, index: int, variant: Variant) -> Variant:
     outputs = model.graph.tensors[op.output].type.channels
     if isinstance(op, FullyConnected) and outputs > _MOST_DENSE:
         return variant
-    tables = [_table(specialize(model, region), index) for region in model.regions]
+    tables = [_table(cut, index) for cut in cuts]
     if not all(table.fits for table in tables):
         return variant
     return replace(

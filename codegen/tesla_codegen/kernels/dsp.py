@@ -13,7 +13,7 @@ from tesla_codegen.kernels.dsp_conv import convolution
 from tesla_codegen.kernels.dsp_dense import fully_connected
 from tesla_codegen.kernels.dsp_depthwise import depthwise
 from tesla_codegen.kernels.portable import renamed
-from tesla_codegen.kernels.variant import Optimize, Variant
+from tesla_codegen.kernels.variant import Cuts, Optimize, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import (
     Add,
@@ -32,23 +32,23 @@ from tesla_embed.ir.ops import (
 )
 
 
-def dsp_variant(model: Model, index: int, optimize: Optimize) -> Variant | None:
+def dsp_variant(model: Model, cuts: Cuts, index: int, optimize: Optimize) -> Variant | None:
     """The variant of operation `index`, or `None` if the portable kernel has to do."""
-    variant = _fastest(model, index, optimize)
+    variant = _fastest(model, cuts, index, optimize)
     if variant is None or optimize is Optimize.SPEED:
         return variant
-    return compacted(model, index, variant)
+    return compacted(model, cuts, index, variant)
 
 
-def _fastest(model: Model, index: int, optimize: Optimize) -> Variant | None:
+def _fastest(model: Model, cuts: Cuts, index: int, optimize: Optimize) -> Variant | None:
     op = model.graph.ops[index]
     match op:
         case FullyConnected():
-            return fully_connected(model, index)
+            return fully_connected(model, cuts, index)
         case Conv2D():
-            return convolution(model, index, optimize)
+            return convolution(model, cuts, index, optimize)
         case DepthwiseConv2D():
-            return depthwise(model, index)
+            return depthwise(model, cuts, index)
         case MaxPool2D():
             return renamed(model, op, "tesla_max_pool2d_dsp")
         case AveragePool2D():
@@ -56,7 +56,7 @@ def _fastest(model: Model, index: int, optimize: Optimize) -> Variant | None:
         case Mean():
             return renamed(model, op, "tesla_mean_dsp")
         case Add():
-            return addition_once(model, index) or addition(model, index)
+            return addition_once(model, cuts, index) or addition(model, cuts, index)
         case Concat() | Pad() | Rescale() | Softmax() | Logistic() | Reshape():
             return None
         case _:

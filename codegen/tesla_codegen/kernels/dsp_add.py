@@ -10,23 +10,21 @@ from dataclasses import replace
 
 from tesla_codegen.kernels.portable import portable_variant
 from tesla_codegen.kernels.rows import only
-from tesla_codegen.kernels.variant import Row, Variant
+from tesla_codegen.kernels.variant import Cuts, Row, Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Add
 from tesla_embed.ir.scaling import AddScaling, add_scaling
-from tesla_embed.ir.specialize import specialize
 
 _ROW = Row(c_type="tesla_add_scaled_t", bytes=36, size="{row}.size")
 _HALF = (2**30, 0)
 
 
-def addition(model: Model, index: int) -> Variant | None:
+def addition(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of an addition, or `None` where it would not be exact."""
     op = model.graph.ops[index]
-    cuts = (specialize(model, region) for region in model.regions)
-    if not all(_ordered(scaling_of(dense, index)) for dense in cuts):
+    if not all(_ordered(scaling_of(cut, index)) for cut in cuts):
         return None
     return replace(
         portable_variant(model, op),

@@ -17,12 +17,11 @@ import numpy.typing as npt
 
 from tesla_codegen.kernels.dsp_add import scaling_of
 from tesla_codegen.kernels.portable import portable_variant
-from tesla_codegen.kernels.variant import Row, Variant
+from tesla_codegen.kernels.variant import Cuts, Row, Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.ir.fixedpoint import Int64, requantize
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.scaling import ADD_SHIFT, AddScaling, add_factors
-from tesla_embed.ir.specialize import specialize
 
 _ROW = Row(c_type="tesla_add_once_t", bytes=20, size="{row}.size")
 _FRACTION = 20
@@ -33,15 +32,15 @@ _BESIDE = (0, 32, -32, 64, -64, 128, -128, 256, -256)
 _BYTES: Int64 = np.arange(-128, 128, dtype=np.int64)
 
 
-def addition_once(model: Model, index: int) -> Variant | None:
+def addition_once(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of an addition, or `None` where no numbers were found."""
     op = model.graph.ops[index]
     found: dict[int, tuple[int, int, int]] = {}
-    for region in model.regions:
-        numbers = _numbers(specialize(model, region), index)
+    for cut in cuts:
+        numbers = _numbers(cut, index)
         if numbers is None:
             return None
-        found[region.dp] = numbers
+        found[cut.regions[0].dp] = numbers
 
     def rows(dense: Model, index: int, _: TablePool) -> list[tuple[str, ...]]:
         region = dense.regions[0]

@@ -11,7 +11,7 @@ from tesla_codegen.kernels.dsp_winograd import winograd
 from tesla_codegen.kernels.packed import SCALED, qualifies, scaled_rows
 from tesla_codegen.kernels.pairing import BLOCK, paired
 from tesla_codegen.kernels.portable import layer_constants
-from tesla_codegen.kernels.variant import Optimize, Variant
+from tesla_codegen.kernels.variant import Cuts, Optimize, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Conv2D, Window
 from tesla_embed.ir.types import TensorType
@@ -25,16 +25,16 @@ _POINTERS_BYTES = 16
 """Scratch of a tap: two pointers, on whatever machine."""
 
 
-def convolution(model: Model, index: int, optimize: Optimize) -> Variant | None:
+def convolution(model: Model, cuts: Cuts, index: int, optimize: Optimize) -> Variant | None:
     """A variant of a convolution, or `None` where it would not be exact.
 
     To save flash, 3 by 3 taps get no kernel of their own, nor do three channels, which a fourth of
     zeros makes a quad; for speed they may take more of it.
     """
     op = model.graph.ops[index]
-    if optimize is Optimize.SPEED and (fast := winograd(model, index)) is not None:
+    if optimize is Optimize.SPEED and (fast := winograd(model, cuts, index)) is not None:
         return fast
-    if not isinstance(op, Conv2D) or not qualifies(model, index, pairs=True, scaled=True):
+    if not isinstance(op, Conv2D) or not qualifies(model, cuts, index, pairs=True, scaled=True):
         return None
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
     taps = op.window.height * op.window.width

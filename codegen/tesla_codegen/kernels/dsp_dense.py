@@ -7,7 +7,7 @@ import numpy as np
 from tesla_codegen.kernels.channels import reads_all_channels
 from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
 from tesla_codegen.kernels.pairing import BLOCK, halves_fit, paired_compactly, part_that_fits
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_codegen.tables import Initializer
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import FullyConnected
@@ -16,10 +16,10 @@ from tesla_embed.ir.requantization import quantization
 _MOST = 2**16 - 1
 
 
-def fully_connected(model: Model, index: int) -> Variant | None:
+def fully_connected(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of a fully connected layer, or `None` where it would not be exact."""
     op = model.graph.ops[index]
-    if not isinstance(op, FullyConnected) or not qualifies(model, index, pairs=False):
+    if not isinstance(op, FullyConnected) or not qualifies(model, cuts, index, pairs=False):
         return None
     source = model.graph.tensors[op.input].type
     whole = reads_all_channels(model, op)

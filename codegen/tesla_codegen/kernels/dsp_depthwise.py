@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
 from tesla_codegen.kernels.portable import window_constants
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import DepthwiseConv2D, Window
 from tesla_embed.ir.types import TensorType
@@ -47,13 +47,13 @@ def lines_of(window: Window, target: TensorType) -> Lines | None:
     return Lines(by_columns=by_columns, pitch=pitch, strip=strip)
 
 
-def depthwise(model: Model, index: int) -> Variant | None:
+def depthwise(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of a depthwise convolution, or `None` if the kernel does not fit."""
     op = model.graph.ops[index]
     if not isinstance(op, DepthwiseConv2D) or not _fits(op.window):
         return None
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
-    if source.channels != target.channels or not qualifies(model, index, pairs=False):
+    if source.channels != target.channels or not qualifies(model, cuts, index, pairs=False):
         return None
     stride = op.window.stride_height
     lines = lines_of(op.window, target)

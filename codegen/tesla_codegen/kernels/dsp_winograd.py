@@ -16,10 +16,9 @@ from tesla_codegen.kernels.channels import dense_sum_range
 from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
 from tesla_codegen.kernels.pairing import BLOCK
 from tesla_codegen.kernels.portable import layer_constants
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Conv2D, Window
-from tesla_embed.ir.specialize import specialize
 
 LARGEST_SHARE = 0.7
 """Of the instructions of the ordinary kernel; beyond, the estimated cycles would be no fewer, since
@@ -36,7 +35,7 @@ _QUAD_BYTES = 256 + 64 + BLOCK
 _SUMS_BYTES = 512
 
 
-def winograd(model: Model, index: int) -> Variant | None:
+def winograd(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of a convolution with transformed filters."""
     op = model.graph.ops[index]
     if not isinstance(op, Conv2D) or not _fits(op.window):
@@ -48,9 +47,9 @@ def winograd(model: Model, index: int) -> Variant | None:
         return None
     if _share(height, width, source.channels, target.channels) > LARGEST_SHARE:
         return None
-    if not qualifies(model, index, pairs=False):
+    if not qualifies(model, cuts, index, pairs=False):
         return None
-    if not all(_exact(specialize(model, region), index) for region in model.regions):
+    if not all(_exact(cut, index) for cut in cuts):
         return None
     return Variant(
         kernel="tesla_conv2d_winograd_dsp",

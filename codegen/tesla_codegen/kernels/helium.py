@@ -10,7 +10,7 @@ from tesla_codegen.kernels.helium_conv import convolution
 from tesla_codegen.kernels.helium_dense import fully_connected
 from tesla_codegen.kernels.helium_depthwise import depthwise
 from tesla_codegen.kernels.portable import renamed
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import (
     Add,
@@ -29,16 +29,16 @@ from tesla_embed.ir.ops import (
 )
 
 
-def helium_variant(model: Model, index: int) -> Variant | None:
+def helium_variant(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """The variant of operation `index`, or `None` if the portable kernel has to do."""
     op = model.graph.ops[index]
     match op:
         case FullyConnected():
-            return fully_connected(model, index)
+            return fully_connected(model, cuts, index)
         case Conv2D():
-            return convolution(model, index)
+            return convolution(model, cuts, index)
         case DepthwiseConv2D():
-            return depthwise(model, index)
+            return depthwise(model, cuts, index)
         case MaxPool2D():
             return renamed(model, op, "tesla_max_pool2d_helium")
         case Add():

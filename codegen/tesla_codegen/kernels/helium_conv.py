@@ -20,17 +20,17 @@ from tesla_codegen.kernels.helium_tables import (
     row,
 )
 from tesla_codegen.kernels.portable import layer_constants
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Conv2D, Window
 from tesla_embed.ir.types import TensorType
 
 
-def convolution(model: Model, index: int) -> Variant | None:
+def convolution(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of a convolution, or `None` where it would not be exact."""
     op = model.graph.ops[index]
-    if not isinstance(op, Conv2D) or not qualifies(model, index):
+    if not isinstance(op, Conv2D) or not qualifies(model, cuts, index):
         return None
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
     whole = reads_all_channels(model, op)

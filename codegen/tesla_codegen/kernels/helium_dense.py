@@ -20,7 +20,7 @@ from tesla_codegen.kernels.helium_tables import (
     qualifies,
     row,
 )
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_codegen.tables import Initializer, TablePool
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import FullyConnected
@@ -29,10 +29,10 @@ _BLOCK = 8
 _MOST_INPUTS = 2**16 - 1
 
 
-def fully_connected(model: Model, index: int) -> Variant | None:
+def fully_connected(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of a fully connected layer, or `None` where it would not be exact."""
     op = model.graph.ops[index]
-    if not isinstance(op, FullyConnected) or not qualifies(model, index):
+    if not isinstance(op, FullyConnected) or not qualifies(model, cuts, index):
         return None
     source = model.graph.tensors[op.input].type
     whole = reads_all_channels(model, op)

@@ -17,7 +17,7 @@ from tesla_codegen.kernels.helium_tables import (
     row,
 )
 from tesla_codegen.kernels.portable import window_constants
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import DepthwiseConv2D
@@ -25,10 +25,10 @@ from tesla_embed.ir.ops import DepthwiseConv2D
 _ORDER = np.array([0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15])
 
 
-def depthwise(model: Model, index: int) -> Variant | None:
+def depthwise(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of a depthwise convolution, or `None` where it would not be exact."""
     op = model.graph.ops[index]
-    if not isinstance(op, DepthwiseConv2D) or not qualifies(model, index):
+    if not isinstance(op, DepthwiseConv2D) or not qualifies(model, cuts, index):
         return None
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
     window = op.window

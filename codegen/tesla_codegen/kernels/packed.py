@@ -9,13 +9,12 @@ from tesla_codegen.kernels.channels import (
     scaled_table,
 )
 from tesla_codegen.kernels.pairing import halves_fit, paired_exactly
-from tesla_codegen.kernels.variant import Row
+from tesla_codegen.kernels.variant import Cuts, Row
 from tesla_codegen.tables import TablePool
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.parts import channel_parts, joined
-from tesla_embed.ir.specialize import specialize
 
 PACKED = Row(c_type="tesla_packed_region_t", bytes=12, size="{positions}u * {row}.output_channels")
 SCALED = Row(c_type="tesla_scaled_region_t", bytes=16, size="{positions}u * {row}.output_channels")
@@ -55,7 +54,7 @@ def scaled_rows(dense: Model, index: int, pool: TablePool) -> list[tuple[str, ..
     return [(*map(str, (*channels, *numbers, *how)), name)]
 
 
-def qualifies(model: Model, index: int, *, pairs: bool, scaled: bool = False) -> bool:
+def qualifies(model: Model, cuts: Cuts, index: int, *, pairs: bool, scaled: bool = False) -> bool:
     """Whether an operation with weights can use packed tables, or scaled ones, in every region.
 
     With `pairs`, also whether output channels can share halfwords (see `pairing`).
@@ -64,12 +63,11 @@ def qualifies(model: Model, index: int, *, pairs: bool, scaled: bool = False) ->
     if not isinstance(op, Weighted) or op.weights.bits != 8 or _several_parts(model, op):
         return False
     table_of = scaled_table if scaled else channel_table
-    dense = [specialize(model, region) for region in model.regions]
-    if any(table_of(cut, index) is None for cut in dense):
+    if any(table_of(cut, index) is None for cut in cuts):
         return False
     if not pairs:
         return True
-    exact = all(paired_exactly(*dense_sum_range(cut, index)) for cut in dense)
+    exact = all(paired_exactly(*dense_sum_range(cut, index)) for cut in cuts)
     return exact and halves_fit(op.weights.data.astype(np.int8))
 
 

@@ -5,7 +5,7 @@ memory it needs while it runs, and how a region's row of constants is formed.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,10 @@ class Row:
     array: str = "regions"
     by_value: bool = False
 
+
+Cuts = Sequence[Model]
+"""The dense model of each region of a model, in their order: made once for all operations, as each
+is a copy of the region's weights."""
 
 RowMaker = Callable[[Model, int, TablePool], list[tuple[str, ...]]]
 """From a region's dense model and the index of an operation to the rows of that region.

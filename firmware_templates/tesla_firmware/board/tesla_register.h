@@ -7,8 +7,10 @@
 
 #define TESLA_REGISTER(address) (*(volatile uint32_t *)(address))
 
-/* Looks before a wait is given up: 50 ms or more at the clocks that chips start with, where the
- * slowest crystal takes 10 ms. */
+/* Looks before a wait is given up. With five cycles a look, which is little for a load from a
+ * device, a test, a count and a branch, they take 15 ms at 64 MHz, the fastest clock that one of
+ * our chips starts with, and 62 ms at 16 MHz; the slowest crystal takes 10 ms. Five cycles are
+ * an assumption: nobody has measured them. */
 #define TESLA_WAIT_LOOKS 200000u
 
 /* Waits until `mask` of the register reads `value`; false when it does not come. */

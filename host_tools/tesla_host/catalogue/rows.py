@@ -74,7 +74,9 @@ class Target:
     need, by name.
 
     `status` says honestly what was tried: `emulated` (it runs in QEMU or Unicorn),
-    `compile-tested`, `hardware-verified`, or `native` for this machine itself.
+    `compile-tested` (it is built, and runs against a model of the chip's registers),
+    `hardware-verified`, `native` for this machine itself, or `a user's own`, of which we know
+    nothing.
     """
 
     name: str

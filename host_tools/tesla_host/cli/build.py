@@ -71,7 +71,8 @@ def targets(json_: JsonOption = None) -> None:
     """List where firmware can run, and how far each target has been tried.
 
     emulated: its firmware runs in QEMU or Unicorn, bit for bit; compile-tested: its firmware is
-    built and was never run; hardware-verified: it was run on the board itself.
+    built, and runs against a model of the chip's registers, but never ran on the chip;
+    hardware-verified: it has run on the board.
 
     Example: tesla-embed targets
     """

@@ -36,9 +36,6 @@ from tesla_embed.ir.ops import (
 from tesla_embed.ir.types import Quantization, Tensor, TensorType, Weights
 from tesla_embed.ir.verify import verify
 
-_SPREAD = 60.0
-"""Standard deviation of an activation, in steps of its quantisation."""
-
 
 @dataclass(frozen=True, slots=True)
 class Cell:

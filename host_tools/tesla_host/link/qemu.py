@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tesla_embed.errors import DeviceError, ToolchainError
 from tesla_host.catalogue import Qemu
+from tesla_host.compilers import first_line
 from tesla_host.link.pipes import DescriptorPipe
-from tesla_host.toolchain import first_line
 
 _PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-system-riscv32": "qemu-system-misc"}
 """Debian's package of each QEMU that the catalogue names."""

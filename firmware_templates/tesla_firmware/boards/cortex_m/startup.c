@@ -40,8 +40,9 @@ extern uint32_t tesla_bss_end[];
 void Reset_Handler(void);
 void SysTick_Handler(void);
 
-/* Faults and unexpected interrupts end here; a debugger, or the emulator, shows where it came
- * from. */
+/* Faults end here; a debugger, or the emulator, shows where it came from. So do interrupts of the
+ * core and of devices below that were not overridden. All other entries of devices are 0: their
+ * interrupts are never enabled, and one that came all the same would be a fault. */
 static void stop(void) {
     for (;;) {
     }
