@@ -12,7 +12,7 @@ import pytest
 from conftest import require, tools_of
 from shell import call
 
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 M4, M55 = "emulator", "qemu:mps3-an547"
