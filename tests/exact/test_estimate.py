@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import require, tools_of
+from less_sure import LESS_SURE
 from shell import call
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Softmax, Window
@@ -34,13 +36,6 @@ HALF = Window(
 ONE = Window(height=1, width=1)
 GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-board.md"
 DPS = (20, 40, 70, 100)
-LESS_SURE = {
-    "tesla_pad_s8": 0.1,
-    "tesla_conv2d_s4": 0.1,
-    "tesla_fully_connected_s4": 0.1,
-    "tesla_conv2d_dense_helium": 0.05,
-}
-"""What is allowed to kernels whose model is known to lack something: see docs/estimating.md."""
 BUILDS = [
     ("emulator", "zig"),
     ("emulator", "gcc"),
@@ -76,13 +71,19 @@ def perceptron() -> Model:
     return sketch.model(DPS, name="perceptron")
 
 
-def judged(target: str, toolchain: str, model: Model, folder: Path) -> Comparison:
+def judged(
+    target: str,
+    toolchain: str,
+    model: Model,
+    folder: Path,
+    optimize: Optimize = Optimize.BALANCED,
+) -> Comparison:
     require(lambda: tools_of(target, toolchain))
     row, compiler = find_target(target), find_compiler(toolchain)
-    measured = load_coefficients(row, toolchain).compiler
+    measured = load_coefficients(row, toolchain, optimize).compiler
     if compiler.version != measured:
         pytest.skip(f"coefficients are for {measured}, this is {compiler.version}")
-    found = measure_estimate(model, row, toolchain, folder)
+    found = measure_estimate(model, row, toolchain, folder, optimize)
     off = [
         layer
         for layer in found.layers
@@ -101,6 +102,16 @@ def test_small_networks(
     assert found.flash_predicted is not None and found.flash_measured is not None
     assert found.flash_predicted == pytest.approx(found.flash_measured, rel=0.02)
     assert found.ram_predicted == pytest.approx(found.ram_measured, abs=16)
+    assert all(error is not None and abs(error) < 0.02 for error in found.regions.values())
+
+
+@pytest.mark.parametrize("toolchain", ["zig", "gcc"])
+@pytest.mark.parametrize("optimize", [Optimize.SIZE, Optimize.SPEED])
+def test_what_is_optimised_for(optimize: Optimize, toolchain: str, tmp_path: Path) -> None:
+    """Compiled and chosen otherwise, kernels have coefficients of their own."""
+    found = judged("emulator", toolchain, residual(), tmp_path, optimize)
+    assert found.flash_predicted is not None and found.flash_measured is not None
+    assert found.flash_predicted == pytest.approx(found.flash_measured, rel=0.02)
     assert all(error is not None and abs(error) < 0.02 for error in found.regions.values())
 
 
