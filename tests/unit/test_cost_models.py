@@ -44,12 +44,8 @@ MEASURED = [
     for toolchain in ("zig", "gcc")
 ]
 """A target of each CPU that was measured, and the toolchains."""
-LEVELS = [(*known, Optimize.BALANCED) for known in MEASURED] + [
-    (find_target("emulator"), toolchain, optimize)
-    for toolchain in ("zig", "gcc")
-    for optimize in (Optimize.SIZE, Optimize.SPEED)
-]
-"""The same with what is optimised for: the Cortex-M55 was measured for one."""
+LEVELS = [(*known, optimize) for known in MEASURED for optimize in Optimize]
+"""The same with what is optimised for."""
 FAST_ALONE = {"tesla_conv2d_3x3_dsp", "tesla_conv2d_winograd_dsp"}
 """Kernels that are never chosen to save flash."""
 
