@@ -3,7 +3,8 @@
 In: a project folder (`include/`, `src/`, `firmware/app_model.c`) and a target. Out: `firmware.elf`
 in the output folder and what it needs of flash and RAM. Refuses a folder that is no project
 (`ConfigError`), sources that do not compile (`ToolchainError`) and firmware that does not fit the
-target (`CodegenError`); a previous `firmware.elf` survives every failure.
+target (`CodegenError`); a previous `firmware.elf` survives every failure
+here, where it is still the project's (see `workbench.make_firmware`).
 """
 
 import re
@@ -23,6 +24,7 @@ from tesla_host.stack_bound import read_frames
 from tesla_host.targets import Target, find_target
 from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
 
+FIRMWARE = "firmware.elf"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wmissing-prototypes")
 _COMMON = (
     "-std=c99",
@@ -114,7 +116,7 @@ def build_firmware(
     units += [_own_unit(path, small_flags) for path in row.files]
     include = [project / "include", *(static / name for name in ("include", "board", *app.folders))]
     include += [static / "target"]
-    elf = out / "firmware.elf"
+    elf = out / FIRMWARE
     try:
         made = build_elf(
             compiler,
