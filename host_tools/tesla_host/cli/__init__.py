@@ -34,6 +34,7 @@ from tesla_host.cli.monitor import monitor
 from tesla_host.cli.prune import prune, sort
 from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
+from tesla_host.cli.streams import stand_in
 from tesla_host.cli.train import evaluate, train
 from tesla_host.cli.verb import Verb
 from tesla_host.interrupt import INTERRUPTED, end_interrupted, was_interrupted
@@ -69,6 +70,7 @@ def root(
 def main() -> None:
     """Entry point of the `tesla-embed` command."""
     signal.signal(signal.SIGTERM, _terminate)
+    stand_in()
     try:
         code = app(standalone_mode=False)
         if code == INTERRUPTED:
