@@ -162,6 +162,18 @@ def test_unwritable_output(model: Path, tmp_path: Path, capsys: Capture) -> None
     fails(capsys, 2, "file", "generate", model, "--out", blocked / "out")
 
 
+@pytest.mark.parametrize(
+    "words", [("inspect", "MODEL", "--json", "out"), ("targets", "--json", "out")]
+)
+def test_a_file_for_json_of_another_name(
+    model: Path, capsys: Capture, words: tuple[str, ...]
+) -> None:
+    """It was "unexpected extra argument (out)"."""
+    given = [model if word == "MODEL" else word for word in words]
+    fails(capsys, 2, "ends in .json, and out is not one; use --json out.json", *given)
+    fails(capsys, 2, "unexpected extra argument", "targets", "out", "--json")
+
+
 @pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("options", ["", "--json"])
 def test_a_closed_stdout_is_an_error(streams: str, options: str) -> None:
