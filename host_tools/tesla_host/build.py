@@ -1,10 +1,10 @@
 """Build a generated project into firmware.
 
 In: a project folder (`include/`, `src/`, `firmware/app_model.c`) and a target. Out: `firmware.elf`
-in the output folder and what it needs of flash and RAM. Refuses a folder that is no project
-(`ConfigError`), sources that do not compile (`ToolchainError`) and firmware that does not fit the
-target (`CodegenError`); a previous `firmware.elf` survives every failure
-here, where it is still the project's (see `workbench.make_firmware`).
+in the output folder and what it needs of flash and RAM. Refuses a folder that is no project, or a
+user's board that does not compile (`ConfigError`), other sources that do not (`ToolchainError`) and
+firmware that does not fit the target (`CodegenError`); a previous `firmware.elf` survives every
+failure here, where it is still the project's (see `workbench.make_firmware`).
 """
 
 import re
@@ -127,7 +127,7 @@ def build_firmware(
             elf,
             frames=row.core is not None,
         )
-    except ToolchainError as error:
+    except (ToolchainError, ConfigError) as error:
         raise _does_not_fit(row, str(error)) or error from error
     boot2.seal(elf)
     image = read_image(elf)
@@ -241,7 +241,9 @@ def _own_unit(source: Path, flags: tuple[str, ...]) -> Unit:
     """A file of a user's own board, compiled where it lies; headers lie beside it."""
     folder = source.parent
     own = (f"-ffile-prefix-map={folder}=board",)
-    return Unit(source=source, flags=(*flags, *own), headers=tuple(sorted(folder.glob("*.h"))))
+    return Unit(
+        source=source, flags=(*flags, *own), headers=tuple(sorted(folder.glob("*.h"))), given=True
+    )
 
 
 def _copy_static(target: Target, app: App, folder: Path) -> list[Path]:

@@ -7,18 +7,19 @@ Objects are kept in the build folder under a hash of the compiler, the flags, th
 headers, so that building again compiles only what changed.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tesla_embed.atomic import replacing
-from tesla_embed.errors import ToolchainError
+from tesla_embed.errors import ConfigError, ToolchainError
 from tesla_host.compilers import Compiler, find_compiler, first_line
 
 __all__ = ["Compiler", "Unit", "build_elf", "find_compiler", "first_line"]
@@ -32,12 +33,18 @@ _TIMEOUT_S = 600
 class Unit:
     """One source file (.c or .S) and the flags it is compiled with.
 
-    `headers` are files that it may include from elsewhere than the folders of `build_elf`.
+    `headers` are files that it may include from elsewhere than the folders of `build_elf`. `given`
+    is what the user wrote: its mistakes are input, not a failing toolchain.
     """
 
     source: Path
     flags: tuple[str, ...]
     headers: tuple[Path, ...] = ()
+    given: bool = False
+
+
+class Rejected(ToolchainError):
+    """The compiler or linker did its work, and found errors in what it was given."""
 
 
 def build_elf(
@@ -53,7 +60,8 @@ def build_elf(
     """Compile `units` into the folder `objects` and link them to `elf` (written in one step).
 
     Returns the objects. With `frames`, each made of C has a file `.su` beside it that tells the
-    stack of its functions. Raises `ToolchainError` with the compiler's first errors.
+    stack of its functions. Raises `ToolchainError` with the compiler's first errors, `ConfigError`
+    where it rejects what the user wrote: such a unit, or a link that has one.
     """
     objects.mkdir(parents=True, exist_ok=True)
     flags = tuple(f"-I{folder}" for folder in include)
@@ -68,14 +76,26 @@ def build_elf(
             key.update(file.read_bytes())
         target = objects / f"{unit.source.stem}-{key.hexdigest()[:24]}.o"
         if not target.exists() or (frames and _told(unit) and not _su(target).exists()):
-            _compile(compiler, unit, flags, target, frames)
+            with _blaming(given=unit.given):
+                _compile(compiler, unit, flags, target, frames)
         return target
 
     with ThreadPoolExecutor(_JOBS) as pool:
         compiled = list(pool.map(compile_unit, units))
-    with replacing(elf) as temporary:
+    with replacing(elf) as temporary, _blaming(given=any(unit.given for unit in units)):
         link_elf(compiler, compiled, link_flags, temporary)
     return compiled
+
+
+@contextlib.contextmanager
+def _blaming(*, given: bool) -> Iterator[None]:
+    """Turn what the compiler rejects into bad input, where that is the user's own."""
+    try:
+        yield
+    except Rejected as error:
+        if given:
+            raise ConfigError(str(error)) from error
+        raise
 
 
 def link_elf(compiler: Compiler, objects: Sequence[Path], flags: Sequence[str], elf: Path) -> None:
@@ -127,7 +147,7 @@ def _call(compiler: Compiler, command: Sequence[str], arguments: Sequence[str]) 
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainError(f"{compiler.name} did not finish: {error}; run it again") from error
     if done.returncode != 0:
-        raise ToolchainError(f"{compiler.version} failed: {_errors(done.stderr)}")
+        raise Rejected(f"{compiler.version} failed: {_errors(done.stderr)}")
 
 
 def _errors(output: str) -> str:
