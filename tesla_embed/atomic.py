@@ -67,6 +67,14 @@ def _same(path: Path, given: Path) -> bool:
     return path.exists() and given.exists() and path.samefile(given)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file that may be there. Raises `ConfigError` when it cannot be removed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it replaces `path`, on error it goes.

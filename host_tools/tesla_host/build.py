@@ -1,9 +1,10 @@
 """Build a generated project into firmware.
 
 In: a project folder (`include/`, `src/`, `firmware/app_model.c`) and a target. Out: `firmware.elf`
-in the output folder and what it needs of flash and RAM. Refuses a folder that is no project
-(`ConfigError`), sources that do not compile (`ToolchainError`) and firmware that does not fit the
-target (`CodegenError`); a previous `firmware.elf` survives every failure.
+in the output folder and what it needs of flash and RAM. Refuses a folder that is no project, or a
+user's board that does not compile (`ConfigError`), other sources that do not (`ToolchainError`) and
+firmware that does not fit the target (`CodegenError`); a previous `firmware.elf` survives every
+failure here, where it is still the project's (see `workbench.make_firmware`).
 """
 
 import re
@@ -24,6 +25,7 @@ from tesla_host.stack_bound import read_frames
 from tesla_host.targets import Target, find_target
 from tesla_host.toolchain import Unit, build_elf
 
+FIRMWARE = "firmware.elf"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wmissing-prototypes")
 _COMMON = (
     "-std=c99",
@@ -111,7 +113,7 @@ def build_firmware(
     small_flags = (small, *common, *extra_flags, *(f"-D{macro}" for macro in app.macros))
     units += [Unit(source=path, flags=small_flags) for path in (*sources, model)]
     units += [_own_unit(path, small_flags) for path in row.files]
-    elf = out / "firmware.elf"
+    elf = out / FIRMWARE
     try:
         made = build_elf(
             compiler,
@@ -122,7 +124,7 @@ def build_firmware(
             elf,
             frames=row.core is not None,
         )
-    except ToolchainError as error:
+    except (ToolchainError, ConfigError) as error:
         raise _does_not_fit(row, str(error)) or error from error
     boot2.seal(elf)
     generated = _library(row, kind, made[: len(library)], saving=saving)

@@ -8,6 +8,7 @@ headers, so that building again compiles only what changed. What a user's source
 wherever, only the preprocessor knows: its output is hashed.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -15,13 +16,13 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tesla_embed.atomic import replacing
-from tesla_embed.errors import ToolchainError
+from tesla_embed.errors import ConfigError, ToolchainError
 from tesla_host.compilers import Compiler
 
 _JOBS = 2
@@ -36,12 +37,17 @@ compiled every time, with a macro that is new to the cache that zig keeps itself
 class Unit:
     """One source file (.c or .S) and the flags it is compiled with.
 
-    One that is a user's `own` may include more than the headers in the folders of `build_elf`.
+    One that is a user's `own` may include more than the headers in the folders of `build_elf`, and
+    its mistakes are input, not a failing toolchain.
     """
 
     source: Path
     flags: tuple[str, ...]
     own: bool = False
+
+
+class Rejected(ToolchainError):
+    """The compiler or linker did its work, and found errors in what it was given."""
 
 
 def build_elf(
@@ -57,7 +63,8 @@ def build_elf(
     """Compile `units` into the folder `objects` and link them to `elf` (written in one step).
 
     Returns the objects. With `frames`, each made of C has a file `.su` beside it that tells the
-    stack of its functions. Raises `ToolchainError` with the compiler's first errors.
+    stack of its functions. Raises `ToolchainError` with the compiler's first errors, `ConfigError`
+    where it rejects what the user wrote: such a unit, or a link that has one.
     """
     objects.mkdir(parents=True, exist_ok=True)
     flags = tuple(f"-I{folder}" for folder in include)
@@ -71,20 +78,33 @@ def build_elf(
         key.update(unit.source.read_bytes())
         again: tuple[str, ...] = ()
         if unit.own:
-            text = _preprocessed(compiler, unit, flags, objects)
+            with _blaming(own=True):
+                text = _preprocessed(compiler, unit, flags, objects)
             key.update(text)
             if _READS.search(text):
                 again = (f"-DTESLA_COMPILED_AT={time.time_ns()}",)
         target = objects / f"{unit.source.stem}-{key.hexdigest()[:24]}.o"
         if again or not target.exists() or (frames and _told(unit) and not _su(target).exists()):
-            _compile(compiler, unit, (*flags, *again), target, frames)
+            with _blaming(own=unit.own):
+                _compile(compiler, unit, (*flags, *again), target, frames)
         return target
 
     with ThreadPoolExecutor(_JOBS) as pool:
         compiled = list(pool.map(compile_unit, units))
-    with replacing(elf) as temporary:
+    with replacing(elf) as temporary, _blaming(own=any(unit.own for unit in units)):
         link_elf(compiler, compiled, link_flags, temporary)
     return compiled
+
+
+@contextlib.contextmanager
+def _blaming(*, own: bool) -> Iterator[None]:
+    """Turn what the compiler rejects into bad input, where that is the user's own."""
+    try:
+        yield
+    except Rejected as error:
+        if own:
+            raise ConfigError(str(error)) from error
+        raise
 
 
 def link_elf(compiler: Compiler, objects: Sequence[Path], flags: Sequence[str], elf: Path) -> None:
@@ -145,7 +165,7 @@ def _call(compiler: Compiler, command: Sequence[str], arguments: Sequence[str]) 
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainError(f"{compiler.name} did not finish: {error}; run it again") from error
     if done.returncode != 0:
-        raise ToolchainError(f"{compiler.version} failed: {_errors(done.stderr)}")
+        raise Rejected(f"{compiler.version} failed: {_errors(done.stderr)}")
 
 
 def _errors(output: str) -> str:

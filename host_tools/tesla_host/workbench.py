@@ -7,10 +7,17 @@ from pathlib import Path
 from tesla_codegen.kernels.variant import Optimize
 from tesla_codegen.lower import Project
 from tesla_codegen.project import generate
+from tesla_embed.atomic import remove_file
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import digest
 from tesla_host.apps import LINK, App
-from tesla_host.build import BuildResult, build_firmware, choose_toolchain
+from tesla_host.build import (
+    FIRMWARE,
+    BuildResult,
+    build_firmware,
+    choose_toolchain,
+    compiler_for,
+)
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.targets import Target, check_target, find_target, is_connection, open_link
 
@@ -74,18 +81,22 @@ def make_firmware(
     optimize: Optimize = Optimize.BALANCED,
     app: App = LINK,
     out: Path | None = None,
+    beside: tuple[str, ...] = (),
     observer: Observer = ignore,
 ) -> Firmware:
     """Generate the C project of `model`, with the kernels of the target's core, and compile it.
 
     Every verb that builds does it here, so that all of them make the same firmware: the project in
     `folder/project`, `firmware.elf` in `out`, by default in `folder`. Raises what generating and
-    building raise; an unknown toolchain is refused before anything is written.
+    building raise; an unknown or missing toolchain is refused before anything is written. The
+    firmware of an earlier project goes when that does, and with it the files `beside` it.
     """
-    choose_toolchain(target, toolchain)
+    compiler_for(target, choose_toolchain(target, toolchain))
     observer("generating", 0.0)
     place = folder / "project"
     project = generate(model, place, isa=target.isa, optimize=optimize)
+    for name in (FIRMWARE, *beside):
+        remove_file((out or folder) / name)
     observer(f"for {target.name}", 0.2)
     build = build_firmware(
         place, target, out or folder, toolchain=toolchain, app=app, optimize=optimize
@@ -104,11 +115,12 @@ def set_up(
 
     `toolchain` is one of the target's; by default its usual one. The host's build, of portable
     kernels, stands in `folder/host`; it is the only one where the target is the host itself, or a
-    connection to a board that runs already.
+    connection to a board that runs already. Without the host's compiler nothing is written.
     """
     check_target(target)
     row = None if is_connection(target) else find_target(target)
     here, place = find_target(HOST), folder / HOST
+    compiler_for(here)
     if row is None or row == here:
         made = make_firmware(
             model, here, folder, toolchain=toolchain if row else None, optimize=optimize, out=place

@@ -1,8 +1,11 @@
 """Whatever a user gets wrong: one line that says what to do, the documented code, nothing left."""
 
+import json
 import os
 import pty
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -157,3 +160,34 @@ def test_unwritable_output(model: Path, tmp_path: Path, capsys: Capture) -> None
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     fails(capsys, 2, "file", "generate", model, "--out", blocked / "out")
+
+
+@pytest.mark.parametrize(
+    "words", [("inspect", "MODEL", "--json", "out"), ("targets", "--json", "out")]
+)
+def test_a_file_for_json_of_another_name(
+    model: Path, capsys: Capture, words: tuple[str, ...]
+) -> None:
+    """It was "unexpected extra argument (out)"."""
+    given = [model if word == "MODEL" else word for word in words]
+    fails(capsys, 2, "ends in .json, and out is not one; use --json out.json", *given)
+    fails(capsys, 2, "unexpected extra argument", "targets", "out", "--json")
+
+
+@pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_a_closed_stdout_is_an_error(streams: str, options: str) -> None:
+    """It was a traceback, or nothing at all."""
+    line = f"{sys.executable} -m tesla_host targets {options} {streams}"
+    done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    said = "error: cannot print the result: Bad file descriptor; mind where the output goes\n"
+    assert done.stderr == ("" if "2>&-" in streams else said)
+
+
+def test_a_document_is_written_before_the_table_is_printed(model: Path, tmp_path: Path) -> None:
+    line = f"{sys.executable} -m tesla_host inspect {model} --json {tmp_path / 'm.json'}"
+    for end, code in ((">/dev/null", 0), (">&-", 2)):
+        done = subprocess.run(["sh", "-c", f"{line} {end}"], capture_output=True, check=False)
+        assert done.returncode == code
+        assert json.loads((tmp_path / "m.json").read_text())["schema"], "written before the table"

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from shell import call
 from tiny_elf import DIGEST, write_elf
 
+from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.store import load_model, save_model
 from tesla_host.catalogue import TARGETS
 from tesla_host.samples import read_inputs
@@ -218,3 +219,25 @@ def test_an_unknown_toolchain_is_refused_before_anything_is_written(
     words = ("emulate", model, "--toolchain", "tcc", "--build-dir", at)
     says(capsys, 2, "is not built with 'tcc'", *words)
     assert not at.exists()
+
+
+def test_a_build_that_fails_leaves_no_firmware_of_an_earlier_one(
+    model: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old firmware stood beside the new project, and was flashed."""
+    require(lambda: tools_of("emulator"))
+    at = tmp_path / "b"
+    assert call("build", model, "--out", at) == 0
+    made = {"firmware.elf", "estimate.json"}
+    assert made <= {path.name for path in at.iterdir()}
+    with monkeypatch.context() as without:
+        without.setattr("tesla_host.build.find_compiler", no_compiler)
+        says(capsys, 3, "pip install zig", "build", model, "--out", at)
+    assert made <= {path.name for path in at.iterdir()}, "a project that was not replaced"
+    monkeypatch.setattr("tesla_host.build._COMMON", ("-std=c99", "-Dint=]"))
+    says(capsys, 3, "error: ", "build", model, "--out", at)
+    assert (at / "project").is_dir() and not made & {path.name for path in at.iterdir()}
+
+
+def no_compiler(*_: str) -> None:
+    raise ToolchainError("no compiler: pip install zig")

@@ -26,6 +26,7 @@ from tesla_embed.errors import DeviceError, WrongFirmware
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.store import save_model
 from tesla_host.cli.keys import NEXT, PREVIOUS, split_keys
+from tesla_host.cli.monitor import _Course, _print_lines
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.pipes import ProcessPipe
 from tesla_host.monitor import Back, Lost, Monitor, p95
@@ -189,6 +190,30 @@ def test_once_prints_a_line_for_each_region(folder: Path, board: PtyBoard, capsy
     ]
     assert call("monitor", *words, "--json", "--dp", DPS[0]) == 0
     assert [line["dp"] for line in lines(capsys.readouterr().out)] == [DPS[0]]
+
+
+@pytest.mark.parametrize(("dps", "printed"), [(DPS[:1], 1), (DPS[:2], 25)])
+def test_a_region_that_stays_is_told_no_more_often_than_asked(
+    elf: Path, dps: list[int], printed: int, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one region, each end of its cycle was a line."""
+
+    def connect() -> LinkClient:
+        return LinkClient(open_target("host", elf), EXPECTED)
+
+    with contextlib.closing(Monitor(connect, [INPUTS[0].tobytes()], None, dps)) as watched:
+        course = _Course(cycle=2, once=False, regions=len(dps))
+        step, ran = Monitor.step, 0
+
+        def counted(self: Monitor) -> Lost | Back | None:
+            nonlocal ran
+            ran += 1
+            course.ended = ran == 50
+            return step(self)
+
+        monkeypatch.setattr(Monitor, "step", counted)
+        _print_lines(watched, course, every=1000.0)
+    assert ran == 50 and len(lines(capsys.readouterr().out)) in (printed, printed + 1)
 
 
 @pytest.mark.parametrize(

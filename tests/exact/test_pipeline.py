@@ -19,6 +19,7 @@ from tesla_embed.ir.graph import full_macs
 from tesla_embed.ir.requantization import quantize_input
 from tesla_embed.ir.store import digest, load_model
 from tesla_host.compilers import find_compiler
+from tesla_host.workbench import set_up
 
 REGIONS = [25, 50, 100]
 
@@ -238,4 +239,7 @@ def test_build_fails_cleanly_without_a_compiler(
     monkeypatch.setattr("tesla_host.build.find_compiler", missing)
     assert call("build", demo / "model.safetensors", "--out", tmp_path / "b") == 3
     assert "pip install" in capsys.readouterr().err
-    assert not (tmp_path / "b" / "firmware.elf").exists()
+    assert not (tmp_path / "b").exists()
+    with pytest.raises(ToolchainError):
+        set_up(load_model(demo / "model.safetensors"), "emulator", tmp_path / "b")
+    assert not (tmp_path / "b").exists()

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -18,7 +19,9 @@ from boards import PtyBoard
 from conftest import require
 from shell import call
 
+from tesla_embed.ir.store import load_model
 from tesla_host.compilers import find_compiler
+from tesla_host.isolated import separate_link
 from tesla_host.link import client, ports
 from tesla_host.link.session import Patience
 
@@ -94,6 +97,58 @@ def test_interrupted_at_random_the_result_is_the_same(
     assert call("profile", *arguments) == 0
     assert settled(out) == settled(many)
     assert not partial.exists()
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has started."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return {int(child) for each in lists for child in each.read_text().split()}
+
+
+def test_ctrl_c_at_a_terminal_says_one_word_and_leaves_no_process(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The emulators of several boards are processes, and used to print tracebacks of their own."""
+    out = tmp_path / "p.json"
+    arguments = [*common(folder), "--device-samples", str(MANY), "--boards", "2", "--json", out]
+    command = [sys.executable, "-m", "tesla_host", "profile", *map(str, arguments)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    partial, deadline = tmp_path / "p.json.partial", time.monotonic() + 120
+    while not (partial.exists() and partial.read_bytes().count(b"\n") > 20):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.001)
+    emulators = children(process.pid)
+    assert len(emulators) == 2
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    said = [line for line in errors.decode().splitlines() if "samples" not in line]
+    assert (process.returncode, said[-1:]) == (130, ["interrupted"])
+    assert "Traceback" not in errors.decode()
+    assert not any(Path(f"/proc/{child}").exists() for child in emulators)
+
+
+def test_an_emulator_in_a_process_of_its_own_ignores_ctrl_c(folder: Path) -> None:
+    model = load_model(folder / "model.safetensors")
+    data = bytes(model.regions[-1].types[model.graph.input].bytes)
+    before = children(os.getpid())
+    with separate_link("emulator", folder / "build" / "firmware.elf") as linked:
+        linked.set_dp(REGIONS[-1])
+        (emulator,) = children(os.getpid()) - before
+        done = threading.Event()
+
+        def press() -> None:
+            while not done.wait(0.001):
+                os.kill(emulator, signal.SIGINT)
+
+        pressing = threading.Thread(target=press)
+        pressing.start()
+        try:
+            assert len(list(linked.infer_many([data] * 100))) == 100
+        finally:
+            done.set()
+            pressing.join()
 
 
 def test_a_finished_file_of_results_is_not_measured_again(

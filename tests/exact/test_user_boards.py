@@ -8,7 +8,7 @@ from conftest import FAKE_MODEL, require, tools_of
 from graphs import quantized_model
 from shell import call
 
-from tesla_embed.errors import ToolchainError
+from tesla_embed.errors import ConfigError
 from tesla_embed.ir.store import save_model
 from tesla_host.build import build_firmware
 from tesla_host.link.client import LinkClient
@@ -254,8 +254,12 @@ def test_behind_a_boot_loader_the_vectors_are_its_own(
 def test_an_error_names_the_users_file(board: Path, tmp_path: Path) -> None:
     require(lambda: tools_of(str(board)))
     (board.parent / "board.c").write_text("int x = ;\n")
-    with pytest.raises(ToolchainError, match=re.escape(str(board.parent / "board.c"))):
+    with pytest.raises(ConfigError, match=re.escape(str(board.parent / "board.c"))):
         build_firmware(FAKE_MODEL, str(board), tmp_path / "out")
+    (board.parent / "board.c").write_text("int nothing_of_a_board;\n")
+    with pytest.raises(ConfigError, match="tesla_board_read_byte"):
+        build_firmware(FAKE_MODEL, str(board), tmp_path / "out")
+    assert ConfigError.exit_code == 2
 
 
 def test_flashing_builds_for_the_file(

@@ -8,11 +8,12 @@ import struct
 from pathlib import Path
 
 import pytest
+from shell import call
 from tiny_elf import DIGEST, write_elf
 
 from tesla_embed.errors import ConfigError, DeviceError, ToolchainError
 from tesla_host.apps import LINK, MLPERF_TINY
-from tesla_host.elf import Segment
+from tesla_host.elf import Segment, read_image
 from tesla_host.flash import drives
 from tesla_host.flash.boards import FLASH_BOARDS, Esp, FlashBoard, find_flash_board
 from tesla_host.flash.commands import Wishes, choose_programmer, make_plan, render
@@ -313,3 +314,22 @@ def test_a_board_that_restarts_with_the_last_block_took_it(
     assert (drive / "fw.uf2").read_bytes() == b"x" * 512
     with pytest.raises(DeviceError, match="No such file"):
         drives.copy_to_drive(b"x", tmp_path / "none", "fw.uf2")
+
+
+def test_a_firmware_cut_short_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it was cut: as a toolchain's failure it used to end with 3, or was flashed."""
+    whole = write_elf(tmp_path / "f.elf", 0x0800_0000, DIGEST).read_bytes()
+    words = ("--board", "nucleo-f446re", "--dry-run", "--programmer", "openocd")
+    stripped = bytearray(whole)
+    stripped[32:36] = stripped[48:52] = bytes(4)  # of its sections, the place and the count
+    end = whole.index(DIGEST) + len(DIGEST)
+    (tmp_path / "f.elf").write_bytes(stripped[:end])
+    assert [part.data for part in read_image(tmp_path / "f.elf").segments] == [DIGEST]
+    for cut in [*(whole[:n] for n in range(4, len(whole))), *(stripped[:n] for n in range(4, end))]:
+        (tmp_path / "f.elf").write_bytes(cut)
+        with pytest.raises(ConfigError, match="is no firmware ELF"):
+            read_image(tmp_path / "f.elf")
+    assert call("flash", tmp_path / "f.elf", *words) == 2
+    assert "is no firmware ELF" in capsys.readouterr().err

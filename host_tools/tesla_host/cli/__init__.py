@@ -34,11 +34,10 @@ from tesla_host.cli.monitor import monitor
 from tesla_host.cli.prune import prune, sort
 from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
+from tesla_host.cli.streams import stand_in
 from tesla_host.cli.train import evaluate, train
 from tesla_host.cli.verb import Verb
-
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit code after Ctrl-C."""
+from tesla_host.interrupt import INTERRUPTED, end_interrupted, was_interrupted
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -71,14 +70,14 @@ def root(
 def main() -> None:
     """Entry point of the `tesla-embed` command."""
     signal.signal(signal.SIGTERM, _terminate)
+    stand_in()
     try:
         code = app(standalone_mode=False)
         if code == INTERRUPTED:
-            print("interrupted", file=sys.stderr)
+            end_interrupted()
         sys.exit(code)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        end_interrupted()
     except TeslaEmbedError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:  # of the terminal or pipe that we print to
@@ -88,6 +87,8 @@ def main() -> None:
     except Exception as error:
         explain = getattr(error, "format_message", None)  # what every usage error has
         if explain is None:
+            if was_interrupted(error):
+                end_interrupted()
             raise
         _fail(f"{explain().rstrip('.')}; see --help", 2)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BUILD_SCHEMA = "tesla-embed/build/1"
 TARGETS_SCHEMA = "tesla-embed/targets/1"
+_ESTIMATE = "estimate.json"
 
 
 def build(
@@ -54,13 +55,13 @@ def build(
     with progress("building") as observer:
         result = make_firmware(
             loaded, chosen, out, toolchain=toolchain, optimize=optimize, app=application,
-            observer=observer,
+            beside=(_ESTIMATE,), observer=observer,
         ).build  # fmt: skip
     line = (
         f"{result.elf}: flash {result.flash_bytes:,} B, RAM {result.ram_bytes:,} B, "
         f"{result.compiler}"
     )
-    told = write_estimate(loaded, chosen, toolchain, optimize, out / "estimate.json")
+    told = write_estimate(loaded, chosen, toolchain, optimize, out / _ESTIMATE)
     line += f"\n{told}" if told else ""
     known = ("elf", "compiler", "flash_bytes", "ram_bytes", "stack_bytes", "sections")
     document = {"schema": BUILD_SCHEMA, "model": loaded.name, "target": chosen.name}

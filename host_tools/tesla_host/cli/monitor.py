@@ -184,7 +184,7 @@ def _print_lines(watched: "Monitor", course: _Course, every: float) -> None:
         assert not isinstance(news, _Keys)  # there are none
         if news is None:
             dp = watched.dp
-            last = course.advance(watched)
+            last = course.advance(watched) and (course.once or course.regions > 1)
             if not last and (course.once or time.monotonic() < due):
                 continue
             due = time.monotonic() + every

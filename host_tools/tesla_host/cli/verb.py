@@ -25,6 +25,8 @@ from tesla_embed.atomic import check_writable, write_text
 _OPTION = "--json"
 _PRINTED = Path("-")
 _EXAMPLE = "Example: "
+_TOO_MANY = "Got unexpected extra argument"
+"""How the parser's message about words that it has no use for begins."""
 
 JsonOption = Annotated[
     Path | None,
@@ -57,12 +59,11 @@ class Verb(TyperCommand):
         return super().parse_args(ctx, args)
 
     def _with_files(self, ctx: Any, args: list[str]) -> list[str]:
-        """As the parser does; says of a missing argument whether `--json` took it."""
-        taken = [
-            following
-            for word, following in itertools.pairwise(args)
-            if word == _OPTION and _is_json(following)
-        ]
+        """As the parser does; says what `--json` has to do with a missing argument, or one too
+        many."""
+        behind = [following for word, following in itertools.pairwise(args) if word == _OPTION]
+        taken = [word for word in behind if _is_json(word)]
+        left = [word for word in behind if not _is_json(word) and not word.startswith("-")]
         try:
             return super().parse_args(ctx, with_values(args))
         except typer.BadParameter as error:
@@ -71,6 +72,14 @@ class Verb(TyperCommand):
                     f"{_OPTION} {taken[0]} names the file to write; if {taken[0]} is what to read, "
                     f"put it first: {taken[0]} {_OPTION}"
                 )
+            raise
+        except Exception as error:  # of usage; its class has no public name
+            if left and str(getattr(error, "message", "")).startswith(_TOO_MANY):
+                raise typer.BadParameter(
+                    f"{_OPTION} takes only a file whose name ends in .json, and {left[0]} is not "
+                    f"one; use {_OPTION} {left[0]}.json, or {_OPTION}={left[0]} for that very name",
+                    ctx,
+                ) from error
             raise
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:

@@ -155,8 +155,12 @@ class Machine:
 
     @contextlib.contextmanager
     def _interrupt_between_blocks(self) -> Iterator[None]:
-        """Have Ctrl-C stop the CPU: raised inside a hook, it would get lost, and a block too."""
-        if threading.current_thread() is not threading.main_thread():
+        """Have Ctrl-C stop the CPU: raised inside a hook, it would get lost, and a block too.
+
+        A process that ignores Ctrl-C goes on doing so.
+        """
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if ignored or threading.current_thread() is not threading.main_thread():
             yield
             return
         asked: list[int] = []
