@@ -153,6 +153,35 @@ def test_usage_errors_have_code_2(capsys: Capture) -> None:
     capsys.readouterr()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify", "{model}"),
+        ("bench", "kernels"),
+        ("bench", "models", "--only", "ad"),
+        ("profile", "{model}", "--data", "digits"),
+    ],
+)
+def test_a_document_that_cannot_be_written_is_told_first(
+    model: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+) -> None:
+    """Even where the system says that the folder may be written, as it does to root of all."""
+
+    def refuse(*_arguments: object) -> None:
+        raise AssertionError("something is built")
+
+    monkeypatch.setattr("tesla_host.workbench.generate", refuse)
+    monkeypatch.setattr("tesla_host.bench.measure.generate", refuse)
+    document = tmp_path / f"{'n' * 250}.json"
+    command = [word.format(model=model) for word in words]
+    fails(capsys, 2, "cannot write", *command, "--json", document)
+    assert not list(tmp_path.iterdir())
+
+
 def test_unwritable_output(model: Path, tmp_path: Path, capsys: Capture) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
