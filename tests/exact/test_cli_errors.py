@@ -153,6 +153,46 @@ def test_usage_errors_have_code_2(capsys: Capture) -> None:
     capsys.readouterr()
 
 
+@pytest.fixture
+def unbuilt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever generates code, the first step of every build, fails."""
+
+    def refuse(*_arguments: object, **_settings: object) -> None:
+        raise AssertionError("something is built")
+
+    for module in ("workbench", "bench.measure"):
+        monkeypatch.setattr(f"tesla_host.{module}.generate", refuse)
+
+
+@pytest.mark.usefixtures("unbuilt")
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("flash {} --board nucleo-f446re --programmer zzz --dry-run", 2, "no programmer 'zzz'"),
+        ("flash {} --board nucleo-f446re --programmer uf2", 2, "uf2 cannot flash a nucleo-f446re"),
+        ("flash {} --board nucleo-f446re --programmer stm32flash", 2, "stm32flash needs --port"),
+        ("flash {} --board nucleo-f446re --programmer gdb --probe xx --dry-run", 2, "HOST:PORT"),
+        ("flash {} --board nucleo-f446re --programmer openocd", 3, "openocd is not on PATH"),
+        ("monitor {} --target nucleo-f446re", 2, "nucleo-f446re is a board"),
+        ("monitor {} --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+        ("emulate {} --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+        ("verify {} --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+        ("profile {} --data digits --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+    ],
+)
+def test_what_no_build_can_mend_is_told_first(
+    model: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    code: int,
+    says: str,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    fails(capsys, code, says, *words.format(model).split())
+
+
+@pytest.mark.usefixtures("unbuilt")
 @pytest.mark.parametrize(
     "words",
     [
@@ -163,19 +203,9 @@ def test_usage_errors_have_code_2(capsys: Capture) -> None:
     ],
 )
 def test_a_document_that_cannot_be_written_is_told_first(
-    model: Path,
-    tmp_path: Path,
-    capsys: Capture,
-    monkeypatch: pytest.MonkeyPatch,
-    words: tuple[str, ...],
+    model: Path, tmp_path: Path, capsys: Capture, words: tuple[str, ...]
 ) -> None:
     """Even where the system says that the folder may be written, as it does to root of all."""
-
-    def refuse(*_arguments: object) -> None:
-        raise AssertionError("something is built")
-
-    monkeypatch.setattr("tesla_host.workbench.generate", refuse)
-    monkeypatch.setattr("tesla_host.bench.measure.generate", refuse)
     document = tmp_path / f"{'n' * 250}.json"
     command = [word.format(model=model) for word in words]
     fails(capsys, 2, "cannot write", *command, "--json", document)

@@ -32,6 +32,7 @@ from tesla_host.regression import (
 )
 from tesla_host.results import Profile, read_profile
 from tesla_host.stations import expected_model, resolve_ports, stations_of
+from tesla_host.targets import check_runs
 from tesla_host.workbench import Workbench, set_up
 
 
@@ -99,6 +100,8 @@ def _check(request: Request) -> None:
         raise ConfigError("--boards counts boards of a target; with --port, name each board")
     if request.dask is not None and (len(request.ports) > 1 or request.boards > 1):
         raise ConfigError("with --dask each worker has one board: give at most one --port")
+    if request.dask is None and not request.ports:
+        check_runs(request.target)
 
 
 def _measure(request: Request, model: Model, old: Profile | None) -> Profile:
