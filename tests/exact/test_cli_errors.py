@@ -81,6 +81,16 @@ def test_data_of_another_shape(model: Path, tmp_path: Path, capsys: Capture) -> 
     fails(capsys, 2, "use the data set", "profile", model, "--data", f"npz:{tmp_path}")
 
 
+def test_only_the_test_part_is_judged_where_only_that_is_used(
+    model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The train part has one class only; what is wrong is the shape of the test part."""
+    for part, y in (("train", np.zeros(4, int)), ("test", np.arange(4) % 2)):
+        np.savez(tmp_path / f"{part}.npz", x=np.zeros((4, 3), np.uint8), y=y)
+    for verb in ("profile", "monitor"):
+        fails(capsys, 2, "use the data set", verb, model, "--data", f"npz:{tmp_path}")
+
+
 def test_missing_data(model: Path, tmp_path: Path, capsys: Capture) -> None:
     fails(capsys, 2, "directory", "profile", model, "--data", f"idx:{tmp_path / 'none'}")
 

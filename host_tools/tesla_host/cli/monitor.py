@@ -267,7 +267,7 @@ def _samples(model: "Model", data: str | None) -> tuple[list[bytes], list[int] |
     from tesla_embed.data import load_data
     from tesla_host.profiler import load_samples
 
-    samples = load_samples(model, load_data(data))
+    samples = load_samples(model, load_data(data, train=False))
     return [x.tobytes() for x in samples.x], samples.y.tolist()
 
 

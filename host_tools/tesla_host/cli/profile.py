@@ -113,7 +113,7 @@ def _measure(request: Request, model: Model, old: Profile | None) -> Profile:
     dps = [region.dp for region in chosen]
     if old is not None and not request.ports:
         check_comparable(old, request.target, dps)
-    data = load_data(request.data)
+    data = load_data(request.data, train=False)
     samples = load_samples(model, data, request.samples)
     results = request.results or _partial(request)
     with progress("profiling") as observer, build_folder(request.build_dir) as folder:
