@@ -17,7 +17,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tesla_codegen.arena_map import region_peak
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
 from tesla_embed.errors import ConfigError
@@ -29,8 +28,8 @@ from tesla_host.batch import run_batch
 from tesla_host.elf import read_image
 from tesla_host.fleet import Deliver, Fleet, Station
 from tesla_host.footprint import library_stack
-from tesla_host.inspection import arena_buffers
 from tesla_host.jobs import Job, Probe, Record, Sample, Ticks, plan_jobs
+from tesla_host.layout import Layout, find_layout
 from tesla_host.link.replies import Hello
 from tesla_host.measurements import Header, Measurements, fingerprint
 from tesla_host.results import (
@@ -128,7 +127,8 @@ def profile_bench(
             header = _header(bench, hello, inputs, runs)
             store = stack.enter_context(Measurements(results, header))
         records, throughput = _measure(boards, store, inputs, dps, runs, observer)
-    measured = [_region(bench, hello, region, samples, records) for region in regions]
+    layout = find_layout(bench, hello)
+    measured = [_region(bench, hello, region, samples, records, layout) for region in regions]
     probes = [r.stack_bytes for r in records if isinstance(r, Probe) and r.dp in dps]
     return Profile(
         tool=Tool(
@@ -136,10 +136,10 @@ def profile_bench(
             compiler=bench.device.compiler if bench.device else "unknown",
             host_compiler=bench.host.compiler,
         ),
-        model=_model_info(bench),
+        model=_model_info(bench, layout),
         target=_target_info(bench, hello),
         data=data.name,
-        memory=_memory(bench, max(probes) or None),
+        memory=_memory(bench, layout, max(probes) or None),
         regions=measured,
         runs=runs,
         throughput=throughput,
@@ -205,7 +205,12 @@ def _header(bench: Workbench, hello: Hello, inputs: Sequence[bytes], runs: int) 
 
 
 def _region(
-    bench: Workbench, hello: Hello, region: Region, samples: Samples, records: Sequence[Record]
+    bench: Workbench,
+    hello: Hello,
+    region: Region,
+    samples: Samples,
+    records: Sequence[Record],
+    layout: Layout,
 ) -> RegionResult:
     """One region's result, from its records alone: in whatever order and by whom they were made."""
     model = bench.model
@@ -244,7 +249,7 @@ def _region(
         switch_us=hello.clock_us(probe.switch),
         first_instructions=probe.first.get("instructions"),
         first_us=hello.clock_us(probe.first),
-        arena_peak_bytes=region_peak(model, region, bench.project.plan),
+        arena_peak_bytes=layout.peaks.get(region.dp),
     )
 
 
@@ -313,13 +318,13 @@ def _target_info(bench: Workbench, hello: Hello) -> TargetInfo:
     return TargetInfo(name=bench.target, cpu=hello.cpu, clock_hz=hello.clock_hz, status=status)
 
 
-def _model_info(bench: Workbench) -> ModelInfo:
+def _model_info(bench: Workbench, layout: Layout) -> ModelInfo:
     model = bench.model
     ends = [model.regions[-1].types[i].shape for i in (model.graph.input, model.graph.output)]
     return ModelInfo(
         name=model.name,
         digest=digest(model),
-        weights_bytes=bench.project.weights_bytes,
+        weights_bytes=layout.weights_bytes,
         input_shape=list(ends[0]),
         output_shape=list(ends[1]),
         recipe=model.provenance.recipe,
@@ -330,17 +335,18 @@ def _model_info(bench: Workbench) -> ModelInfo:
     )
 
 
-def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
+def _memory(bench: Workbench, layout: Layout, stack_bytes: int | None) -> Memory:
     device = None if bench.is_host else bench.device  # a process's ELF says nothing of flash
     return Memory(
         flash_bytes=device.flash_bytes if device else None,
         ram_bytes=device.ram_bytes if device else None,
-        arena_bytes=bench.project.arena_bytes,
+        arena_bytes=layout.arena_bytes,
         stack_bytes=stack_bytes,
         ram_high_water_bytes=device.ram_bytes + stack_bytes if device and stack_bytes else None,
-        region_table_bytes=bench.project.region_table_bytes,
-        buffers=arena_buffers(bench.project),
-        arena_bound_bytes=bench.project.plan.bound_bytes,
+        region_table_bytes=layout.region_table_bytes,
+        buffers=layout.buffers,
+        arena_bound_bytes=layout.bound_bytes,
         steps=[op.name for op in bench.model.graph.ops],
+        unknown=layout.unknown,
         library_stack_bytes=library_stack(device, bench.project) if device else None,
     )

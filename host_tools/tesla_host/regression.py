@@ -4,7 +4,7 @@ In: an old and a new profile, and how much is allowed. Out: every figure that is
 Refuses, with `ConfigError`, profiles of different targets or without a common region.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tesla_embed.errors import ConfigError
@@ -24,21 +24,26 @@ class Worse:
     change: float
 
 
+def check_comparable(old: Profile, target: str, dps: Sequence[int]) -> None:
+    """Before measuring `dps` on `target`: raise `ConfigError` if `old` is of something else."""
+    if old.target.name != target:
+        raise ConfigError(
+            f"the old profile is of target {old.target.name}, this one of {target}; "
+            "compare profiles of one target"
+        )
+    if not {region.dp for region in old.regions} & set(dps):
+        raise ConfigError("the two profiles have no region in common; measure the same ones")
+
+
 def regressions(old: Profile, new: Profile, allowed: float) -> list[Worse]:
     """Costs that rose by more than the share `allowed`, and accuracies that fell by more.
 
     Costs are compared as shares of the old one; accuracy as a difference of shares of the samples,
     so that 0.02 allows two percentage points. What either profile does not know is left out.
     """
-    if old.target.name != new.target.name:
-        raise ConfigError(
-            f"the old profile is of target {old.target.name}, this one of {new.target.name}; "
-            "compare profiles of one target"
-        )
+    check_comparable(old, new.target.name, [region.dp for region in new.regions])
     before = {region.dp: region for region in old.regions}
     common = [region for region in new.regions if region.dp in before]
-    if not common:
-        raise ConfigError("the two profiles have no region in common; measure the same ones")
     pairs = [*_memory(old, new)]
     for region in common:
         pairs += _region(before[region.dp], region)

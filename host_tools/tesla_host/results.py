@@ -33,7 +33,7 @@ class ModelInfo(msgspec.Struct, kw_only=True):
 
     name: str
     digest: str
-    weights_bytes: int
+    weights_bytes: int | None
     input_shape: list[int]
     output_shape: list[int]
     recipe: str
@@ -76,20 +76,25 @@ class Memory(msgspec.Struct, kw_only=True):
     whole firmware; `library_stack_bytes` is what a run of the library takes at most, without the
     callback, by the compiler's own account. `ram_high_water_bytes` is the most RAM that was ever in
     use: variables and stack together.
-    `region_table_bytes` is the part of the flash that the operating regions cost. No arena can be
-    smaller than `arena_bound_bytes`; `steps` names the layers by which buffers live.
+    `region_table_bytes` and `buffers` are those of the library that ran. Of a board that was
+    connected they are derived from what it says of itself; where that leaves them open they are
+    `null` and empty, as are `weights_bytes`, `arena_bound_bytes` and the regions' peaks, and
+    `unknown` says why. `region_table_bytes` is the part of the flash that the operating regions
+    cost. No arena can be smaller than `arena_bound_bytes`; `steps` names the layers by which
+    buffers live.
     """
 
     flash_bytes: int | None
     ram_bytes: int | None
     arena_bytes: int
     stack_bytes: int | None
-    region_table_bytes: int
+    region_table_bytes: int | None
     buffers: list[ArenaBuffer] = []
     arena_bound_bytes: int | None = None
     steps: list[str] = []
     library_stack_bytes: int | None = None
     ram_high_water_bytes: int | None = None
+    unknown: str | None = None
 
 
 class Spread(msgspec.Struct, kw_only=True):

@@ -7,6 +7,7 @@ the nearest) and running what only runs on a board.
 """
 
 import difflib
+from importlib import import_module
 from pathlib import Path
 
 from tesla_embed.errors import ConfigError
@@ -19,6 +20,7 @@ from tesla_host.link.ports import AUTO, Port, find_boards, is_connection
 __all__ = [
     "TARGETS",
     "Target",
+    "check_runs",
     "check_target",
     "find_target",
     "is_connection",
@@ -63,6 +65,20 @@ def check_target(name: str) -> None:
     raise ConfigError(
         f"{name} is a board: build or flash its firmware and give its port, serial:PORT{emulated}"
     )
+
+
+def check_runs(name: str) -> None:
+    """As `check_target`, and raise `ToolchainError` where the emulator is not installed."""
+    check_target(name)
+    if is_connection(name):
+        return
+    row = find_target(name)
+    if row.qemu is not None:
+        from tesla_host.link.qemu import find_qemu
+
+        find_qemu(row.qemu.program)
+    elif row.unicorn:
+        import_module("tesla_host.emulator.machine")
 
 
 def open_target(name: str, elf: Path | None = None, *, baud: int = 115_200) -> Pipe:

@@ -84,6 +84,16 @@ def test_data_of_another_shape(model: Path, tmp_path: Path, capsys: Capture) -> 
     fails(capsys, 2, "use the data set", "profile", model, "--data", f"npz:{tmp_path}")
 
 
+def test_only_the_test_part_is_judged_where_only_that_is_used(
+    model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The train part has one class only; what is wrong is the shape of the test part."""
+    for part, y in (("train", np.zeros(4, int)), ("test", np.arange(4) % 2)):
+        np.savez(tmp_path / f"{part}.npz", x=np.zeros((4, 3), np.uint8), y=y)
+    for verb in ("profile", "monitor"):
+        fails(capsys, 2, "use the data set", verb, model, "--data", f"npz:{tmp_path}")
+
+
 def test_missing_data(model: Path, tmp_path: Path, capsys: Capture) -> None:
     fails(capsys, 2, "directory", "profile", model, "--data", f"idx:{tmp_path / 'none'}")
 
@@ -154,6 +164,65 @@ def test_usage_errors_have_code_2(capsys: Capture) -> None:
     assert call("no-such-verb") == 2
     assert call("generate") == 2
     capsys.readouterr()
+
+
+@pytest.fixture
+def unbuilt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever generates code, the first step of every build, fails."""
+
+    def refuse(*_arguments: object, **_settings: object) -> None:
+        raise AssertionError("something is built")
+
+    for module in ("workbench", "bench.measure"):
+        monkeypatch.setattr(f"tesla_host.{module}.generate", refuse)
+
+
+@pytest.mark.usefixtures("unbuilt")
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("flash {} --board nucleo-f446re --programmer zzz --dry-run", 2, "no programmer 'zzz'"),
+        ("flash {} --board nucleo-f446re --programmer uf2", 2, "uf2 cannot flash a nucleo-f446re"),
+        ("flash {} --board nucleo-f446re --programmer stm32flash", 2, "stm32flash needs --port"),
+        ("flash {} --board nucleo-f446re --programmer gdb --probe xx --dry-run", 2, "HOST:PORT"),
+        ("flash {} --board nucleo-f446re --programmer openocd", 3, "openocd is not on PATH"),
+        ("monitor {} --target nucleo-f446re", 2, "nucleo-f446re is a board"),
+        ("monitor {} --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+        ("emulate {} --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+        ("verify {} --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+        ("profile {} --data digits --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+    ],
+)
+def test_what_no_build_can_mend_is_told_first(
+    model: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    code: int,
+    says: str,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    fails(capsys, code, says, *words.format(model).split())
+
+
+@pytest.mark.usefixtures("unbuilt")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify", "{model}"),
+        ("bench", "kernels"),
+        ("bench", "models", "--only", "ad"),
+        ("profile", "{model}", "--data", "digits"),
+    ],
+)
+def test_a_document_that_cannot_be_written_is_told_first(
+    model: Path, tmp_path: Path, capsys: Capture, words: tuple[str, ...]
+) -> None:
+    """Even where the system says that the folder may be written, as it does to root of all."""
+    document = tmp_path / f"{'n' * 250}.json"
+    command = [word.format(model=model) for word in words]
+    fails(capsys, 2, "cannot write", *command, "--json", document)
+    assert not list(tmp_path.iterdir())
 
 
 def test_unwritable_output(model: Path, tmp_path: Path, capsys: Capture) -> None:

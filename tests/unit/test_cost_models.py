@@ -31,8 +31,9 @@ from tesla_host.estimate.estimate import estimate_model
 from tesla_host.estimate.fit import SMALL, fit, nonnegative, predict
 from tesla_host.estimate.measure import Observation
 from tesla_host.estimate.sizes import Code, code_bytes
-from tesla_host.targets import find_target
+from tesla_host.targets import check_target, find_target
 
+ROOT = Path(__file__).parents[2]
 HEADERS = files("tesla_firmware").joinpath("include", "tesla")
 HEADER = "".join(
     HEADERS.joinpath(f"kernels{part}.h").read_text() for part in ("", "_dsp", "_helium")
@@ -82,8 +83,31 @@ def test_only_what_was_measured_is_estimated(target: coefficients.Target, toolch
     if (target.cpu, toolchain) in {(known.cpu, kind) for known, kind in MEASURED}:
         assert load_coefficients(target, toolchain).cpu == target.cpu
         return
-    with pytest.raises(ConfigError, match=f"nothing was measured for .*{toolchain}; run"):
+    with pytest.raises(ConfigError, match=f"nothing was measured for .*{toolchain}; ") as refused:
         load_coefficients(target, toolchain)
+    name, *rest = str(refused.value).partition("--target ")[2].split()
+    check_target(name)
+    assert find_target(name).core == target.core
+    assert rest == ["--toolchain", toolchain, "--optimize", "balanced"]
+
+
+def test_a_build_says_why_it_has_no_estimate(tmp_path: Path) -> None:
+    """And leaves none of an earlier build."""
+    out = tmp_path / "estimate.json"
+    board = find_target("nucleo-f446re")
+    assert write_estimate(every_operation(), board, "gcc", Optimize.BALANCED, out) and out.exists()
+    line = write_estimate(every_operation(), board, "clang", Optimize.BALANCED, out)
+    assert line is not None and line.startswith("no estimate.json: nothing was measured for")
+    assert "bench fit --target" in line and "--toolchain clang" in line
+    assert not out.exists()
+    assert write_estimate(every_operation(), find_target("host"), None, Optimize.SIZE, out) is None
+
+
+def test_the_document_names_what_was_measured() -> None:
+    text = " ".join((ROOT / "docs" / "estimating.md").read_text(encoding="utf-8").split())
+    pairs = sorted((known.cpu, kind) for known, kind in MEASURED)
+    named = ", ".join(f"{cpu} by {kind}" for cpu, kind in pairs)
+    assert f"What is known: {named}" in text
 
 
 @pytest.mark.parametrize("isa", Isa)

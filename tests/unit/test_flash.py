@@ -16,7 +16,7 @@ from tesla_host.apps import LINK, MLPERF_TINY
 from tesla_host.elf import Segment, read_image
 from tesla_host.flash import drives
 from tesla_host.flash.boards import FLASH_BOARDS, Esp, FlashBoard, find_flash_board
-from tesla_host.flash.commands import Wishes, choose_programmer, make_plan, render
+from tesla_host.flash.commands import Wishes, choose_programmer, make_plan, prepare, render
 from tesla_host.flash.images import encode_bin, encode_hex, read_segments
 from tesla_host.flash.programmers import PROGRAMMERS, find_programmer
 from tesla_host.flash.uf2 import encode_uf2
@@ -164,6 +164,7 @@ def test_command_lines(
     row = ESP if board == "esp" else find_flash_board(board)
     elf = write_elf(tmp_path / "fw.elf", row.flash.origin, DIGEST)
     probe = "S" if find_programmer(programmer).probe else None
+    probe = "host:1" if programmer == "gdb" else probe
     extra = () if programmer == "uf2" else ("X",)
     wishes = Wishes(programmer=programmer, port="P", probe=probe, baud=9600, extra=extra)
     plan = make_plan(elf, row, wishes, dry=True)
@@ -215,6 +216,17 @@ def test_what_a_programmer_lacks_is_said(tmp_path: Path, monkeypatch: pytest.Mon
         make_plan(elf, NUCLEO, Wishes(programmer="gdb"), dry=True)
     with pytest.raises(ConfigError, match="west uses no debug probe"):
         make_plan(elf, NUCLEO, Wishes(programmer="west", probe="1"), dry=True)
+
+
+@pytest.mark.parametrize("probe", ["xx", "host:", ":x", "host:port", "host:1\nquit", "a b:1", ""])
+def test_what_is_no_gdb_server_is_refused(probe: str) -> None:
+    with pytest.raises(ConfigError, match=r"gdb needs --probe, a gdb server: HOST:PORT, not '"):
+        prepare(NUCLEO, Wishes(programmer="gdb", probe=probe), dry=True)
+
+
+@pytest.mark.parametrize("probe", ["localhost:3333", "10.0.0.7:1", "[::1]:3333", "/tmp/socket"])
+def test_what_is_a_gdb_server_is_taken(probe: str) -> None:
+    assert prepare(NUCLEO, Wishes(programmer="gdb", probe=probe), dry=True)[0].name == "gdb"
 
 
 def test_an_elf_of_any_name_stays_as_it_is(tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from graphs import every_operation
+from shell import call
 
 from tesla_embed.errors import ConfigError
+from tesla_embed.ir.store import save_model
 from tesla_host.cli.terminal import print_profile, print_regressions
 from tesla_host.regression import missing_regions, parse_share, regressions, remarks
 from tesla_host.results import (
@@ -188,3 +191,17 @@ def test_what_a_process_cannot_tell_is_left_out(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert "unknown" not in shown
     assert "flash: weights 1 B, region tables 1 B\nRAM: arena 10 B\n" in shown
+
+
+def test_an_old_profile_of_something_else_is_refused_before_anything_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Even the data need not be there yet."""
+    model, old = tmp_path / "m.safetensors", tmp_path / "old.json"
+    save_model(model, every_operation())
+    write_json(old, profile())
+    words = ("profile", model, "--data", f"npz:{tmp_path / 'none'}", "--compare", old)
+    assert call(*words, "--target", "host") == 2
+    assert "the old profile is of target emulator, this one of host" in capsys.readouterr().err
+    assert call(*words, "--target", "emulator") == 2
+    assert "no region in common" in capsys.readouterr().err

@@ -52,7 +52,7 @@ def cam(
     from tesla_embed.train.checkpoint import load_checkpoint
     from tesla_embed.train.evaluate import check_fit
 
-    network, split = load_checkpoint(checkpoint).network, load_data(data).test
+    network, split = load_checkpoint(checkpoint).network, load_data(data, train=False).test
     check_fit(network, split)
     if len(network.input_shape) != 3 or network.task != "classify":
         raise ConfigError(f"{checkpoint} does not classify images; class activation maps need that")

@@ -47,12 +47,12 @@ def emulate(
     from tesla_host.cli.terminal import progress
     from tesla_host.serving.bridge import await_boot, serve, stop_on_signals
     from tesla_host.serving.lines import open_line
-    from tesla_host.targets import check_target, find_target, is_connection, open_target
+    from tesla_host.targets import check_runs, find_target, is_connection, open_target
     from tesla_host.workbench import make_firmware
 
     if is_connection(target):
         raise ConfigError(f"{target} runs already; emulate one of `tesla-embed targets`")
-    check_target(target)
+    check_runs(target)
     check_json(json_, model)
     loaded, chosen = load_model(model), find_target(target)
     application = choose_app(app, loaded, benchmark)

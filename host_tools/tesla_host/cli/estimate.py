@@ -55,16 +55,17 @@ def estimate(
 def write_estimate(
     model: "Model", target: "Target", toolchain: str | None, optimize: Optimize, out: Path
 ) -> str | None:
-    """Write the estimate of a model beside its firmware; one line about it, or `None` where
-    nothing was measured for the target."""
+    """Write the estimate of a model beside its firmware; one line about it, or about why there is
+    none: then an earlier one is removed. `None` for a target that counts no instructions."""
     from tesla_embed.errors import ConfigError
     from tesla_host.estimate.estimate import estimate_model
     from tesla_host.results import write_json
 
     try:
         found = estimate_model(model, target, toolchain, optimize=optimize)
-    except ConfigError:
-        return None
+    except ConfigError as error:
+        out.unlink(missing_ok=True)
+        return f"no {out.name}: {error}" if target.core else None
     write_json(out, found)
     totals = [region.instructions for region in found.regions]
     known = [total for total in totals if total is not None]

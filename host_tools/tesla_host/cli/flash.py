@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,15 +82,19 @@ def flash(
     Example: tesla-embed flash build/m/firmware.elf --board pico --dry-run
     """
     from tesla_host.flash.boards import find_flash_board
-    from tesla_host.flash.commands import Wishes, make_plan
+    from tesla_host.flash.commands import Wishes, make_plan, prepare
 
     check_json(json_, source)
     row = find_flash_board(board)
-    elf = _elf(source, row.target, (toolchain, optimize), (app, benchmark), build_dir)
     extra = tuple(programmer_arg or ())
     wishes = Wishes(
         programmer=programmer, port=port, probe=probe, drive=drive, baud=baud, extra=extra
     )
+
+    def check() -> None:
+        prepare(row, wishes, dry=dry_run)
+
+    elf = _elf(source, row.target, (toolchain, optimize), (app, benchmark), build_dir, check)
     plan = make_plan(elf, row, wishes, dry=dry_run)
     done = {"board": row.name, "elf": elf, "programmer": plan.programmer.name, "image": plan.image}
     document = {"schema": FLASH_SCHEMA, **done, "commands": plan.commands}
@@ -137,8 +142,9 @@ def _elf(
     ways: tuple[str | None, Optimize | None],
     speaks: tuple[str, str | None],
     build_dir: Path | None,
+    check: Callable[[], None],
 ) -> Path:
-    """The firmware to write: what was given, or what is built of it.
+    """The firmware to write: what was given, or what is built of it, once `check` agrees.
 
     Raises `ConfigError` for choices that an ELF leaves none of.
     """
@@ -146,7 +152,8 @@ def _elf(
 
     (toolchain, optimize), (app, benchmark) = ways, speaks
     if not _is_elf(source):
-        return _build(source, target, (toolchain, optimize or Optimize.BALANCED), speaks, build_dir)
+        chosen = (toolchain, optimize or Optimize.BALANCED)
+        return _build(source, target, chosen, speaks, build_dir, check)
     given = {
         "toolchain": toolchain,
         "optimize": optimize,
@@ -166,6 +173,7 @@ def _build(
     ways: tuple[str | None, Optimize],
     speaks: tuple[str, str | None],
     build_dir: Path | None,
+    check: Callable[[], None],
 ) -> Path:
     from tesla_embed.ir.store import load_model
     from tesla_host.apps import choose_app
@@ -175,6 +183,7 @@ def _build(
 
     loaded, chosen = load_model(model), find_target(target)
     app = choose_app(speaks[0], loaded, speaks[1])
+    check()
     folder = build_dir or Path("build") / f"{loaded.name}-{chosen.name}"
     toolchain, optimize = ways
     with progress("building") as observer:

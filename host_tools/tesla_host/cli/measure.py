@@ -109,10 +109,12 @@ def verify(
     from tesla_embed.ir.store import load_model
     from tesla_host.cli.terminal import print_verification, progress
     from tesla_host.original import load_original
+    from tesla_host.targets import check_runs
     from tesla_host.verifier import random_inputs, verify_bench
     from tesla_host.workbench import set_up
 
     check_json(json_, model, original)
+    check_runs(target)
     loaded = load_model(model)
     source = None if original is None else load_original(original, loaded)
     inputs = random_inputs(loaded, samples)

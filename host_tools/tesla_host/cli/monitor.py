@@ -82,13 +82,15 @@ def monitor(
     from tesla_embed.ir.store import load_model
     from tesla_host.link.ports import connection
     from tesla_host.monitor import Monitor
+    from tesla_host.targets import check_runs
 
+    place = connection(port) if port else target
+    check_runs(place)
     loaded = load_model(model)
     chosen = parse_dp_list(dp) if dp else tuple(region.dp for region in loaded.regions)
     dps = [loaded.region(value).dp for value in chosen]
     inputs, classes = _samples(loaded, data)
     with build_folder(build_dir) as folder:
-        place = connection(port) if port else target
         connect = _way(loaded, place, folder, baud, (toolchain, optimize))
         with contextlib.closing(Monitor(connect, inputs, classes, dps)) as watched:
             course = _Course(cycle=cycle, once=once, regions=len(dps))
@@ -265,7 +267,7 @@ def _samples(model: "Model", data: str | None) -> tuple[list[bytes], list[int] |
     from tesla_embed.data import load_data
     from tesla_host.profiler import load_samples
 
-    samples = load_samples(model, load_data(data))
+    samples = load_samples(model, load_data(data, train=False))
     return [x.tobytes() for x in samples.x], samples.y.tolist()
 
 

@@ -23,9 +23,16 @@ from tesla_host.cli.verb import check_json, json_file, present
 from tesla_host.cluster import Cluster, RemoteBoard
 from tesla_host.fleet import Fleet
 from tesla_host.profiler import Crew, load_samples, profile_bench
-from tesla_host.regression import missing_regions, parse_share, regressions, remarks
+from tesla_host.regression import (
+    check_comparable,
+    missing_regions,
+    parse_share,
+    regressions,
+    remarks,
+)
 from tesla_host.results import Profile, read_profile
 from tesla_host.stations import expected_model, resolve_ports, stations_of
+from tesla_host.targets import check_runs
 from tesla_host.workbench import Workbench, set_up
 
 
@@ -59,7 +66,7 @@ def run_profile(request: Request) -> bool:
     allowed = 0.0 if request.fail_above is None else parse_share(request.fail_above)
     old = None if request.compare is None else read_profile(request.compare)
     model = load_model(request.model)
-    profile = _measure(request, model)
+    profile = _measure(request, model, old)
     worse = [] if old is None else regressions(old, profile, allowed)
 
     def show() -> None:
@@ -93,20 +100,28 @@ def _check(request: Request) -> None:
         raise ConfigError("--boards counts boards of a target; with --port, name each board")
     if request.dask is not None and (len(request.ports) > 1 or request.boards > 1):
         raise ConfigError("with --dask each worker has one board: give at most one --port")
+    if request.dask is None and not request.ports:
+        check_runs(request.target)
 
 
-def _measure(request: Request, model: Model) -> Profile:
-    """Measure; keeps what an interruption leaves where the same command finds it again."""
+def _measure(request: Request, model: Model, old: Profile | None) -> Profile:
+    """Measure what can be compared with `old`; keeps what an interruption leaves where the same
+    command finds it again."""
     chosen = model.regions
     if request.regions is not None:
         chosen = tuple(model.region(dp) for dp in parse_dp_list(request.regions))
-    data = load_data(request.data)
+    dps = [region.dp for region in chosen]
+    if old is not None and not request.ports:
+        check_comparable(old, request.target, dps)
+    data = load_data(request.data, train=False)
     samples = load_samples(model, data, request.samples)
     results = request.results or _partial(request)
     with progress("profiling") as observer, build_folder(request.build_dir) as folder:
         observer("looking for boards" if request.ports else "building", 0.0)
         targets = _targets(request, model)
         target = ", ".join(targets) or request.target
+        if old is not None:
+            check_comparable(old, target, dps)
         bench = set_up(model, target, folder, request.toolchain, request.optimize)
         with _crew(request, bench, targets) as crew, _kept(results):
             profile = profile_bench(

@@ -126,8 +126,9 @@ def _print_memory(profile: Profile) -> None:
     library = ""
     if memory.library_stack_bytes is not None:
         library = f", of which the library takes {memory.library_stack_bytes:,} B at most"
-    weights = f"weights {profile.model.weights_bytes:,} B"
-    parts = f"{weights}, region tables {memory.region_table_bytes:,} B"
+    sizes = (profile.model.weights_bytes, memory.region_table_bytes)
+    weights, tables = ("unknown" if size is None else f"{size:,} B" for size in sizes)
+    parts = f"weights {weights}, region tables {tables}"
     arena = f"arena {memory.arena_bytes:,} B"
     stack = "" if memory.stack_bytes is None else f"{memory.stack_bytes:,} B of stack{library}"
     ram = arena if memory.ram_bytes is None else f"{memory.ram_bytes:,} B ({arena})"
@@ -137,6 +138,7 @@ def _print_memory(profile: Profile) -> None:
         "flash: "
         + (parts if memory.flash_bytes is None else f"{memory.flash_bytes:,} B ({parts})"),
         "RAM: " + " and ".join(text for text in (ram, stack) if text),
+        *([] if memory.unknown is None else [f"unknown parts: {memory.unknown}"]),
     )
     print("\n".join(lines))
     if profile.throughput is not None:

@@ -157,7 +157,7 @@ def evaluate(
     from tesla_embed.train.evaluate import evaluate as run_evaluation
 
     loaded = load_checkpoint(checkpoint)
-    dataset = load_data(data)
+    dataset = load_data(data, train=False)
     with progress("evaluating") as observer:
         evaluation = run_evaluation(
             loaded.network,

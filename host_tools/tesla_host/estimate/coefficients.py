@@ -16,7 +16,7 @@ from tesla_embed import atomic
 from tesla_embed.errors import ConfigError
 from tesla_host.build import choose_toolchain
 from tesla_host.estimate.sizes import Code
-from tesla_host.targets import Target
+from tesla_host.targets import TARGETS, Target
 
 SCHEMA = "tesla-embed/coefficients/1"
 
@@ -78,12 +78,20 @@ def load_coefficients(
     """What is known of a target's CPU and a toolchain. Raises `ConfigError` if nothing is."""
     path = data_file(target, toolchain, optimize)
     if not path.is_file():
+        kind = choose_toolchain(target, toolchain)
+        where = _emulated(target)
+        way = f"run tesla-embed bench fit --target {where} --toolchain {kind} --optimize {optimize}"
         raise ConfigError(
-            f"nothing was measured for {path.stem}; run tesla-embed bench fit "
-            f"--target {target.name} --toolchain {choose_toolchain(target, toolchain)} "
-            f"--optimize {optimize}"
+            f"nothing was measured for {path.stem}; "
+            + (way if where else f"no emulated target has a {target.cpu} to measure it on")
         )
     return _load(path, path.stat().st_mtime_ns)
+
+
+def _emulated(target: Target) -> str | None:
+    """What to give as --target to measure the CPU of `target`, which may be a board; or `None`."""
+    rows = sorted(TARGETS, key=lambda row: row.name != target.name)  # itself, if it can
+    return next((row.runs_as for row in rows if row.core == target.core and row.runs_as), None)
 
 
 @cache
