@@ -262,14 +262,14 @@ def test_an_error_names_the_users_file(board: Path, tmp_path: Path) -> None:
     assert ConfigError.exit_code == 2
 
 
-def test_flashing_builds_for_the_file(
+def test_the_guides_line_that_flashes_builds_for_the_file(
     board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     require(lambda: tools_of(str(board)))
-    with board.open("a") as file:
-        file.write('[programmers]\npyocd = "lm3s6965"\n')
+    (command,) = re.findall(r"tesla-embed flash m.safetensors (--board .*)", GUIDE.read_text())
+    words = command.replace("board.toml", str(board)).split()
     save_model(tmp_path / "m.safetensors", quantized_model(11))
-    options = ("--programmer", "pyocd", "--dry-run", "--build-dir", tmp_path / "out")
-    assert call("flash", tmp_path / "m.safetensors", "--board", board, *options) == 0
-    assert "lm3s6965" in capsys.readouterr().out
+    options = ("--programmer", "openocd", "--dry-run", "--build-dir", tmp_path / "out")
+    assert call("flash", tmp_path / "m.safetensors", *words, *options) == 0
+    assert "-f board/ek-lm3s6965.cfg" in capsys.readouterr().out
     assert (tmp_path / "out" / "firmware.elf").is_file()
