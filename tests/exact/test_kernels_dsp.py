@@ -91,7 +91,7 @@ def test_plain_c_with_tables_as_kernels_read_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What `Optimize.SPEED` generates."""
-    monkeypatch.setattr(dsp, "compacted", lambda model, index, variant: variant)
+    monkeypatch.setattr(dsp, "compacted", lambda model, cuts, index, variant: variant)
     models = [*map(layered_model, range(4000, 4030))]
     native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.DSP, QUICKLY)
     assert not (tmp_path / "tesla_unpack_dsp.o").exists()

@@ -1,6 +1,6 @@
 /* The nRF51 at 16 MHz, and its cycles: it has neither DWT nor SysTick, but a timer of 32 bits at
- * the clock of its CPU. That goes round after 268 s, and an interrupt counts the rounds. What it
- * takes itself, a few instructions once in a round, is counted like everything else.
+ * the clock of its CPU. That goes round after 268 s, and an interrupt twice in a round notices.
+ * What it takes itself, a few instructions, is counted like everything else.
  *
  * In QEMU the timer counts instructions (tesla_ticks.h). */
 #include "tesla_clock.h"
@@ -14,21 +14,25 @@
 #define START     (TIMER + 0x000u)
 #define CLEAR     (TIMER + 0x00Cu)
 #define CAPTURE   (TIMER + 0x040u)
-#define ROUND     (TIMER + 0x144u) /* it equals the second register of compares, which is 0 */
+#define EARLY     (TIMER + 0x144u) /* the second register of compares was met, */
+#define LATE      (TIMER + 0x148u) /* or the third one */
 #define INTERRUPT (TIMER + 0x304u)
-#define ROUND_BIT (1u << 17)
+#define BOTH_BITS (3u << 17)
 #define MODE      (TIMER + 0x504u)
 #define WIDTH     (TIMER + 0x508u)
 #define PRESCALER (TIMER + 0x510u)
 #define CAPTURED  (TIMER + 0x540u)
-#define AT_ROUND  (TIMER + 0x544u)
+#define AT_EARLY  (TIMER + 0x544u)
+#define AT_LATE   (TIMER + 0x548u)
+#define QUARTER   0x40000000u
 #define WIDTH_32  3u
 #define CLOCK_HZ  16000000u
 
 static struct {
     uint64_t count;
-    uint64_t ticks;           /* at the last reading */
-    volatile uint32_t rounds; /* of 32 bits */
+    uint64_t ticks;  /* at the last reading */
+    uint32_t rounds; /* of 32 bits */
+    uint32_t value;  /* of the timer, when it was looked at last */
     bool emulated;
 } counter;
 
@@ -47,31 +51,32 @@ tesla_board_counter_t tesla_counter_init(uint32_t clock_hz) {
     TESLA_REGISTER(MODE) = 0;
     TESLA_REGISTER(WIDTH) = WIDTH_32;
     TESLA_REGISTER(PRESCALER) = 0;
-    TESLA_REGISTER(AT_ROUND) = 0;
+    TESLA_REGISTER(AT_EARLY) = QUARTER;
+    TESLA_REGISTER(AT_LATE) = 3u * QUARTER;
     TESLA_REGISTER(CLEAR) = 1;
     TESLA_REGISTER(START) = 1;
-    TESLA_REGISTER(ROUND) = 0;
-    TESLA_REGISTER(INTERRUPT) = ROUND_BIT;
+    TESLA_REGISTER(EARLY) = 0;
+    TESLA_REGISTER(LATE) = 0;
+    TESLA_REGISTER(INTERRUPT) = BOTH_BITS;
     tesla_enable_interrupt(TESLA_TARGET_COUNTER_INTERRUPT);
     return counter.emulated ? instructions : cycles;
 }
 
-void tesla_counter_interrupt(void) {
-    TESLA_REGISTER(ROUND) = 0;
-    (void)TESLA_REGISTER(ROUND); /* so that the interrupt is gone before this function is */
-    counter.rounds++;
-}
-
-/* The value is taken again where a round has ended and is not counted yet: which of the two came
- * first, the value or the end, cannot be told. */
+/* Ticks since the start. The interrupt looks at a quarter and at three quarters of each round, so
+ * that a value below the last one means a new round; some ticks sooner or later do not matter. */
 static uint64_t now(void) {
     TESLA_REGISTER(CAPTURE) = 1;
-    const uint32_t first = TESLA_REGISTER(CAPTURED);
-    const uint32_t pending = TESLA_REGISTER(ROUND) & 1u;
-    TESLA_REGISTER(CAPTURE) = 1;
-    const uint32_t second = TESLA_REGISTER(CAPTURED);
-    const uint32_t value = first ^ ((first ^ second) & (0u - pending));
-    return (((uint64_t)counter.rounds + pending) << 32) + value;
+    const uint32_t value = TESLA_REGISTER(CAPTURED);
+    counter.rounds += value < counter.value ? 1u : 0u;
+    counter.value = value;
+    return ((uint64_t)counter.rounds << 32) + value;
+}
+
+void tesla_counter_interrupt(void) {
+    TESLA_REGISTER(EARLY) = 0;
+    TESLA_REGISTER(LATE) = 0;
+    (void)TESLA_REGISTER(LATE); /* so that the interrupt is gone before this function is */
+    (void)now();
 }
 
 uint64_t tesla_counter_read(void) {
