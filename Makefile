@@ -5,6 +5,7 @@
 #   make test     every test
 #   make lint     format, lint and types
 #   make check    lint and test: what CI runs
+#   make bench    count kernels, networks and boards, as emulated; writes docs/results and the README
 #   make clean    remove what was built (not .venv)
 #
 # PYTHON       which Python makes the environment, 3.11 or newer
@@ -19,7 +20,10 @@ TORCH  := $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
 JOBS   ?= 2
 C_FILES = $(shell git ls-files '*.c' '*.h' ':!tests/golden')
 
-.PHONY: demo tiny test lint check format clean
+KINDS   = --toolchain zig --toolchain gcc
+CORES   = --target emulator --target qemu:mps3-an547 $(KINDS)
+
+.PHONY: demo tiny test lint check format bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/tesla-embed demo --out build/demo
@@ -44,6 +48,12 @@ format: $(VENV)/.ready-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/clang-format -i $(C_FILES)
+
+bench: $(VENV)/.ready
+	$(BIN)/tesla-embed bench kernels $(CORES) --no-portable --out docs/results/kernels
+	$(BIN)/tesla-embed bench models $(CORES) --no-portable --out docs/results/models
+	$(BIN)/tesla-embed bench boards $(KINDS) --toolchain clang --out docs/results/boards
+	$(BIN)/python -m tesla_host.bench.summary README.md docs/results
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

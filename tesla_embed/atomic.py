@@ -61,10 +61,24 @@ def check_writable(path: Path, *inputs: Path | None) -> None:
         raise ConfigError(f"cannot write {path}: {parent} is a file; choose another place")
     if not os.access(parent, os.W_OK):
         raise ConfigError(f"cannot write {path}: {parent} is read-only; choose another place")
+    try:  # what the system allows by its own account, it may refuse all the same
+        handle, name = tempfile.mkstemp(dir=parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        Path(name).unlink(missing_ok=True)  # a writer may have swept it away
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _same(path: Path, given: Path) -> bool:
     return path.exists() and given.exists() and path.samefile(given)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that may be there. Raises `ConfigError` when it cannot be removed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 @contextlib.contextmanager

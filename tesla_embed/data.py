@@ -89,8 +89,11 @@ class DataSet:
         return hashlib.sha256(both.encode()).hexdigest()
 
 
-def load_data(spec: str) -> DataSet:
+def load_data(spec: str, *, train: bool = True) -> DataSet:
     """Load `digits`, `idx:DIR` (MNIST's four files, plain or .gz) or `npz:DIR` (train, test).
+
+    Without `train`, the files of the train part are not looked at: that split is empty, and there
+    are as many classes as the test labels need.
 
     Raises `ConfigError` for everything wrong with the specification or the files, and
     `ToolchainError` when `digits` is asked for without scikit-learn.
@@ -104,8 +107,14 @@ def load_data(spec: str) -> DataSet:
     path = Path(folder)
     if not path.is_dir():
         raise ConfigError(f"data folder {path} is not a directory; use {FORMS}")
-    name = f"{kind}:{path.resolve().name}"
-    return _checked(name, reader(path, "train"), reader(path, "test"))
+    where = f"{kind}:{path}"
+    read = {part: reader(path, part) for part in (("train", "test") if train else ("test",))}
+    for part, split in read.items():
+        _check_split(f"{part} part of {where}", split)
+    name, test = f"{kind}:{path.resolve().name}", read["test"]
+    if not train:
+        return DataSet(name, test.subset(slice(0)), test, _classes_of_test(where, test.y))
+    return _paired(name, where, read["train"], test)
 
 
 def spread(available: int, wanted: int) -> npt.NDArray[np.int64]:
@@ -185,7 +194,7 @@ def _digits() -> DataSet:
     x = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
     whole = Split(x, bunch.target.astype(np.int64))
     kept, held = _stratified(whole.y, 0.2, _DIGITS_SEED)
-    return _checked("digits", whole.subset(kept), whole.subset(held))
+    return _paired("digits", "digits", whole.subset(kept), whole.subset(held))
 
 
 def _read_idx_part(folder: Path, part: str) -> Split:
@@ -292,8 +301,12 @@ def _checked_examples(path: Path, x: npt.NDArray[np.generic]) -> npt.NDArray[np.
         raise ConfigError(f"x of {path} is {x.dtype}; use uint8 or float32")
     with np.errstate(over="ignore"):
         floats = x.astype(np.float32)
-    if not np.isfinite(floats).all():
-        raise ConfigError(f"x of {path} has values that are no finite float32; clean the data")
+    odd = np.flatnonzero(~np.isfinite(floats).all(axis=tuple(range(1, x.ndim))))
+    if len(odd):
+        raise ConfigError(
+            f"x of {path} has values that are no finite float32, first in sample {odd[0]}; clean "
+            "the data"
+        )
     return floats
 
 
@@ -307,40 +320,48 @@ def _checked_labels(path: Path, y: npt.NDArray[np.generic]) -> npt.NDArray[np.in
     return y.astype(np.int64)
 
 
-def _checked(name: str, train: Split, test: Split) -> DataSet:
-    """Check that two splits are whole and belong together."""
-    for part, split in (("train", train), ("test", test)):
-        where = f"{part} part of {name}"
-        if split.x.ndim not in (2, 4):
-            raise ConfigError(
-                f"{where}: x has shape {split.x.shape}; use [N, H, W, C] or [N, features]"
-            )
-        if len(split.x) != len(split.y):
-            raise ConfigError(
-                f"{where}: {len(split.x)} examples but {len(split.y)} labels; use matching files"
-            )
-        if not split.x.size:
-            raise ConfigError(f"{where} is empty, x has shape {split.x.shape}; use other files")
+def _check_split(where: str, split: Split) -> None:
+    """Check that a split is whole."""
+    if split.x.ndim not in (2, 4):
+        raise ConfigError(
+            f"{where}: x has shape {split.x.shape}; use [N, H, W, C] or [N, features]"
+        )
+    if len(split.x) != len(split.y):
+        raise ConfigError(
+            f"{where}: {len(split.x)} examples but {len(split.y)} labels; use matching files"
+        )
+    if not split.x.size:
+        raise ConfigError(f"{where} is empty, x has shape {split.x.shape}; use other files")
+
+
+def _paired(name: str, where: str, train: Split, test: Split) -> DataSet:
+    """Check that two splits belong together; `where` is what the user gave."""
     if train.x.shape[1:] != test.x.shape[1:] or train.x.dtype != test.x.dtype:
         raise ConfigError(
-            f"{name}: train examples are {train.x.dtype} {train.x.shape[1:]}, test examples "
+            f"{where}: train examples are {train.x.dtype} {train.x.shape[1:]}, test examples "
             f"{test.x.dtype} {test.x.shape[1:]}; use files that belong together"
         )
-    return DataSet(name, train, test, _class_count(name, train.y, test.y))
+    return DataSet(name, train, test, _class_count(where, train.y, test.y))
 
 
-def _class_count(name: str, train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> int:
+def _classes_of_test(where: str, test: npt.NDArray[np.int64]) -> int:
+    if test.min() < 0:
+        raise ConfigError(f"test part of {where} has label {test.min()}; labels count from 0")
+    return int(test.max()) + 1
+
+
+def _class_count(where: str, train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> int:
     present: Sequence[int] = np.unique(train).tolist()
     if present != list(range(len(present))):
         raise ConfigError(
-            f"train part of {name} has labels {present[0]} to {present[-1]} with gaps or not from "
+            f"train part of {where} has labels {present[0]} to {present[-1]} with gaps or not from "
             "0; number the classes 0, 1, 2, ... and give each a training example"
         )
     if len(present) < 2:
-        raise ConfigError(f"train part of {name} has one class only; there is nothing to learn")
+        raise ConfigError(f"train part of {where} has one class only; there is nothing to learn")
     wrong = test[(test < 0) | (test >= len(present))]
     if len(wrong):
         raise ConfigError(
-            f"test part of {name} has label {wrong[0]} outside 0 to {len(present) - 1}; fix y"
+            f"test part of {where} has label {wrong[0]} outside 0 to {len(present) - 1}; fix y"
         )
     return len(present)

@@ -51,6 +51,12 @@ class DeviceError(TeslaEmbedError):
     exit_code = 3
 
 
+class WrongOutput(DeviceError):
+    """A firmware's output is not the integer interpreter's: a comparison failed."""
+
+    exit_code = 1
+
+
 class LinkTimeout(DeviceError):
     """No answer within the time allowed, after all retries."""
 

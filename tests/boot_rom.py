@@ -89,8 +89,11 @@ class BootRom:
     def _at(self, command: int, address: int) -> None:
         at = address - BASE
         if command == 0x21:
-            self.started = address
-        elif command == 0x11:
+            self.started = address  # before the answer, after which nobody waits
+        self._say(ACK)
+        if command == 0x21:
+            return
+        if command == 0x11:
             count = self._take(2)
             if count[0] ^ count[1] != 0xFF:
                 self._say(NACK)
@@ -114,7 +117,6 @@ class BootRom:
         if checksum(data) != 0 or not BASE <= address < BASE + len(self.flash):
             self._say(NACK)
             return None
-        self._say(ACK)
         return address
 
     def _erase(self) -> None:

@@ -1,6 +1,7 @@
 """What all tests share: asking for a tool, and firmware around a model that is easy to predict."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -8,12 +9,20 @@ from typing import TypeVar
 import pytest
 
 from tesla_embed.errors import ToolchainError
-from tesla_host.build import BuildResult, build_firmware
+from tesla_host.build import BuildResult, build_firmware, compiler_for
 from tesla_host.link.qemu import find_qemu
 from tesla_host.targets import find_target
-from tesla_host.toolchain import find_compiler
 
 T = TypeVar("T")
+
+# A shell starts what it puts in the background deaf to Ctrl-C, and children inherit that: here
+# commands are interrupted on purpose.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# As many workers as processors: were each to start a thread for every processor, as PyTorch does,
+# most of the time would go into waiting for each other. Commands that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 FAKE_MODEL = Path(__file__).parent / "exact" / "fake_model"
 
@@ -40,9 +49,9 @@ def require_tool() -> Callable[[Callable[[], T]], T]:
 def tools_of(target: str, toolchain: str | None = None) -> None:
     """What building for a target and running there needs; raises `ToolchainError` without it."""
     row = find_target(target)
-    find_compiler(toolchain or row.compiler)
+    compiler_for(row, toolchain)
     if row.qemu is not None:
-        find_qemu()
+        find_qemu(row.qemu.program)
 
 
 @pytest.fixture(scope="session")

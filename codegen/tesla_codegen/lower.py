@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tesla_codegen.arena_map import BufferRow, arena_map, region_peak
-from tesla_codegen.inplace import shared_buffers
+from tesla_codegen.inplace import buffer_homes, last_steps, shared_buffers
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize, Variant
 from tesla_codegen.plan import ALIGNMENT, Lifetime, Plan, plan
@@ -19,7 +19,7 @@ from tesla_codegen.tables import CArray, Initializer, c_array
 from tesla_embed import __version__
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.graph import Model, Region, macs_fraction, region_macs
-from tesla_embed.ir.ops import Concat, Op, Reshape, Weighted
+from tesla_embed.ir.ops import Concat, Op, Weighted
 from tesla_embed.ir.requantization import quantization
 from tesla_embed.ir.store import digest
 from tesla_embed.ir.types import TensorType
@@ -27,19 +27,31 @@ from tesla_embed.ir.verify import verify
 
 RESERVED = frozenset(
     {
+        "add_once",
         "add_region",
         "add_scaled",
         "app",
         "app_io",
         "app_model",
         "board",
+        "board_counter",
+        "board_info",
         "callback",
         "channel",
+        "clamp",
+        "clock",
+        "columns",
         "command",
         "commands",
+        "compact",
+        "compact_bits",
+        "compact_channel",
+        "compact_region",
+        "compact_scaled_region",
         "compiler",
         "concat_region",
         "conv2d",
+        "counter",
         "depthwise",
         "depthwise_conv2d",
         "depthwise_patch",
@@ -47,9 +59,10 @@ RESERVED = frozenset(
         "dot",
         "dot_nibbles",
         "dsp",
+        "dsp_dense",
         "exchange",
+        "four_sums",
         "fully_connected",
-        "hello",
         "helium",
         "helium_block",
         "helium_blocks",
@@ -76,46 +89,72 @@ RESERVED = frozenset(
         "helium_place",
         "helium_region",
         "helium_row",
-        "helium_set",
-        "helium_view",
         "helium_rows",
         "helium_run",
+        "helium_set",
+        "helium_view",
         "helium_window",
+        "hello",
         "kernels",
+        "kernels_dsp",
+        "kernels_helium",
         "layer_callback",
         "layer_region",
         "layers",
+        "lines",
+        "lines_load",
+        "lines_set",
+        "lines_widen",
         "link",
         "lookup_region",
         "mean",
         "measure",
         "nibbles",
+        "nrf",
         "packed",
         "packed_region",
+        "pad",
+        "pad_region",
         "pair",
+        "pair_and_rest",
         "pair_channels",
         "pair_code",
         "pair_output",
         "pair_outputs",
+        "pair_rest",
         "pair_word",
-        "pad",
-        "pad_region",
         "part",
         "parts",
         "patch",
         "plane",
         "plane_code",
+        "register",
         "requantize",
         "rescale",
         "rescale_region",
+        "ring",
+        "scaled_channel",
+        "scaled_region",
         "softmax_region",
+        "stack",
         "status",
+        "stm32",
         "string",
         "taps",
         "target",
+        "three_columns",
+        "ticks",
         "uart",
+        "unpack_dsp",
+        "unpack_scaled_dsp",
         "widen",
         "window",
+        "winograd",
+        "winograd_blocks",
+        "winograd_columns",
+        "winograd_place",
+        "winograd_tiles",
+        "word",
     }
 )
 """Model names whose `tesla_<name>` the static C uses itself, for a header, type or function."""
@@ -189,6 +228,24 @@ class Project:
         arrays = (*self.tables, self.region_of_percent)
         return sum(array.bytes for array in arrays) + table_bytes(self.region_arrays)
 
+    def layer_weights_bytes(self, layer: str) -> int:
+        """Flash of the weights of one operation."""
+        return sum(array.bytes for array in self.weights if array.layer == layer)
+
+    def layer_tables_bytes(self, layer: str) -> int:
+        """Flash that all regions add for one operation; a shared table counts for one of them.
+
+        With the 101 bytes of `region_of_percent`, those of all operations make up the whole.
+        """
+        rows = [array for array in self.region_arrays if array.layer == layer]
+        tables = sum(array.bytes for array in self.tables if array.layer == layer)
+        return tables + table_bytes(rows)
+
+    def layer_scratch_bytes(self, layer: str) -> int:
+        """Arena that one operation takes while it runs, beside its input and its output."""
+        names = (_scratch_name(layer), _unpacked_name(layer))
+        return sum(buffer.size for buffer in self.plan.buffers if buffer.name in names)
+
 
 def lower(
     model: Model, *, isa: Isa = Isa.PORTABLE, optimize: Optimize = Optimize.BALANCED
@@ -200,7 +257,8 @@ def lower(
     _check_names(model)
     verify(model)
     variants = choose(model, isa, optimize)
-    homes = _buffer_homes(model)
+    kernels = [None if variant is None else variant.kernel for variant in variants]
+    homes = buffer_homes(model, kernels)
     memory = _plan(model, homes, variants)
     address = _addresses(model, homes, memory)
     scratch = _scratch_addresses(model, memory)
@@ -243,7 +301,8 @@ def _weights(model: Model, variants: Sequence[Variant | None]) -> Iterator[CArra
     for op, variant in zip(model.graph.ops, variants, strict=True):
         if variant is not None and variant.weights is not None:
             array = c_array(f"{op.name}_weights", variant.weights)
-            yield replace(array, attribute=" TESLA_ALIGNED") if variant.aligned else array
+            attribute = " TESLA_ALIGNED" if variant.aligned else ""
+            yield replace(array, attribute=attribute, layer=op.name)
 
 
 def _files(variants: Sequence[Variant]) -> tuple[str, ...]:
@@ -282,25 +341,14 @@ def _shape(type_: TensorType) -> str:
     return " x ".join(map(str, type_.shape))
 
 
-def _buffer_homes(model: Model) -> list[int]:
-    """For every tensor the one whose buffer it uses: reshaping moves nothing."""
-    homes = list(range(len(model.graph.tensors)))
-    for op in model.graph.ops:
-        if isinstance(op, Reshape):
-            homes[op.output] = homes[op.input]
-    return homes
-
-
 def _plan(model: Model, homes: list[int], variants: Sequence[Variant | None]) -> Plan:
     """Buffers of everything between input and output, at full width, and of scratch memory."""
     graph = model.graph
     outside = {homes[graph.input], homes[graph.output]}
+    last = last_steps(model, homes)
     first: dict[int, int] = {}
-    last: dict[int, int] = {}
     for step, op in enumerate(graph.ops):
         first.setdefault(homes[op.output], step)
-        for tensor in (*op.inputs, op.output):
-            last[homes[tensor]] = step
     buffers = [
         Lifetime(
             name=graph.tensors[home].name,
@@ -311,19 +359,27 @@ def _plan(model: Model, homes: list[int], variants: Sequence[Variant | None]) ->
         for home in sorted(first.keys() - outside)
     ]
     buffers += [
-        Lifetime(
-            name=_scratch_name(graph.ops[step]), size=variant.scratch_bytes, first=step, last=step
-        )
+        Lifetime(name=name, size=size, first=step, last=step)
         for step, variant in enumerate(variants)
-        if variant is not None and variant.scratch_bytes
+        if variant is not None
+        for name, size in (
+            (_scratch_name(graph.ops[step].name), variant.scratch_bytes),
+            (_unpacked_name(graph.ops[step].name), variant.unpacked_bytes),
+        )
+        if size
     ]
     kernels = [None if variant is None else variant.kernel for variant in variants]
     return plan(buffers, shared=shared_buffers(model, kernels, homes, last, outside))
 
 
-def _scratch_name(op: Op) -> str:
+def _scratch_name(layer: str) -> str:
     """What the plan calls the scratch memory of an operation; no tensor's name has a space."""
-    return f"{op.name} scratch"
+    return f"{layer} scratch"
+
+
+def _unpacked_name(layer: str) -> str:
+    """The same of the memory for what is unpacked for it."""
+    return f"{layer} constants"
 
 
 def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
@@ -343,10 +399,10 @@ def _addresses(model: Model, homes: list[int], memory: Plan) -> list[str]:
 
 
 def _scratch_addresses(model: Model, memory: Plan) -> dict[str, str]:
-    """By the name of an operation, the C expression of its scratch memory, if it has any."""
+    """By name, the C expressions of the buffers that hold no activation."""
     offsets = dict(zip((b.name for b in memory.buffers), memory.offsets, strict=True))
-    names = {op.name: _scratch_name(op) for op in model.graph.ops}
-    return {op: f"&arena[{offsets[name]}]" for op, name in names.items() if name in offsets}
+    names = [name(op.name) for op in model.graph.ops for name in (_scratch_name, _unpacked_name)]
+    return {name: f"&arena[{offsets[name]}]" for name in names if name in offsets}
 
 
 def _step(
@@ -380,13 +436,16 @@ def _calls(op: Op, variant: Variant, address: list[str], scratch: dict[str, str]
         return
     row = _row(op, variant, 0, 1)
     arguments = [f"&{variant.layer.name}"] if variant.layer else []
-    arguments += [row if variant.row.by_value else f"&{row}"]
+    region = row if variant.row.by_value else f"&{row}"
+    if variant.unpack:
+        region = f"{variant.unpack}({region}, {scratch[_unpacked_name(op.name)]})"
+    arguments.append(region)
     if variant.parts:
         count = len(variant.parts[0])
         arguments += [f"&{op.name}_parts[region * {count}u]", str(count)]
     arguments += inputs
     arguments += [f"{op.name}_weights"] if variant.weights is not None else []
-    arguments += [scratch[op.name]] if variant.scratch_bytes else []
+    arguments += [scratch[_scratch_name(op.name)]] if variant.scratch_bytes else []
     yield f"{variant.kernel}({', '.join((*arguments, output))})"
 
 

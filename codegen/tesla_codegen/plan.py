@@ -26,10 +26,6 @@ class Lifetime:
     first: int
     last: int
 
-    def overlaps(self, other: "Lifetime") -> bool:
-        """Whether both buffers are alive at some step."""
-        return self.first <= other.last and other.first <= self.last
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:

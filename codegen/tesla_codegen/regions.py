@@ -26,11 +26,12 @@ def region_arrays(
     """
     pool = TablePool()
     dense = [specialize(model, region) for region in model.regions]
-    rows = [
-        (op, variant, [row for cut in dense for row in variant.rows(cut, index, pool)])
-        for index, (op, variant) in enumerate(zip(model.graph.ops, variants, strict=True))
-        if variant is not None
-    ]
+    rows = []
+    for index, (op, variant) in enumerate(zip(model.graph.ops, variants, strict=True)):
+        if variant is not None:
+            pool.layer = op.name
+            found = [row for cut in dense for row in variant.rows(cut, index, pool)]
+            rows.append((op, variant, found))
     tables, where = pool.resolve()
     arrays = tuple(
         Initializer(
@@ -38,6 +39,7 @@ def region_arrays(
             name=f"{op.name}_{variant.row.array}",
             fields=tuple(_row_text(row, where) for row in found),
             item_bytes=variant.row.bytes,
+            layer=op.name,
         )
         for op, variant, found in rows
     )
@@ -50,7 +52,11 @@ def _parts(op: Op, variant: Variant) -> Iterator[Initializer]:
     if variant.parts:
         fields = tuple(f"{{{part.active}, {part.full}}}" for row in variant.parts for part in row)
         yield Initializer(
-            c_type="tesla_part_t", name=f"{op.name}_parts", fields=fields, item_bytes=_PART_BYTES
+            c_type="tesla_part_t",
+            name=f"{op.name}_parts",
+            fields=fields,
+            item_bytes=_PART_BYTES,
+            layer=op.name,
         )
 
 

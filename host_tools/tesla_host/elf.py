@@ -1,7 +1,7 @@
 """What an ELF file of a firmware says about itself.
 
 In: the path of a linked ELF. Out: sizes, segments to load, functions by address. Refuses a file
-that is no ELF with `ToolchainError`.
+that is missing with `ToolchainError`, one that is no ELF or a damaged one with `ConfigError`.
 """
 
 import bisect
@@ -12,7 +12,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from tesla_embed.errors import ToolchainError
+from tesla_embed.errors import ConfigError, ToolchainError
 
 _ALLOC, _WRITE = 0x2, 0x1
 
@@ -59,14 +59,14 @@ class Image:
 
 
 def read_image(path: Path) -> Image:
-    """Read an ELF. Raises `ToolchainError` when there is none, or it is damaged."""
+    """Read an ELF. Raises `ToolchainError` when there is none, `ConfigError` for a damaged one."""
     try:
         with path.open("rb") as stream:
             return _read(ELFFile(stream))
     except OSError as error:
         raise ToolchainError(f"cannot read {path}: {error.strerror}; build it first") from error
     except ELFError as error:
-        raise ToolchainError(f"{path} is no firmware ELF ({error}); build it again") from error
+        raise ConfigError(f"{path} is no firmware ELF ({error}); build it again") from error
 
 
 def _read(elf: ELFFile) -> Image:
@@ -84,6 +84,9 @@ def _read(elf: ELFFile) -> Image:
             flash += size
         if flags & _WRITE:
             ram += size
+    for segment in elf.iter_segments():
+        if len(segment.data()) < segment["p_filesz"]:
+            raise ELFError("it ends too early")
     segments = tuple(
         Segment(address=segment["p_paddr"], data=segment.data())
         for segment in elf.iter_segments()

@@ -9,6 +9,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tesla_embed.errors import DeviceError
@@ -38,8 +39,7 @@ class Fleet:
         self.lost: dict[str, str] = {}
         self._clients: list[tuple[str, LinkClient]] = []
         try:
-            for station in stations:
-                self._clients.append((station.name, station.connect()))
+            self._connect(stations)
             self.hello = self._common_hello()
         except BaseException:
             self.close()
@@ -73,6 +73,22 @@ class Fleet:
                     deliver(record)
             return
         _Crew(self._clients, jobs, self.lost).run(deliver)
+
+    def _connect(self, stations: Sequence[Station]) -> None:
+        """Have all stations start at once: an emulator takes longer to start than some samples."""
+        if len(stations) == 1:  # in this thread: see `run`
+            self._clients.append((stations[0].name, stations[0].connect()))
+            return
+        futures: list[Future[LinkClient]] = []
+        try:
+            with ThreadPoolExecutor(len(stations)) as pool:
+                futures += [pool.submit(station.connect) for station in stations]
+        finally:  # whatever came of it, those that are connected will be closed
+            for station, future in zip(stations, futures, strict=False):
+                if future.exception() is None:
+                    self._clients.append((station.name, future.result()))
+        for future in futures:
+            future.result()  # raises why the first of them did not
 
     def _common_hello(self) -> Hello:
         (name, first), *others = self._clients

@@ -1,6 +1,6 @@
 """The emulator, which runs inside a Python process, in a process of its own: for several at once.
 
-    python -m tesla_host.isolated ELF
+    python -m tesla_host.isolated TARGET ELF
 
 In: bytes on standard input. Out: the firmware's on standard output. Ends when its input does.
 """
@@ -13,9 +13,7 @@ from pathlib import Path
 from tesla_embed.errors import TeslaEmbedError
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.pipes import Pipe, ProcessPipe
-from tesla_host.targets import open_link, open_target
-
-EMULATOR = "emulator"
+from tesla_host.targets import find_target, is_connection, open_link, open_target
 
 _LONGEST_RUN_S = 3600.0
 _SLOW_RUN_S = 120.0
@@ -25,9 +23,9 @@ _BLOCK = 65536
 
 def separate_link(target: str, elf: Path, expected: ExpectedModel | None = None) -> LinkClient:
     """A client of `elf` on a target of the catalogue, which runs in a process of its own."""
-    if target != EMULATOR:  # which every other target does anyway
+    if is_connection(target) or not find_target(target).unicorn:  # which all others do anyway
         return open_link(target, elf, expected)
-    command = [sys.executable, "-m", "tesla_host.isolated", str(elf.resolve())]
+    command = [sys.executable, "-m", "tesla_host.isolated", target, str(elf.resolve())]
     return LinkClient(ProcessPipe(command), expected, run_timeout_s=_SLOW_RUN_S)
 
 
@@ -39,8 +37,8 @@ def serve(pipe: Pipe, source: int, sink: int) -> None:
     pipe.timeout = _LONGEST_RUN_S
     while data := os.read(source, _BLOCK):
         pipe.write(data)
-        while answer := pipe.read(max(1, pipe.in_waiting)):
-            rest = memoryview(answer)
+        while first := pipe.read():
+            rest = memoryview(first + pipe.read(pipe.in_waiting))  # whole: a write wakes the reader
             while rest:
                 rest = rest[os.write(sink, rest) :]
 
@@ -49,7 +47,7 @@ def main() -> int:
     """Emulate the firmware named on the command line."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this decides when it ends
     try:
-        serve(open_target(EMULATOR, Path(sys.argv[1])), 0, 1)
+        serve(open_target(sys.argv[1], Path(sys.argv[2])), 0, 1)
     except TeslaEmbedError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -17,6 +17,8 @@ _MOST_SAMPLES = 64
 """Of one job: what is lost with a board is done again by another one."""
 _FEWEST_SAMPLES = 4
 _JOBS_PER_BOARD = 4
+_PROBE_RUNS = 2
+"""Inferences of `_probe` that a firmware measures; layers are timed without the marker."""
 
 
 class Probe(msgspec.Struct, kw_only=True, frozen=True, tag="probe"):
@@ -78,6 +80,23 @@ def plan_jobs(
             part = tuple(left[start : start + each])
             jobs.append(Job(dp=dp, indices=part, inputs=tuple(inputs[i] for i in part), runs=runs))
     return jobs
+
+
+def marked_runs(regions: Iterable[tuple[int, int]], runs: int) -> list[tuple[int, bool]]:
+    """All inferences that one board measures, in order: the region, and whether it is a sample's.
+
+    `regions` are DP percentages and how many samples each runs, `runs` times. What `_probe` runs
+    comes first in each region and is no sample's. A board's marker rises as often.
+    """
+    found: list[tuple[int, bool]] = []
+    for dp, samples in regions:
+        found += [(dp, False)] * _PROBE_RUNS + [(dp, True)] * (samples * runs)
+    return found
+
+
+def count_marked(samples: Iterable[int], runs: int) -> int:
+    """How many inferences `marked_runs` lists for regions with so many samples each."""
+    return sum(_PROBE_RUNS + each * runs for each in samples)
 
 
 def measure(client: LinkClient, job: Job) -> Iterator[Record]:

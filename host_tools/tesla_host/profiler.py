@@ -8,6 +8,7 @@ records of `jobs` alone: how often they were interrupted, or on how many boards,
 import contextlib
 import hashlib
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tesla_codegen.arena_map import region_peak
 from tesla_embed import __version__
 from tesla_embed.data import DataSet
-from tesla_embed.errors import ConfigError, ToolchainError
+from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model, Region, computing_ops, macs_fraction, region_macs
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.requantization import quantize_input
@@ -27,8 +27,9 @@ from tesla_embed.ir.store import digest
 from tesla_host.batch import run_batch
 from tesla_host.elf import read_image
 from tesla_host.fleet import Deliver, Fleet, Station
-from tesla_host.inspection import arena_buffers
+from tesla_host.footprint import library_stack
 from tesla_host.jobs import Job, Probe, Record, Sample, Ticks, plan_jobs
+from tesla_host.layout import Layout, find_layout
 from tesla_host.link.replies import Hello
 from tesla_host.measurements import Header, Measurements, fingerprint
 from tesla_host.results import (
@@ -40,9 +41,10 @@ from tesla_host.results import (
     RegionResult,
     Spread,
     TargetInfo,
+    Throughput,
     Tool,
+    p95,
 )
-from tesla_host.stack_bound import stack_bound
 from tesla_host.targets import find_target, is_connection
 from tesla_host.workbench import Observer, Workbench, ignore
 
@@ -124,8 +126,9 @@ def profile_bench(
         if results is not None:
             header = _header(bench, hello, inputs, runs)
             store = stack.enter_context(Measurements(results, header))
-        records = _measure(boards, store, inputs, dps, runs, observer)
-    measured = [_region(bench, hello, region, samples, records) for region in regions]
+        records, throughput = _measure(boards, store, inputs, dps, runs, observer)
+    layout = find_layout(bench, hello)
+    measured = [_region(bench, hello, region, samples, records, layout) for region in regions]
     probes = [r.stack_bytes for r in records if isinstance(r, Probe) and r.dp in dps]
     return Profile(
         tool=Tool(
@@ -133,12 +136,13 @@ def profile_bench(
             compiler=bench.device.compiler if bench.device else "unknown",
             host_compiler=bench.host.compiler,
         ),
-        model=_model_info(bench),
+        model=_model_info(bench, layout),
         target=_target_info(bench, hello),
         data=data.name,
-        memory=_memory(bench, max(probes) or None),
+        memory=_memory(bench, layout, max(probes) or None),
         regions=measured,
         runs=runs,
+        throughput=throughput,
     )
 
 
@@ -149,22 +153,33 @@ def _measure(
     dps: Sequence[int],
     runs: int,
     observer: Observer,
-) -> list[Record]:
-    """What `store` holds already, and what is left to measure."""
+) -> tuple[list[Record], Throughput | None]:
+    """What `store` holds already and what is left to measure, and how fast that went."""
     records: list[Record] = [] if store is None else store.records
     keep = records.append if store is None else store.append
     jobs = plan_jobs(inputs, dps, runs, len(boards), records)
     left = sum(len(job.indices) for job in jobs)
     total = len(dps) * (len(inputs) + 1)
+    sent = 0
 
     def deliver(record: Record) -> None:
-        nonlocal left
+        nonlocal left, sent
         left -= 1
+        sent += isinstance(record, Sample)
         keep(record)
         observer(f"{record.dp} % DP", 1 - left / total)
 
+    count, started = len(boards), time.monotonic()
     boards.run(jobs, deliver)
-    return records
+    return records, _throughput(count, sent, time.monotonic() - started)
+
+
+def _throughput(boards: int, samples: int, seconds: float) -> Throughput | None:
+    if samples == 0 or seconds <= 0:
+        return None
+    return Throughput(
+        boards=boards, samples=samples, seconds=seconds, samples_per_second=samples / seconds
+    )
 
 
 def _header(bench: Workbench, hello: Hello, inputs: Sequence[bytes], runs: int) -> Header:
@@ -190,7 +205,12 @@ def _header(bench: Workbench, hello: Hello, inputs: Sequence[bytes], runs: int) 
 
 
 def _region(
-    bench: Workbench, hello: Hello, region: Region, samples: Samples, records: Sequence[Record]
+    bench: Workbench,
+    hello: Hello,
+    region: Region,
+    samples: Samples,
+    records: Sequence[Record],
+    layout: Layout,
 ) -> RegionResult:
     """One region's result, from its records alone: in whatever order and by whom they were made."""
     model = bench.model
@@ -226,10 +246,10 @@ def _region(
         layers=_layers(model, costs, probe.layers, hello),
         device_accuracy=float((_classes(answers) == samples.y[: len(sent)]).mean()),
         latency=latency,
-        switch_us=_microseconds(hello, probe.switch),
+        switch_us=hello.clock_us(probe.switch),
         first_instructions=probe.first.get("instructions"),
-        first_us=_microseconds(hello, probe.first),
-        arena_peak_bytes=region_peak(model, region, bench.project.plan),
+        first_us=hello.clock_us(probe.first),
+        arena_peak_bytes=layout.peaks.get(region.dp),
     )
 
 
@@ -250,7 +270,7 @@ def _layers(
             macs=costs[step],
             instructions=ticks.get("instructions"),
             cycles_estimate=ticks.get("cycles"),
-            latency_us=_microseconds(hello, ticks),
+            latency_us=hello.clock_us(ticks),
         )
         for step, ticks in zip(steps, measured, strict=True)
     ]
@@ -264,7 +284,7 @@ def _spread(ticks: Sequence[Ticks], counter: str) -> Spread | None:
         min=values[0],
         median=round(statistics.median(values)),
         max=values[-1],
-        p95=values[-(-95 * len(values) // 100) - 1],
+        p95=p95(values),
     )
 
 
@@ -274,21 +294,15 @@ def _median(ticks: Sequence[Ticks], counter: str) -> int | None:
 
 
 def _latency(hello: Hello, ticks: Sequence[Ticks]) -> Latency | None:
-    """By the first counter of the target that is a clock."""
-    for counter in hello.counters:
-        spread = _spread(ticks, counter.name) if counter.hz else None
-        if spread is not None and spread.p95 is not None:
-            low, middle, high, most = (
-                1e6 * value / counter.hz
-                for value in (spread.min, spread.median, spread.p95, spread.max)
-            )
-            return Latency(min=low, median=middle, p95=high, max=most)
-    return None
-
-
-def _microseconds(hello: Hello, ticks: Ticks) -> float | None:
-    latency = _latency(hello, [ticks])
-    return None if latency is None else latency.median
+    """By the target's clock."""
+    clock = hello.clock
+    spread = None if clock is None else _spread(ticks, clock.name)
+    if clock is None or spread is None or spread.p95 is None:
+        return None
+    low, middle, high, most = (
+        1e6 * value / clock.hz for value in (spread.min, spread.median, spread.p95, spread.max)
+    )
+    return Latency(min=low, median=middle, p95=high, max=most)
 
 
 def _float_accuracy(model: Model, region: Region, samples: Samples) -> tuple[float | None, int]:
@@ -304,13 +318,13 @@ def _target_info(bench: Workbench, hello: Hello) -> TargetInfo:
     return TargetInfo(name=bench.target, cpu=hello.cpu, clock_hz=hello.clock_hz, status=status)
 
 
-def _model_info(bench: Workbench) -> ModelInfo:
+def _model_info(bench: Workbench, layout: Layout) -> ModelInfo:
     model = bench.model
     ends = [model.regions[-1].types[i].shape for i in (model.graph.input, model.graph.output)]
     return ModelInfo(
         name=model.name,
         digest=digest(model),
-        weights_bytes=bench.project.weights_bytes,
+        weights_bytes=layout.weights_bytes,
         input_shape=list(ends[0]),
         output_shape=list(ends[1]),
         recipe=model.provenance.recipe,
@@ -321,32 +335,18 @@ def _model_info(bench: Workbench) -> ModelInfo:
     )
 
 
-def _memory(bench: Workbench, stack_bytes: int | None) -> Memory:
+def _memory(bench: Workbench, layout: Layout, stack_bytes: int | None) -> Memory:
     device = None if bench.is_host else bench.device  # a process's ELF says nothing of flash
     return Memory(
         flash_bytes=device.flash_bytes if device else None,
         ram_bytes=device.ram_bytes if device else None,
-        arena_bytes=bench.project.arena_bytes,
+        arena_bytes=layout.arena_bytes,
         stack_bytes=stack_bytes,
         ram_high_water_bytes=device.ram_bytes + stack_bytes if device and stack_bytes else None,
-        region_table_bytes=bench.project.region_table_bytes,
-        buffers=arena_buffers(bench.project),
-        arena_bound_bytes=bench.project.plan.bound_bytes,
+        region_table_bytes=layout.region_table_bytes,
+        buffers=layout.buffers,
+        arena_bound_bytes=layout.bound_bytes,
         steps=[op.name for op in bench.model.graph.ops],
-        library_stack_bytes=_library_stack(bench),
+        unknown=layout.unknown,
+        library_stack_bytes=library_stack(device, bench.project) if device else None,
     )
-
-
-def _library_stack(bench: Workbench) -> int | None:
-    """The most stack that a run takes; `None` where the machine code does not tell.
-
-    It does not of kernels that are called through pointers; the callback is the user's.
-    """
-    if bench.device is None or not bench.device.frames:
-        return None
-    run = f"{bench.project.prefix}_run"
-    try:
-        found = stack_bound(bench.device.elf, bench.device.frames, run)
-    except ToolchainError:
-        return None
-    return found.bytes if set(found.through_pointers) <= {run, "done"} else None

@@ -4,7 +4,7 @@ In: an old and a new profile, and how much is allowed. Out: every figure that is
 Refuses, with `ConfigError`, profiles of different targets or without a common region.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tesla_embed.errors import ConfigError
@@ -24,25 +24,51 @@ class Worse:
     change: float
 
 
+def check_comparable(old: Profile, target: str, dps: Sequence[int]) -> None:
+    """Before measuring `dps` on `target`: raise `ConfigError` if `old` is of something else."""
+    if old.target.name != target:
+        raise ConfigError(
+            f"the old profile is of target {old.target.name}, this one of {target}; "
+            "compare profiles of one target"
+        )
+    if not {region.dp for region in old.regions} & set(dps):
+        raise ConfigError("the two profiles have no region in common; measure the same ones")
+
+
 def regressions(old: Profile, new: Profile, allowed: float) -> list[Worse]:
     """Costs that rose by more than the share `allowed`, and accuracies that fell by more.
 
     Costs are compared as shares of the old one; accuracy as a difference of shares of the samples,
     so that 0.02 allows two percentage points. What either profile does not know is left out.
     """
-    if old.target.name != new.target.name:
-        raise ConfigError(
-            f"the old profile is of target {old.target.name}, this one of {new.target.name}; "
-            "compare profiles of one target"
-        )
+    check_comparable(old, new.target.name, [region.dp for region in new.regions])
     before = {region.dp: region for region in old.regions}
     common = [region for region in new.regions if region.dp in before]
-    if not common:
-        raise ConfigError("the two profiles have no region in common; measure the same ones")
     pairs = [*_memory(old, new)]
     for region in common:
         pairs += _region(before[region.dp], region)
     return [worse for worse in pairs if worse.change > allowed]
+
+
+def remarks(old: Profile, new: Profile) -> list[str]:
+    """What the two profiles did not measure alike, and which figures that concerns."""
+    found: list[str] = []
+    if old.model.digest != new.model.digest:
+        found.append("the old profile is of another model")
+    if old.data != new.data:
+        found.append(f"the old profile is of the data {old.data}, this one of {new.data}")
+    accuracy = ("samples", "accuracies are of different test samples")
+    costs = ("device_samples", "costs and device accuracies are of different inputs")
+    for what, meaning in (accuracy, costs):
+        before, after = ({getattr(r, what) for r in one.regions} for one in (old, new))
+        if before != after:
+            then, now = (", ".join(f"{n:,}" for n in sorted(counts)) for counts in (before, after))
+            found.append(
+                f"{what.replace('_', ' ')}: {then} in the old profile, {now} now; {meaning}"
+            )
+    if old.runs != new.runs:
+        found.append(f"runs of each: {old.runs} in the old profile, {new.runs} now")
+    return found
 
 
 def missing_regions(old: Profile, new: Profile) -> list[int]:

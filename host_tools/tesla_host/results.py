@@ -4,7 +4,9 @@ Accuracies are fractions 0 to 1; a value that was not or cannot be measured is `
 Field names are a promise to users' scripts: add, never rename.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -13,6 +15,9 @@ from tesla_embed.errors import ConfigError
 
 PROFILE_SCHEMA = "tesla-embed/profile/1"
 VERIFY_SCHEMA = "tesla-embed/verify/1"
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Number = TypeVar("Number", int, float)
 
 
 class Tool(msgspec.Struct, kw_only=True):
@@ -28,7 +33,7 @@ class ModelInfo(msgspec.Struct, kw_only=True):
 
     name: str
     digest: str
-    weights_bytes: int
+    weights_bytes: int | None
     input_shape: list[int]
     output_shape: list[int]
     recipe: str
@@ -71,20 +76,25 @@ class Memory(msgspec.Struct, kw_only=True):
     whole firmware; `library_stack_bytes` is what a run of the library takes at most, without the
     callback, by the compiler's own account. `ram_high_water_bytes` is the most RAM that was ever in
     use: variables and stack together.
-    `region_table_bytes` is the part of the flash that the operating regions cost. No arena can be
-    smaller than `arena_bound_bytes`; `steps` names the layers by which buffers live.
+    `region_table_bytes` and `buffers` are those of the library that ran. Of a board that was
+    connected they are derived from what it says of itself; where that leaves them open they are
+    `null` and empty, as are `weights_bytes`, `arena_bound_bytes` and the regions' peaks, and
+    `unknown` says why. `region_table_bytes` is the part of the flash that the operating regions
+    cost. No arena can be smaller than `arena_bound_bytes`; `steps` names the layers by which
+    buffers live.
     """
 
     flash_bytes: int | None
     ram_bytes: int | None
     arena_bytes: int
     stack_bytes: int | None
-    region_table_bytes: int
+    region_table_bytes: int | None
     buffers: list[ArenaBuffer] = []
     arena_bound_bytes: int | None = None
     steps: list[str] = []
     library_stack_bytes: int | None = None
     ram_high_water_bytes: int | None = None
+    unknown: str | None = None
 
 
 class Spread(msgspec.Struct, kw_only=True):
@@ -103,6 +113,12 @@ class Latency(msgspec.Struct, kw_only=True):
     median: float
     p95: float
     max: float
+
+
+def p95(values: Iterable[Number]) -> Number:
+    """The smallest of the values, of which there is one at least, that 95 % do not exceed."""
+    ordered = sorted(values)
+    return ordered[-(-95 * len(ordered) // 100) - 1]
 
 
 class LayerCost(msgspec.Struct, kw_only=True):
@@ -136,7 +152,7 @@ class RegionResult(msgspec.Struct, kw_only=True):
     accuracy: float
     accuracy_float: float | None
     accuracy_float_samples: int
-    device_samples: int
+    device_samples: Count
     agreement: float
     bit_exact: bool
     instructions: Spread | None
@@ -152,8 +168,27 @@ class RegionResult(msgspec.Struct, kw_only=True):
     first_us: float | None = None
 
 
+class Throughput(msgspec.Struct, kw_only=True):
+    """How fast all boards together took samples through the link, by this computer's clock.
+
+    `samples` came back in `seconds`, counted once for each region and however often they ran; what
+    an interrupted run had left is not among them. The seconds are those from the first job to the
+    last, with the links and with what is measured once in a region, but without building and
+    starting.
+    """
+
+    boards: int
+    samples: int
+    seconds: float
+    samples_per_second: float
+
+
 class Profile(msgspec.Struct, kw_only=True):
-    """What `tesla-embed profile` measures; what went through the link ran `runs` times each."""
+    """What `tesla-embed profile` measures; what went through the link ran `runs` times each.
+
+    `throughput` alone is not the same each time where the target counts instructions; it is `null`
+    where no sample was left to measure.
+    """
 
     schema: str = PROFILE_SCHEMA
     tool: Tool
@@ -162,7 +197,8 @@ class Profile(msgspec.Struct, kw_only=True):
     data: str
     memory: Memory
     regions: list[RegionResult]
-    runs: int = 1
+    runs: Annotated[int, msgspec.Meta(ge=1)] = 1
+    throughput: Throughput | None = None
 
 
 class Divergence(msgspec.Struct, kw_only=True):

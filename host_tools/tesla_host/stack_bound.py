@@ -1,16 +1,17 @@
 """The most stack that a call can take: frames that the compiler told, summed along the calls.
 
-In: the ELF of an Arm firmware and the frames of its functions (`-fstack-usage`). Out: a
-`StackBound`. Calls are read from the machine code, because only the linker knows which function of
-several with one name is meant, and what the compiler made of a call. Of functions whose frames no
-compiler told (assembly, the compiler's own library) the instructions that move the stack pointer
-are added up. Refuses recursion, and frames of variable size, with `ToolchainError`.
+In: the ELF of an Arm program, the frames of its functions (`-fstack-usage`), and the functions that
+pointers may name. Out: a `StackBound`. Calls are read from the machine code, because only the
+linker knows which function of several with one name is meant, and what the compiler made of a call.
+Of functions whose frames no compiler told (assembly, the compiler's own library) the instructions
+that move the stack pointer are added up. Refuses recursion, and frames of variable size, with
+`ToolchainError`.
 """
 
 import bisect
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -24,16 +25,23 @@ from tesla_embed.errors import ToolchainError
 _CALLS = ("bl", "blx")
 _BRANCH = re.compile(r"b(?:eq|ne|hs|lo|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al)?(?:\.[nw])?")
 _JUMP = re.compile(r"(?:mov|ldr)(?:\.w)? pc, .*")
+_STACK_JUMP = re.compile(r"ldr(?:\.w)? pc, \[sp(?:, #\w+)?\]")
+"""To an address kept on the stack: one that the function computed itself (`adr`), or, from a part
+of its code that another function branches to, back."""
+_ADDRESS = re.compile(r"adr.*|(?:add|sub)w?(?:\.w)? \w+, pc, #.*")
+"""`adr`; also as disassemblers call the wide one, as for registers from r8 on."""
 _REGISTER_BYTES = {"r": 4, "l": 4, "p": 4, "i": 4, "f": 4, "s": 4, "d": 8, "q": 16}
 _STACK_POINTER = "sp"
+_WIDE = (0b11101, 0b11110, 0b11111)
+"""The upper five bits of the first half of an instruction of 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackBound:
     """At most `bytes` of stack, reached along `path`, a chain of calls.
 
-    `through_pointers` are the functions on any chain that call what a pointer names; what that
-    takes is not in `bytes`.
+    `through_pointers` are the functions on any chain that call what a pointer names and nobody
+    told; what that takes is not in `bytes`.
     """
 
     bytes: int
@@ -68,8 +76,17 @@ def read_frames(files: Iterable[Path]) -> dict[str, int]:
     return frames
 
 
-def stack_bound(elf: Path, frames: Mapping[str, int], function: str) -> StackBound:
-    """The most stack that a call of `function` takes in the firmware `elf`.
+def stack_bound(
+    elf: Path,
+    frames: Mapping[str, int],
+    function: str,
+    pointed: Collection[str] = (),
+    outside: Collection[str] = (),
+) -> StackBound:
+    """The most stack that a call of `function` takes in the program `elf`.
+
+    Pointers name one of the functions `pointed`, where there are any; but those that the functions
+    `outside` call lead out of the program, and count as unknown.
 
     Raises `ToolchainError` for a function that is not there, recursion, a frame without a bound,
     and where capstone is not installed.
@@ -78,13 +95,19 @@ def stack_bound(elf: Path, frames: Mapping[str, int], function: str) -> StackBou
     start = next((at for at, known in functions.items() if known.name == function), None)
     if start is None:
         raise ToolchainError(f"{elf} has no function {function}; build it from its own project")
+    named = [at for at, known in functions.items() if _plain(known.name) in pointed]
+    told = {at for at, known in functions.items() if named and known.name not in outside}
     depths: dict[int, tuple[int, tuple[int, ...]]] = {}
+
+    def called(at: int) -> list[int]:
+        through = named if functions[at].pointers and at in told else []
+        return sorted({*functions[at].calls, *through})
 
     def deepest(at: int, above: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
         if at in above:
             raise ToolchainError(f"{functions[at].name} calls itself: its stack has no bound")
         if at not in depths:
-            below = [deepest(called, (*above, at)) for called in sorted(functions[at].calls)]
+            below = [deepest(next_, (*above, at)) for next_ in called(at)]
             most, path = max(below, default=(0, ()))
             depths[at] = (most + _frame(functions[at], frames), (at, *path))
         return depths[at]
@@ -94,7 +117,7 @@ def stack_bound(elf: Path, frames: Mapping[str, int], function: str) -> StackBou
         bytes=bytes_,
         path=tuple(functions[at].name for at in path),
         through_pointers=tuple(
-            sorted({functions[a].name for a in depths if functions[a].pointers})
+            sorted({functions[a].name for a in depths if functions[a].pointers and a not in told})
         ),
     )
 
@@ -161,29 +184,51 @@ def _instructions(content: bytes, at: int, marks: list[tuple[int, bool]]) -> lis
     for begin, stop in itertools.pairwise(edges):
         before = bisect.bisect_right(marks, (begin, True)) - 1
         if before < 0 or not marks[before][1]:
-            found += reader.disasm(content[begin - at : stop - at], begin)
+            found += _decoded(reader, content[begin - at : stop - at], begin)
+    return found
+
+
+def _decoded(reader: Any, content: bytes, at: int) -> list[Any]:
+    """The instructions that capstone knows.
+
+    It stops at those of Helium; they move no stack pointer and call nothing, and are passed over.
+    """
+    found: list[Any] = []
+    done = 0
+    while done + 2 <= len(content):
+        known = list(reader.disasm(content[done:], at + done))
+        found += known
+        done += sum(one.size for one in known)
+        if done + 2 <= len(content):
+            wide = content[done + 1] >> 3 in _WIDE
+            done += 4 if wide else 2
     return found
 
 
 def _read(at: int, size: int, instructions: list[Any]) -> tuple[set[int], bool, int | None]:
     """Where a function goes, whether it calls through pointers, and what it adds to the stack."""
     reached: set[int] = set()
-    pointers, pushed, bounded = False, 0, True
+    pointers, pushed, bounded, jumps = False, 0, True, False
+    own = any(_ADDRESS.fullmatch(f"{one.mnemonic} {one.op_str}") for one in instructions)
     for one in instructions:
         mnemonic, operands = one.mnemonic, one.op_str
         target = int(operands[1:], 16) & ~1 if operands.startswith("#0x") else None
+        text = f"{mnemonic} {operands}"
         if mnemonic in _CALLS or (_BRANCH.fullmatch(mnemonic) and target is not None):
             inside = target is not None and at <= target < at + size
             pointers |= target is None
             if target is not None and (mnemonic in _CALLS or not inside):
                 reached.add(target)
-        elif (mnemonic == "bx" and operands != "lr") or _JUMP.fullmatch(f"{mnemonic} {operands}"):
-            pointers = True
+        elif (mnemonic == "bx" and operands != "lr") or _JUMP.fullmatch(text):
+            through_stack = _STACK_JUMP.fullmatch(text) is not None
+            jumps |= through_stack
+            pointers |= not through_stack
         else:
             moved = _moved(mnemonic, operands)
             bounded &= moved is not None
             pushed += moved or 0
-    return reached, pointers, pushed if bounded else None
+    alone = not reached and not pushed  # such a jump goes back to who branched here
+    return reached, pointers or (jumps and not own and not alone), pushed if bounded else None
 
 
 def _moved(mnemonic: str, operands: str) -> int | None:

@@ -3,7 +3,10 @@
 In: names of ports, or how many boards of the workbench's target. Out: stations to connect to.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model
@@ -12,7 +15,7 @@ from tesla_host.fleet import Station
 from tesla_host.isolated import separate_link
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.ports import connection, is_connection, resolve
-from tesla_host.targets import open_link
+from tesla_host.targets import find_target, open_link
 from tesla_host.workbench import Workbench
 
 
@@ -47,10 +50,35 @@ def stations_of(
         raise ConfigError(f"--boards {boards}: {bench.target} is one board; name each with --port")
     device = bench.device
 
-    def alone() -> LinkClient:
-        return _greeted(separate_link(bench.target, device.elf, expected))
+    in_qemu = find_target(bench.target).qemu is not None
 
-    return [Station(f"{bench.target} {number + 1}", alone) for number in range(boards)]
+    def alone(number: int) -> LinkClient:
+        with on_one_core(number) if in_qemu else contextlib.nullcontext():
+            return _greeted(separate_link(bench.target, device.elf, expected))
+
+    return [
+        Station(f"{bench.target} {number + 1}", partial(alone, number)) for number in range(boards)
+    ]
+
+
+@contextlib.contextmanager
+def on_one_core(number: int) -> Iterator[None]:
+    """Processes that this thread starts run on one core, a different one for the next number.
+
+    Two of QEMU's threads take turns for every byte of the UART. On one core that costs half as much
+    as between two, and several emulators keep all cores busy anyway. Which core is the first
+    differs from process to process. Nothing happens where the system does not let one choose.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    cores = sorted(before)
+    try:
+        os.sched_setaffinity(0, {cores[(os.getpid() + number) % len(cores)]})
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _greeted(client: LinkClient) -> LinkClient:

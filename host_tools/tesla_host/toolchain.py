@@ -1,132 +1,53 @@
-"""C compilers: find one, name it, turn sources into an ELF.
+"""Turn sources into an ELF with a compiler that `tesla_host.compilers` found.
 
-In: which kind of compiler (`zig` and `gcc` for bare metal, `host` for this machine) and translation
-units.
-Out: a linked ELF. Refuses with `ToolchainError`: a missing compiler (the message is the
-install command) and a failing one (its first errors).
+In: a compiler, translation units, flags. Out: a linked ELF. Refuses with `ToolchainError` what does
+not compile or link (the message holds the first errors).
 
 Objects are kept in the build folder under a hash of the compiler, the flags, the source and all
-headers, so that building again compiles only what changed.
+headers, so that building again compiles only what changed. What a user's source includes, from
+wherever, only the preprocessor knows: its output is hashed.
 """
 
-import dataclasses
+import contextlib
 import hashlib
 import os
 import platform
-import shlex
-import shutil
+import re
 import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from tesla_embed.atomic import replacing
-from tesla_embed.errors import ToolchainError
+from tesla_embed.errors import ConfigError, ToolchainError
+from tesla_host.compilers import Compiler
 
 _JOBS = 2
 _ERROR_LINES = 6
 _TIMEOUT_S = 600
-_GCC = "arm-none-eabi-gcc"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compiler:
-    """A C compiler that can also link: `command` begins every call.
-
-    `native` are the flags that make code for this very processor, none where it does not know them;
-    `processor` then says what that is, so that objects are not reused on another one.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    version: str
-    environment: tuple[tuple[str, str], ...] = ()
-    native: tuple[str, ...] = ()
-    processor: str = ""
+_READS = re.compile(rb"\.(?:incbin|include)\b")
+"""The assembler's own ways to read a file, which the preprocessor leaves to it: such a source is
+compiled every time, with a macro that is new to the cache that zig keeps itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """One source file (.c or .S) and the flags it is compiled with."""
+    """One source file (.c or .S) and the flags it is compiled with.
+
+    One that is a user's `own` may include more than the headers in the folders of `build_elf`, and
+    its mistakes are input, not a failing toolchain.
+    """
 
     source: Path
     flags: tuple[str, ...]
+    own: bool = False
 
 
-@cache
-def find_compiler(kind: str) -> Compiler:
-    """The compiler of a kind: "zig", "gcc" (of Arm's GNU toolchain) or "host".
-
-    Raises `ToolchainError` when it is missing.
-    """
-    if kind == "host":
-        return _for_this_processor(_find_host())
-    return {"zig": _find_zig, "gcc": _find_gcc}[kind]()
-
-
-def _find_zig() -> Compiler:
-    if find_spec("ziglang") is None:
-        raise ToolchainError("no compiler for microcontrollers: pip install 'tesla-embed[zig]'")
-    command = (sys.executable, "-m", "ziglang")
-    environment = (("ZIG_GLOBAL_CACHE_DIR", str(_cache_folder() / "zig")),)
-    version = first_line((*command, "version"), dict(environment))
-    return Compiler(
-        name="zig",
-        command=(*command, "cc"),
-        version=f"zig {version}",
-        environment=environment,
-    )
-
-
-def _find_gcc() -> Compiler:
-    path = shutil.which(_GCC)
-    if path is None:
-        raise ToolchainError(
-            f"no {_GCC}: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi, or unpack Arm's "
-            "GNU toolchain and put its bin/ on PATH"
-        )
-    return Compiler(name=_GCC, command=(path,), version=first_line((path, "--version")))
-
-
-def _find_host() -> Compiler:
-    chosen = os.environ.get("CC")
-    for name in (chosen,) if chosen else ("cc", "gcc", "clang"):
-        program, *flags = shlex.split(name) or [""]
-        path = shutil.which(program)
-        if path is not None:
-            command = (path, *flags)
-            return Compiler(name=name, command=command, version=first_line((*command, "--version")))
-    if chosen:
-        raise ToolchainError(f"CC names {chosen}, which does not exist; unset CC or correct it")
-    if find_spec("ziglang") is not None:
-        return _find_zig()
-    raise ToolchainError(
-        "no C compiler for this machine: install gcc or clang, or pip install 'tesla-embed[zig]'"
-    )
-
-
-def _for_this_processor(compiler: Compiler) -> Compiler:
-    """The same with the flags of its native code, if it accepts them.
-
-    What the compiler knows of the processor are the macros that it then defines.
-    """
-    environment = {**os.environ, **dict(compiler.environment)}
-    for flags in (("-march=native",), ("-mcpu=native",)):
-        command = [*compiler.command, *flags, "-dM", "-E", "-x", "c", os.devnull]
-        try:
-            done = subprocess.run(command, env=environment, capture_output=True, check=False)
-        except OSError:
-            return compiler  # what is wrong with it shows when it is asked to compile
-        if done.returncode == 0 and b"#define" in done.stdout:
-            known = b"\n".join(sorted(done.stdout.splitlines()))
-            digest = hashlib.sha256(known).hexdigest()
-            return dataclasses.replace(compiler, native=flags, processor=digest)
-    return compiler
+class Rejected(ToolchainError):
+    """The compiler or linker did its work, and found errors in what it was given."""
 
 
 def build_elf(
@@ -142,7 +63,8 @@ def build_elf(
     """Compile `units` into the folder `objects` and link them to `elf` (written in one step).
 
     Returns the objects. With `frames`, each made of C has a file `.su` beside it that tells the
-    stack of its functions. Raises `ToolchainError` with the compiler's first errors.
+    stack of its functions. Raises `ToolchainError` with the compiler's first errors, `ConfigError`
+    where it rejects what the user wrote: such a unit, or a link that has one.
     """
     objects.mkdir(parents=True, exist_ok=True)
     flags = tuple(f"-I{folder}" for folder in include)
@@ -152,17 +74,43 @@ def build_elf(
 
     def compile_unit(unit: Unit) -> Path:
         key = context.copy()
-        key.update(repr(unit).encode() + unit.source.read_bytes())
+        key.update(repr(unit).encode())
+        key.update(unit.source.read_bytes())
+        again: tuple[str, ...] = ()
+        if unit.own:
+            with _blaming(own=True):
+                text = _preprocessed(compiler, unit, flags, objects)
+            key.update(text)
+            if _READS.search(text):
+                again = (f"-DTESLA_COMPILED_AT={time.time_ns()}",)
         target = objects / f"{unit.source.stem}-{key.hexdigest()[:24]}.o"
-        if not target.exists() or (frames and _told(unit) and not _su(target).exists()):
-            _compile(compiler, unit, flags, target, frames)
+        if again or not target.exists() or (frames and _told(unit) and not _su(target).exists()):
+            with _blaming(own=unit.own):
+                _compile(compiler, unit, (*flags, *again), target, frames)
         return target
 
     with ThreadPoolExecutor(_JOBS) as pool:
         compiled = list(pool.map(compile_unit, units))
-    with replacing(elf) as temporary:
-        _call(compiler, [*map(str, compiled), *link_flags, "-o", str(temporary)])
+    with replacing(elf) as temporary, _blaming(own=any(unit.own for unit in units)):
+        link_elf(compiler, compiled, link_flags, temporary)
     return compiled
+
+
+@contextlib.contextmanager
+def _blaming(*, own: bool) -> Iterator[None]:
+    """Turn what the compiler rejects into bad input, where that is the user's own."""
+    try:
+        yield
+    except Rejected as error:
+        if own:
+            raise ConfigError(str(error)) from error
+        raise
+
+
+def link_elf(compiler: Compiler, objects: Sequence[Path], flags: Sequence[str], elf: Path) -> None:
+    """Link `objects` to `elf`. Raises `ToolchainError` with the linker's first errors."""
+    arguments = [*map(str, objects), *flags, "-o", str(elf)]
+    _call(compiler, compiler.linker or compiler.command, arguments)
 
 
 def _compile(
@@ -176,12 +124,22 @@ def _compile(
             # zig leaves the file of -fstack-usage among its temporary ones
             named = ("-Xclang", "-stack-usage-file", "-Xclang", str(_su(made)))
             wanted = named if compiler.name == "zig" else ("-fstack-usage",)
-        _call(compiler, ["-c", str(unit.source), *unit.flags, *flags, *wanted, "-o", str(made)])
+        arguments = ["-c", str(unit.source), *unit.flags, *flags, *wanted, "-o", str(made)]
+        _call(compiler, compiler.command, arguments)
         if _su(made).exists():
             _su(made).replace(_su(target))
         elif wanted:
             _su(target).touch()  # a source without functions
         made.replace(target)
+
+
+def _preprocessed(compiler: Compiler, unit: Unit, flags: Sequence[str], objects: Path) -> bytes:
+    """A source with all that it includes; `-w`, since what is to be said, compiling says."""
+    with tempfile.TemporaryDirectory(dir=objects, prefix=".") as folder:
+        made = Path(folder) / "unit.i"
+        arguments = ["-E", str(unit.source), *unit.flags, *flags, "-w", "-o", str(made)]
+        _call(compiler, compiler.command, arguments)
+        return made.read_bytes()
 
 
 def _told(unit: Unit) -> bool:
@@ -193,10 +151,10 @@ def _su(target: Path) -> Path:
     return target.with_suffix(".su")
 
 
-def _call(compiler: Compiler, arguments: Sequence[str]) -> None:
+def _call(compiler: Compiler, command: Sequence[str], arguments: Sequence[str]) -> None:
     try:
         done = subprocess.run(
-            [*compiler.command, *arguments],
+            [*command, *arguments],
             env={**os.environ, **dict(compiler.environment)},
             capture_output=True,
             text=True,
@@ -207,7 +165,7 @@ def _call(compiler: Compiler, arguments: Sequence[str]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainError(f"{compiler.name} did not finish: {error}; run it again") from error
     if done.returncode != 0:
-        raise ToolchainError(f"{compiler.version} failed: {_errors(done.stderr)}")
+        raise Rejected(f"{compiler.version} failed: {_errors(done.stderr)}")
 
 
 def _errors(output: str) -> str:
@@ -215,24 +173,3 @@ def _errors(output: str) -> str:
     words = ("error", "undefined", "multiple definition", "overflowed")
     telling = [line for line in lines if any(word in line for word in words)] or lines
     return " | ".join(line.strip() for line in telling[:_ERROR_LINES]) or "(no message)"
-
-
-def first_line(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
-    """What a program says first. Raises `ToolchainError` when it does not start, or fails."""
-    try:
-        done = subprocess.run(
-            command,
-            env={**os.environ, **(environment or {})},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ToolchainError(f"{command[0]} does not start: {error}; install it again") from error
-    return (done.stdout.splitlines() or ["?"])[0].strip()
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tesla-embed"

@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_embed.errors import ToolchainError
-from tesla_embed.ir.graph import Model, Region, computing_ops
+from tesla_embed.ir.graph import Model, Region
 from tesla_embed.ir.interpret import interpret_layers
 from tesla_embed.tflite.builder import object_api
 from tesla_host.batch import run_batch_layers
+from tesla_host.divergence import Layers, dump_layers, locate
 from tesla_host.judge import judge_layers, judge_original
 from tesla_host.link.client import LinkClient
 from tesla_host.original import Original
-from tesla_host.results import Check, Divergence, Verification
+from tesla_host.results import Check, Verification
 from tesla_host.workbench import Observer, Workbench, ignore
 
 Int8 = npt.NDArray[np.int8]
-Layers = dict[int, Int8]
 _SEED = 20170
 
 
@@ -83,26 +83,10 @@ def _compare(model: Model, region: Region, against: str, truth: Layers, found: L
         wrong |= (values != truth[index][:samples]).reshape(samples, -1).any(axis=1)
     first = None
     if wrong.any():
-        first = _locate(model, int(np.argmax(wrong)), truth, found)
+        first = locate(model, int(np.argmax(wrong)), truth, found)
     return Check(
         dp=region.dp, against=against, samples=samples, mismatches=int(wrong.sum()), first=first
     )
-
-
-def _locate(model: Model, sample: int, truth: Layers, found: Layers) -> Divergence | None:
-    for index in sorted(found):
-        expected, got = truth[index][sample].reshape(-1), found[index][sample].reshape(-1)
-        differs = np.flatnonzero(expected != got)
-        if len(differs):
-            at = int(differs[0])
-            return Divergence(
-                sample=sample,
-                layer=model.graph.ops[index].name,
-                index=at,
-                expected=int(expected[at]),
-                found=int(got[at]),
-            )
-    return None
 
 
 def _check_device(
@@ -118,18 +102,7 @@ def _check_device(
     if check.first is not None:
         sample = check.first.sample
         client.load_input(inputs[sample].tobytes())
-        check.first = _locate(model, sample, truth, _dump(client, model, region, sample)) or (
+        check.first = locate(model, sample, truth, dump_layers(client, model, region, sample)) or (
             check.first
         )
     return check
-
-
-def _dump(client: LinkClient, model: Model, region: Region, sample: int) -> Layers:
-    """Every layer's output of the loaded input, at position `sample` of otherwise empty arrays."""
-    layers: Layers = {}
-    for layer, step in enumerate(computing_ops(model.graph)):
-        shape = region.types[model.graph.ops[step].output].shape
-        values = np.zeros((sample + 1, *shape), np.int8)
-        values[sample] = np.frombuffer(client.layer_dump(layer), np.int8).reshape(shape)
-        layers[step] = values
-    return layers

@@ -81,7 +81,8 @@ def load_model(path: Path) -> Model:
             answers.accuracy(1)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise GraphError(
-            f"{path}: the model's description is damaged ({error}); quantise or import it again"
+            f"{path}: the model's description is truncated or damaged ({error}); quantise or "
+            "import the network again"
         ) from error
     except GraphError as error:
         raise GraphError(f"{path}: {error}; quantise or import the network again") from error

@@ -81,10 +81,6 @@ class IncompleteLayer(ScalableLayer):
         """Output channels at full width."""
         return self.target.size
 
-    def active_outputs(self, dp: int | None = None) -> int:
-        """Number of output channels computed at `dp` percent, by default at the present one."""
-        return self.target.active if dp is None else self.target.width(dp)
-
     def reset(self, generator: torch.Generator, gain: float = 1.0) -> None:
         """Draw weights and biases from U(-g/√fan_in, g/√fan_in); g = 1 is PyTorch's default.
 

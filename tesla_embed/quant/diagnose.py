@@ -99,7 +99,13 @@ def diagnose(plain: Model, model: Model, inputs: Float32) -> Diagnosis:
     alike = {tuple(type_.quantization for type_ in region.types) for region in model.regions}
     shared = len(model.regions) > 1 and len(alike) == 1
     return Diagnosis(
-        layers=tuple(found), first=first, advice=tuple(advice(found, first, shared=shared))
+        layers=tuple(found),
+        first=first,
+        advice=tuple(
+            imported_advice(found, first)
+            if model.provenance.algorithm == "import"
+            else advice(found, first, shared=shared)
+        ),
     )
 
 
@@ -118,10 +124,10 @@ def advice(found: Sequence[LayerNoise], first: Sequence[str], *, shared: bool) -
     texts += _starvation(found, shared=shared)
     full = max(found, key=lambda one: one.saturated)
     if full.saturated > 1e-3:
-        texts.append(
-            f"{full.saturated:.2%} of {full.layer} at {full.dp} % DP lie beyond its range: use "
-            "--calibration minmax, a larger --percentile, or more --samples"
-        )
+        remedy = "use --calibration minmax, a larger --percentile, or more --samples"
+        if any(one.bits < 8 for one in found):  # which came after the calibration
+            remedy = "the noise of four bits carries them there: use --weights mixed --max-loss 1"
+        texts.append(f"{_saturation(full)}: {remedy}")
     coarse = min(at_first, key=lambda one: one.levels)
     if coarse.levels < 10.0:
         texts.append(
@@ -138,6 +144,23 @@ def advice(found: Sequence[LayerNoise], first: Sequence[str], *, shared: bool) -
         texts.append(f"four bits are few for {', '.join(narrow)}: use --weights mixed --max-loss 1")
     texts.append("in any case: --qat trains the integers of all regions, for a few minutes")
     return texts
+
+
+def imported_advice(found: Sequence[LayerNoise], first: Sequence[str]) -> list[str]:
+    """What to try with a network of others, whose integers and training are not ours to choose."""
+    full = max(found, key=lambda one: one.saturated)
+    texts = []
+    if full.saturated > 1e-3:
+        texts.append(f"{_saturation(full)}: calibrate on examples that reach as far")
+    return [
+        *texts,
+        f"{', '.join(first)} are as the network was imported. If its file holds floats, import it "
+        "with other --data or more --samples; if integers, quantise it anew where it was made",
+    ]
+
+
+def _saturation(full: LayerNoise) -> str:
+    return f"{full.saturated:.2%} of {full.layer} at {full.dp} % DP lie beyond its range"
 
 
 def _starvation(found: Sequence[LayerNoise], *, shared: bool) -> list[str]:

@@ -88,9 +88,7 @@ def _emit(
         case Reshape():
             _reshape(builder, op.name, x, y)
         case Softmax():
-            options = builder.schema.SoftmaxOptionsT()
-            options.beta = 1.0
-            builder.operator("SOFTMAX", 2, [x], y, options)
+            _softmax(builder, x, y)
         case Logistic():
             builder.operator("LOGISTIC", 2, [x], y)
         case Mean():
@@ -112,6 +110,12 @@ def _emit(
             builder.operator("ADD", 2, list(inputs), y, options)
         case _:
             assert_never(op)
+
+
+def _softmax(builder: Builder, x: int, y: int) -> None:
+    options = builder.schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    builder.operator("SOFTMAX", 2, [x], y, options)
 
 
 def _reshape(builder: Builder, name: str, x: int, y: int) -> None:

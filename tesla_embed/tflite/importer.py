@@ -111,6 +111,18 @@ def import_tflite(content: bytes, name: str, *, floats: bool = False) -> Importe
     )
 
 
+def holds_integers(path: Path) -> bool:
+    """Whether a `.tflite` is quantised already. Raises as `import_file`."""
+    try:
+        file = read(path.read_bytes())
+        entry, _ = _without_quantize(file, _ends(file)[0])
+    except OSError as error:
+        raise GraphError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (GraphError, UnsupportedOp) as error:
+        raise type(error)(f"{path}: {error}") from error
+    return file.tensors[entry].dtype != "float32"
+
+
 def model_name(file_name: str) -> str:
     """A C identifier that is as like a file's name as possible."""
     plain = re.sub(r"[^A-Za-z0-9]+", "_", file_name.split(".")[0]).strip("_").lower()

@@ -48,7 +48,9 @@ def adopt_widths(recipe: Recipe, path: Path) -> Recipe:
             header = (file.metadata() or {}).get(METADATA_KEY, "{}")
         widths = msgspec.json.decode(header, type=_Header).recipe.network.widths
     except (OSError, safetensors.SafetensorError) as error:
-        raise ConfigError(f"{path} is no safetensors file ({error}); check the path") from error
+        raise ConfigError(
+            f"{path}: no valid safetensors file (truncated or damaged: {error}); check the path"
+        ) from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"the header of {path} is malformed: {error}; check the path") from error
     own = recipe.network.widths

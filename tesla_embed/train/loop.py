@@ -84,11 +84,15 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """The trained network, its checkpoint file, and how many epochs it took in all."""
+    """The trained network, its checkpoint file, and how many epochs it took in all.
+
+    `left_out` are the tensors of the initial weights that fit nothing in the network.
+    """
 
     network: Network
     path: Path
     epochs: int
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class _Run:
     workers: Workers
     device: torch.device
     pressure: Pressure
+    left_out: tuple[str, ...] = ()
 
 
 def train(
@@ -148,7 +153,7 @@ def train(
             log.close()
             save_checkpoint(folder / MODEL_NAME, network, info)
         group.wait()
-    return TrainResult(network, folder / MODEL_NAME, state.counters.epochs)
+    return TrainResult(network, folder / MODEL_NAME, state.counters.epochs, run.left_out)
 
 
 def _prepare(
@@ -175,14 +180,13 @@ def _prepare(
     _check_limits(recipe, network)
     if initial is not None and not algorithm.keeps_weights:
         raise ConfigError(f"algorithm {recipe.algorithm} draws its own weights; leave --init out")
-    if initial is not None:
-        load_initial(network, initial)
+    left_out = load_initial(network, initial) if initial is not None else ()
     algorithm.prepare(network)
     network.to(device)
     where = f"{group.count} x {device.type}"
     state = RunState(recipe, network, digest(initial) if initial is not None else "", where)
     pressure = soften(network, recipe.soft_pruning)
-    return _Run(algorithm, state, *splits, group, device, pressure)
+    return _Run(algorithm, state, *splits, group, device, pressure, left_out)
 
 
 def _finish(run: _Run) -> Network:

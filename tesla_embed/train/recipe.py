@@ -27,6 +27,15 @@ Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]*\Z", max_len
 _WIDTHS = "widths"
 """A value that is a table itself: its keys are names of layers."""
 Natural = Annotated[int, msgspec.Meta(ge=1)]
+_READERS = {
+    "tesla": ("tesla", "r-tesla"),
+    "r_tesla": ("r-tesla",),
+    "mp_idp": ("mp-idp",),
+    "universal": ("universal",),
+    "individual": ("individual",),
+    "budget": ("universal", "individual"),
+}
+"""The algorithms that look at a section; those of other sections are all."""
 
 
 class Optimizer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -218,6 +227,22 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
         path = _find(key.strip(), known)
         table = _replaced(table, path.split("."), _value(text.strip()))
     return _with_usage(_convert(table, f"recipe {source} with --set {', '.join(overrides)}", known))
+
+
+def idle_settings(recipe: Recipe, overrides: Sequence[str]) -> list[str]:
+    """Those overrides `key=value` of `load_recipe` that the recipe's algorithm never looks at.
+
+    Each as `key is section.key`: a short key may name another section than was meant.
+    """
+    known = _keys(msgspec.to_builtins(recipe))
+    found = []
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        path = _find(key, known)
+        readers = _READERS.get(path.partition(".")[0])
+        if readers is not None and recipe.algorithm not in readers:
+            found.append(path if path == key else f"{key} is {path}")
+    return found
 
 
 def recipe_bytes(recipe: Recipe) -> bytes:

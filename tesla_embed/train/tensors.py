@@ -50,7 +50,7 @@ def read_tensors(path: Path, schema: str, advice: str) -> tuple[dict[str, Tensor
     except ConfigError:
         raise
     except Exception as error:  # safetensors, msgspec and torch each raise their own
-        raise ConfigError(f"{path} is damaged ({error}); {advice}") from error
+        raise ConfigError(f"{path} is truncated or damaged ({error}); {advice}") from error
     if odd:
         raise ConfigError(f"tensor {odd[0]} of {path} has values that are not finite; {advice}")
     return tensors, header.encode()

@@ -15,7 +15,7 @@ from tesla_embed.nn.networks import build
 from tesla_embed.nn.norm import norms
 from tesla_embed.train.checkpoint import CheckpointInfo, save_checkpoint
 from tesla_embed.train.recipe import load_recipe
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 
 @pytest.fixture(scope="module")

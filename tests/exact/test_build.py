@@ -9,9 +9,9 @@ import pytest
 
 from tesla_embed.errors import CodegenError, ConfigError, ToolchainError
 from tesla_host.build import BuildResult, build_firmware
+from tesla_host.compilers import find_compiler
 from tesla_host.elf import read_image
 from tesla_host.targets import find_target
-from tesla_host.toolchain import find_compiler
 
 FAKE_MODEL = Path(__file__).parent / "fake_model"
 Build = Callable[[str], BuildResult]

@@ -1,8 +1,11 @@
 """Whatever a user gets wrong: one line that says what to do, the documented code, nothing left."""
 
+import json
 import os
 import pty
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from graphs import RICH, quantized_model
 from shell import call
 
 from tesla_embed.ir.store import save_model
+from tesla_host.link import session
+from tesla_host.link.client import LinkClient
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +84,22 @@ def test_data_of_another_shape(model: Path, tmp_path: Path, capsys: Capture) -> 
     fails(capsys, 2, "use the data set", "profile", model, "--data", f"npz:{tmp_path}")
 
 
+def test_only_the_test_part_is_judged_where_only_that_is_used(
+    model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The train part has one class only; what is wrong is the shape of the test part."""
+    for part, y in (("train", np.zeros(4, int)), ("test", np.arange(4) % 2)):
+        np.savez(tmp_path / f"{part}.npz", x=np.zeros((4, 3), np.uint8), y=y)
+    for verb in ("profile", "monitor"):
+        fails(capsys, 2, "use the data set", verb, model, "--data", f"npz:{tmp_path}")
+
+
 def test_missing_data(model: Path, tmp_path: Path, capsys: Capture) -> None:
     fails(capsys, 2, "directory", "profile", model, "--data", f"idx:{tmp_path / 'none'}")
 
 
 def test_unknown_target(model: Path, capsys: Capture) -> None:
-    fails(capsys, 2, "there are emulator, host", "verify", model, "--target", "abacus")
+    fails(capsys, 2, "`tesla-embed targets` lists", "verify", model, "--target", "abacus")
 
 
 def test_a_float_checkpoint_is_no_model(tmp_path: Path, capsys: Capture) -> None:
@@ -101,6 +116,14 @@ def test_unplugged_board(model: Path, tmp_path: Path, capsys: Capture) -> None:
     fails(capsys, 3, "ttyACM0", "verify", model, "--target", port)
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many attempts as always, of a tenth of the time and of the noise."""
+    monkeypatch.setitem(LinkClient.__init__.__kwdefaults__, "timeout_s", 0.1)
+    monkeypatch.setattr(session, "_NOISE_BYTES", session._NOISE_BYTES // 10)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_silent_board(model: Path, capsys: Capture) -> None:
     master, slave = pty.openpty()
     try:
@@ -110,6 +133,7 @@ def test_silent_board(model: Path, capsys: Capture) -> None:
         os.close(slave)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_garbage_sending_board(model: Path, capsys: Capture) -> None:
     """A device that talks without end, and nonsense."""
     server = socket.create_server(("127.0.0.1", 0))
@@ -142,7 +166,97 @@ def test_usage_errors_have_code_2(capsys: Capture) -> None:
     capsys.readouterr()
 
 
+@pytest.fixture
+def unbuilt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever generates code, the first step of every build, fails."""
+
+    def refuse(*_arguments: object, **_settings: object) -> None:
+        raise AssertionError("something is built")
+
+    for module in ("workbench", "bench.measure"):
+        monkeypatch.setattr(f"tesla_host.{module}.generate", refuse)
+
+
+@pytest.mark.usefixtures("unbuilt")
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("flash {} --board nucleo-f446re --programmer zzz --dry-run", 2, "no programmer 'zzz'"),
+        ("flash {} --board nucleo-f446re --programmer uf2", 2, "uf2 cannot flash a nucleo-f446re"),
+        ("flash {} --board nucleo-f446re --programmer stm32flash", 2, "stm32flash needs --port"),
+        ("flash {} --board nucleo-f446re --programmer gdb --probe xx --dry-run", 2, "HOST:PORT"),
+        ("flash {} --board nucleo-f446re --programmer openocd", 3, "openocd is not on PATH"),
+        ("monitor {} --target nucleo-f446re", 2, "nucleo-f446re is a board"),
+        ("monitor {} --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+        ("emulate {} --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+        ("verify {} --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+        ("profile {} --data digits --target qemu:mps2-an386", 3, "no qemu-system-arm"),
+    ],
+)
+def test_what_no_build_can_mend_is_told_first(
+    model: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    code: int,
+    says: str,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    fails(capsys, code, says, *words.format(model).split())
+
+
+@pytest.mark.usefixtures("unbuilt")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify", "{model}"),
+        ("bench", "kernels"),
+        ("bench", "models", "--only", "ad"),
+        ("profile", "{model}", "--data", "digits"),
+    ],
+)
+def test_a_document_that_cannot_be_written_is_told_first(
+    model: Path, tmp_path: Path, capsys: Capture, words: tuple[str, ...]
+) -> None:
+    """Even where the system says that the folder may be written, as it does to root of all."""
+    document = tmp_path / f"{'n' * 250}.json"
+    command = [word.format(model=model) for word in words]
+    fails(capsys, 2, "cannot write", *command, "--json", document)
+    assert not list(tmp_path.iterdir())
+
+
 def test_unwritable_output(model: Path, tmp_path: Path, capsys: Capture) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     fails(capsys, 2, "file", "generate", model, "--out", blocked / "out")
+
+
+@pytest.mark.parametrize(
+    "words", [("inspect", "MODEL", "--json", "out"), ("targets", "--json", "out")]
+)
+def test_a_file_for_json_of_another_name(
+    model: Path, capsys: Capture, words: tuple[str, ...]
+) -> None:
+    """It was "unexpected extra argument (out)"."""
+    given = [model if word == "MODEL" else word for word in words]
+    fails(capsys, 2, "ends in .json, and out is not one; use --json out.json", *given)
+    fails(capsys, 2, "unexpected extra argument", "targets", "out", "--json")
+
+
+@pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_a_closed_stdout_is_an_error(streams: str, options: str) -> None:
+    """It was a traceback, or nothing at all."""
+    line = f"{sys.executable} -m tesla_host targets {options} {streams}"
+    done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    said = "error: cannot print the result: Bad file descriptor; mind where the output goes\n"
+    assert done.stderr == ("" if "2>&-" in streams else said)
+
+
+def test_a_document_is_written_before_the_table_is_printed(model: Path, tmp_path: Path) -> None:
+    line = f"{sys.executable} -m tesla_host inspect {model} --json {tmp_path / 'm.json'}"
+    for end, code in ((">/dev/null", 0), (">&-", 2)):
+        done = subprocess.run(["sh", "-c", f"{line} {end}"], capture_output=True, check=False)
+        assert done.returncode == code
+        assert json.loads((tmp_path / "m.json").read_text())["schema"], "written before the table"

@@ -20,9 +20,9 @@ from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.requantization import quantization, quantize_input
 from tesla_embed.ir.store import load_model, save_model
+from tesla_host.compilers import find_compiler
 from tesla_host.litert import reference_interpreter
 from tesla_host.targets import find_target
-from tesla_host.toolchain import find_compiler
 
 Capture = pytest.CaptureFixture[str]
 
@@ -272,7 +272,7 @@ def test_what_run_refuses(tmp_path: Path, capsys: Capture) -> None:
     x.write_bytes(x.read_bytes()[:-1])
     fails(capsys, 2, "is no valid .npy file of numbers", *verb)
     np.save(x, np.zeros((2, *shape), np.int8))
-    fails(capsys, 2, "there are emulator, host", *verb, "--target", "abacus")
+    fails(capsys, 2, "`tesla-embed targets` lists", *verb, "--target", "abacus")
     fails(capsys, 2, "is not a region", *verb, "--dp", 2)
     assert not y.exists()
 
@@ -286,12 +286,12 @@ def test_no_output_takes_the_place_of_an_input(tmp_path: Path, capsys: Capture) 
     for arguments in (
         ("export", model, "--out", model),
         ("export", model, "--out", tmp_path / "link"),
-        ("inspect", model, "--json", model),
+        ("inspect", model, f"--json={model}"),
         ("run", model, "--input", inputs, "--output", model),
         ("run", model, "--input", inputs, "--output", inputs),
-        ("verify", model, "--json", model),
-        ("profile", model, "--data", "digits", "--json", model),
-        ("diagnose", model, "--data", "digits", "--json", model),
+        ("verify", model, f"--json={model}"),
+        ("profile", model, "--data", "digits", f"--json={model}"),
+        ("diagnose", model, "--data", "digits", f"--json={model}"),
         ("import", model, "--out", model),
         ("quantize", model, "--data", "digits", "--out", model),
         ("prune", model, "--out", model),

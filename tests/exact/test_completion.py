@@ -1,4 +1,4 @@
-"""Completion as the shells themselves run it, and help that shows how each verb is used."""
+"""Completion as the shells themselves run it."""
 
 import shutil
 import subprocess
@@ -11,9 +11,8 @@ from shell import call
 
 from tesla_embed.errors import ToolchainError
 from tesla_host.apps import BENCHMARKS
-from tesla_host.cli import app
 from tesla_host.flash.boards import FLASH_BOARDS
-from tesla_host.targets import TARGETS
+from tesla_host.targets import target_names
 
 Run = Callable[[str, str], str]
 
@@ -62,7 +61,7 @@ def run(tmp_path: Path, require_tool: Callable[..., object]) -> Run:
 def names(words: str) -> set[str]:
     values = {
         "--board ": [board.name for board in FLASH_BOARDS],
-        "--target ": [target.name for target in TARGETS],
+        "--target ": list(target_names()),
         "--benchmark ": [row.name for row in BENCHMARKS],
     }
     return {name for option, found in values.items() if words.endswith(option) for name in found}
@@ -106,15 +105,3 @@ def test_it_installs_itself(run: Run, tmp_path: Path, shell: str, file: str) -> 
 def test_an_unknown_shell(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("completion", "tcsh") == 2
     assert "'bash', 'zsh', 'fish'" in capsys.readouterr().err
-
-
-VERBS = [command.name for command in app.registered_commands]
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_help_of_each_verb_has_an_example(
-    verb: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(verb, "--help") == 0
-    text = " ".join(capsys.readouterr().out.split())
-    assert f"Example: tesla-embed {verb}" in text or f"$(tesla-embed {verb}" in text

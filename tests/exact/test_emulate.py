@@ -16,14 +16,16 @@ from dialogue import Reference, hexadecimal, without_laps
 from graphs import benchmark_model, int8_inputs
 from shell import call
 
+from tesla_codegen.lower import lower
 from tesla_embed.errors import ConfigError, DeviceError
 from tesla_embed.ir.interpret import interpret
 from tesla_embed.ir.store import digest, save_model
+from tesla_host.compilers import find_compiler
 from tesla_host.link.client import ExpectedModel, LinkClient
+from tesla_host.results import read_profile
 from tesla_host.serving.bridge import await_boot
 from tesla_host.serving.lines import open_line
 from tesla_host.targets import find_target, open_target
-from tesla_host.toolchain import find_compiler
 
 TCP = "socket://127.0.0.1:0"
 MODEL = benchmark_model("kws01")
@@ -92,6 +94,30 @@ def ask(port: serial.Serial, commands: bytes) -> str:
     for _ in range(commands.count(b"%")):
         said += port.read_until(b"m-ready\r\n")
     return said.decode()
+
+
+def test_a_profile_over_a_port_tells_the_boards_memory(serve: Serve, folder: Path) -> None:
+    """The firmware has kernels of its own; the build beside it, for the host, has portable ones."""
+    rng = np.random.default_rng(7)
+    data = folder / "data"
+    data.mkdir()
+    for part in ("train", "test"):
+        x = rng.normal(0, 1, (12, 49, 10, 1)).astype(np.float32)
+        np.savez(data / f"{part}.npz", x=x, y=np.arange(12))
+    common = [folder / "m.safetensors", "--data", f"npz:{data}", "--device-samples", 1]
+    common += ["--regions", "20"]
+    port, built = folder / "port.json", folder / "built.json"
+    server = serve("emulator", "pty", "link")
+    assert call("profile", *common, "--port", server.address, "--json", port) == 0
+    assert call("profile", *common, "--target", "emulator", "--json", built) == 0
+    found, expected = (read_profile(path) for path in (port, built))
+    assert expected.memory.arena_bytes != lower(MODEL).arena_bytes
+    assert found.memory.arena_bytes == expected.memory.arena_bytes
+    assert found.memory.buffers == expected.memory.buffers
+    peaks = [[region.arena_peak_bytes for region in one.regions] for one in (found, expected)]
+    assert peaks[0] == peaks[1]
+    assert found.model.weights_bytes in (None, expected.model.weights_bytes)
+    assert found.memory.region_table_bytes in (None, expected.memory.region_table_bytes)
 
 
 @pytest.mark.parametrize("listen", [TCP, "pty"])

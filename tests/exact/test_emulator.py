@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tesla_embed.errors import DeviceError, LinkTimeout, ToolchainError
+from tesla_embed.errors import ConfigError, DeviceError, LinkTimeout, ToolchainError
 from tesla_host.build import BuildResult
 from tesla_host.link.client import LinkClient
 from tesla_host.targets import find_target
@@ -187,7 +187,7 @@ def test_what_is_no_elf_is_refused(
     with pytest.raises(ToolchainError, match=r"cannot read .*nothing.elf"):
         opened(tmp_path / "nothing.elf", find_target("emulator"))
     (tmp_path / "text.elf").write_text("hello")
-    with pytest.raises(ToolchainError, match="is no firmware ELF"):
+    with pytest.raises(ConfigError, match="is no firmware ELF"):
         opened(tmp_path / "text.elf", find_target("emulator"))
 
 

@@ -17,7 +17,7 @@ from tesla_embed.nn.networks import build
 from tesla_embed.nn.norm import norms
 from tesla_embed.train.checkpoint import CheckpointInfo, save_checkpoint
 from tesla_embed.train.recipe import load_recipe
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 
 def test_the_graph_has_every_operation_and_several_parts() -> None:

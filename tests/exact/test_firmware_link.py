@@ -9,11 +9,11 @@ import pytest
 
 from tesla_embed.errors import ProtocolError
 from tesla_host.build import BuildResult, build_firmware
+from tesla_host.compilers import find_compiler
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.frames import FrameDecoder, encode
 from tesla_host.link.pipes import Pipe
 from tesla_host.targets import find_target, open_target
-from tesla_host.toolchain import find_compiler
 
 DIGEST = bytes([0xFA, 0xCE, *range(3, 11)]) + bytes(22)
 INPUT, OUTPUT = 1500, 10
@@ -31,7 +31,7 @@ def network(data: bytes, dp: int, runs: int) -> bytes:
     return bytes([*folded[:-1], runs % 256])
 
 
-@pytest.fixture(params=["emulator", "host", "qemu:mps2-an386", "qemu:mps3-an547"])
+@pytest.fixture(params=["emulator", "host", "qemu:mps2-an386", "qemu:mps3-an547", "qemu:virt"])
 def pipe(request: pytest.FixtureRequest, fake_firmware: Build) -> Iterator[Pipe]:
     pipe = open_target(request.param, fake_firmware(request.param).elf)
     yield pipe

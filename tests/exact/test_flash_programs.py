@@ -21,6 +21,7 @@ from tiny_elf import DIGEST, write_elf
 
 from tesla_embed.errors import DeviceError, ToolchainError
 from tesla_embed.ir.store import save_model
+from tesla_host.compilers import find_compiler
 from tesla_host.elf import read_image
 from tesla_host.flash import boards
 from tesla_host.flash.boards import FLASH_BOARDS, FlashBoard
@@ -29,7 +30,6 @@ from tesla_host.flash.images import encode_bin
 from tesla_host.flash.run import ProgrammerFailed, run_plan
 from tesla_host.flash.verify import Identity, read_identity, verify_board
 from tesla_host.targets import find_target
-from tesla_host.toolchain import find_compiler
 
 Capture = pytest.CaptureFixture[str]
 NUCLEO = next(board for board in FLASH_BOARDS if board.name == "nucleo-f446re")

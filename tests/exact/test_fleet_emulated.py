@@ -5,6 +5,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from functools import partial
 
 from conftest import require
 
@@ -28,11 +29,11 @@ def test_a_killed_emulator_loses_nothing(fake_firmware: Build) -> None:
     elf = fake_firmware("emulator").elf
     draw = random.Random(4)
     inputs = [bytes([1]) + draw.randbytes(INPUT - 1) for _ in range(40)]
-    pids: list[int] = []
+    pids: dict[str, int] = {}
 
-    def connect() -> LinkClient:
+    def connect(name: str) -> LinkClient:
         client = separate_link("emulator", elf)
-        pids.append(client._session._pipe._process.pid)  # type: ignore[attr-defined]
+        pids[name] = client._session._pipe._process.pid  # type: ignore[attr-defined]
         return client
 
     records: list[Record] = []
@@ -40,9 +41,9 @@ def test_a_killed_emulator_loses_nothing(fake_firmware: Build) -> None:
     def deliver(record: Record) -> None:
         records.append(record)
         if len(records) == 10:
-            os.kill(pids[0], signal.SIGKILL)
+            os.kill(pids["0"], signal.SIGKILL)
 
-    with Fleet([Station(str(number), connect) for number in range(3)]) as fleet:
+    with Fleet([Station(name, partial(connect, name)) for name in "012"]) as fleet:
         fleet.run(plan_jobs(inputs, [25, 100], 1, len(fleet), []), deliver)
         assert list(fleet.lost) == ["0"] and "ended with status -9" in fleet.lost["0"]
     keys = [(r.dp, r.index if isinstance(r, Sample) else -1) for r in records]

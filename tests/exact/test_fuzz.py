@@ -55,7 +55,7 @@ def test_damaged_files_are_refused_or_run(corpus: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "600 files, 0 failures" in done.stdout
     assert "accepted" in done.stdout
-    for kind in (".tflite", ".safetensors", ".checkpoint", ".npy"):
+    for kind in (".tflite", ".safetensors", ".checkpoint", ".npy", ".csv"):
         assert f"{kind} refused" in done.stdout
         assert f"{kind} accepted" in done.stdout
 

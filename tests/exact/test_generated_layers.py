@@ -21,9 +21,11 @@ from graphs import (
 
 from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import Model
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+QUICKLY = ("-O0", "-g0")
+"""How the calls of kernels are compiled where the kernels are what is tested."""
 
 
 def gcc() -> list[str]:

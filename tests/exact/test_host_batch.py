@@ -16,11 +16,11 @@ from tesla_embed.ir.interpret import interpret
 from tesla_embed.nn.networks import build
 from tesla_embed.quant.pipeline import quantize_network
 from tesla_embed.train.recipe import load_recipe
-from tesla_host import appraisal, toolchain
+from tesla_host import appraisal, compilers, toolchain
 from tesla_host.appraisal import appraise, fastest
 from tesla_host.batch import run_batch
 from tesla_host.build import build_firmware
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 
 def native(model: Model, folder: Path) -> Path:
@@ -70,7 +70,7 @@ def test_accuracy_is_that_of_the_interpreter(monkeypatch: pytest.MonkeyPatch) ->
     assert appraise(model, data, 200) == few
     assert ran == ["C", "C"]
 
-    def missing(_kind: str) -> None:
+    def missing(*_: str) -> None:
         raise ToolchainError("no compiler")
 
     monkeypatch.setattr("tesla_host.build.find_compiler", missing)
@@ -98,5 +98,5 @@ def test_the_library_is_compiled_for_this_processor(
         native(quantized_model(5), tmp_path)
     assert set(compiler.native) <= set(asked["tesla_net.c"])
     assert not set(compiler.native) & set(asked["board.c"])
-    elsewhere = toolchain.Compiler(name="x", command=("false",), version="")
-    assert toolchain._for_this_processor(elsewhere) == elsewhere
+    elsewhere = compilers.Compiler(name="x", command=("false",), version="")
+    assert compilers._for_this_processor(elsewhere) == elsewhere

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tesla_host.build import BuildResult, build_firmware
+from tesla_host.compilers import find_compiler
 from tesla_host.link.frames import FrameDecoder, encode
-from tesla_host.toolchain import find_compiler
 
 FAKE_MODEL = Path(__file__).parent / "fake_model"
 Build = Callable[[str], BuildResult]

@@ -1,6 +1,7 @@
 """PyTorch modules, by torch.export: trained, imported, as accurate as before, and bit-exact."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.requantization import quantize_input
 from tesla_embed.ir.store import digest, load_model
 from tesla_embed.quant import QatOptions, QuantizeOptions, Reduction, quantize_module
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 Capture = pytest.CaptureFixture[str]
 EXAMPLE = torch.zeros(1, 1, 8, 8)
@@ -140,6 +141,24 @@ def test_the_verb_on_every_implementation(
     found = np.load(y).reshape(want.shape)
     assert np.abs(found - want).max() < 8 * step.scale
     assert call("export", out, "--out", tmp_path / "m.tflite") == 0
+
+
+def test_check_tells_what_the_floats_reach(
+    saved: Path, trained: nn.Module, digits: DataSet, tmp_path: Path, capsys: Capture
+) -> None:
+    """Integers alone do not say what quantising cost."""
+    out, told = tmp_path / "m.safetensors", tmp_path / "told.json"
+    arguments = ("import", saved, "--data", "digits", "--trust", "--out", out, "--check", "90")
+    assert call(*arguments, "--json", told) == 0
+    with torch.no_grad():
+        classes = trained(first(digits.test.floats(slice(0, 90)))).argmax(1).numpy()
+    wanted = (classes == digits.test.y[:90]).mean()
+    found = json.loads(told.read_text())
+    assert found["reference"] == {"100": wanted} and found["samples"] == 90
+    said = f"of 90 test examples, by the integers, {wanted:.2%} by the floats"
+    assert said in capsys.readouterr().out
+    (answers,) = load_model(out).provenance.float_answers
+    assert answers.samples == 90 and answers.accuracy(90) == wanted
 
 
 def test_refusals_of_the_verb(saved: Path, tmp_path: Path, capsys: Capture) -> None:

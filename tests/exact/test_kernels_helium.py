@@ -14,15 +14,15 @@ from graphs import (
     quantized_model,
     wide_model,
 )
-from test_generated_layers import SANITIZERS, differences, gcc, zig
+from test_generated_layers import QUICKLY, SANITIZERS, differences, gcc, zig
 
 from tesla_codegen.kernels.choice import choose
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import Model
 from tesla_host.catalogue.cores import CORTEX_M55
+from tesla_host.compilers import find_compiler
 from tesla_host.link.qemu import find_qemu
-from tesla_host.toolchain import find_compiler
 
 
 def zig_m55() -> Cross:
@@ -80,7 +80,7 @@ def mixed(first: int, count: int) -> list[Model]:
 def test_plain_c(tmp_path: Path, first: int) -> None:
     """Packing, prefixes and the bounds of every buffer, with the references of the assembly."""
     models = mixed(first, 30)
-    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.HELIUM)
+    native = Native(models, tmp_path, require(gcc), ["-O1", *SANITIZERS], Isa.HELIUM, QUICKLY)
     assert differences(native, models, samples=3) == []
 
 

@@ -8,9 +8,9 @@ import pytest
 from faulty import FaultyPipe, Rates
 
 from tesla_host.build import BuildResult, build_firmware
+from tesla_host.compilers import find_compiler
 from tesla_host.link.client import ExpectedModel, LinkClient
 from tesla_host.link.pipes import ProcessPipe
-from tesla_host.toolchain import find_compiler
 
 FAKE_MODEL = Path(__file__).parent / "fake_model"
 INPUT, OUTPUT = 1500, 10

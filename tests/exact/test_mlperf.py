@@ -24,9 +24,9 @@ from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import Model
 from tesla_host.apps import LINK, MLPERF_TINY, choose_app
 from tesla_host.build import build_firmware
+from tesla_host.compilers import find_compiler
 from tesla_host.link.pipes import Pipe
 from tesla_host.targets import find_target, open_target
-from tesla_host.toolchain import find_compiler
 
 FAKE_MODEL = Path(__file__).parent / "fake_model"
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
@@ -50,7 +50,7 @@ def build(
     def firmware(name: str, target: str) -> Path:
         if (name, target) not in built:
             require_tool(lambda: find_compiler(find_target(target).compiler))
-            folder = tmp_path_factory.mktemp(f"{name}-{target}")
+            folder = tmp_path_factory.mktemp(f"{name}-{target.replace(':', '-')}")
             generate(models[name], folder / "project")
             flags = ("-Werror", *(SANITIZE if target == "host" else ()))
             app = choose_app("mlperf-tiny", models[name])
@@ -65,6 +65,28 @@ def build(
 def target(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
+
+
+def test_a_chip_in_qemu_takes_one_instruction_a_cycle(
+    build: Build, models: dict[str, Model]
+) -> None:
+    """It knows no clock of its own there: laps follow from the row's, not from a MHz."""
+    laps_of: dict[str, int] = {}
+    rows = {name: find_target(name) for name in ("qemu:netduinoplus2", "qemu:mps2-an386")}
+    for target, row in rows.items():
+        pipe = open_target(target, build("kws01", target))
+        try:
+            assert without_laps(listen(pipe)) == BOOT
+            reference = Reference(models["kws01"], "kws01", row.name)
+            stream = hexadecimal(raw_input("kws01", 1)) + b"dp 20%infer 20 1%"
+            said = ask(pipe, stream, stream.count(b"%"))
+            assert without_laps(said) == reference.answer(stream)
+        finally:
+            pipe.close()
+        first, second = laps(said)
+        laps_of[target] = (second - first) * row.clock_hz // 10**6
+    one, other = laps_of.values()  # the same core: the same instructions, but for the rounding
+    assert one > 10_000 and abs(one / other - 1) < 0.01
 
 
 @pytest.fixture

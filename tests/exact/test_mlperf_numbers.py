@@ -13,7 +13,7 @@ import pytest
 from dialogue import decimals
 from graphs import STRICT, compile_c
 
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 DRIVER = """
 #include "mlperf_parse.h"

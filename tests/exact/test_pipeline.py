@@ -18,7 +18,8 @@ from tesla_embed.errors import ToolchainError
 from tesla_embed.ir.graph import full_macs
 from tesla_embed.ir.requantization import quantize_input
 from tesla_embed.ir.store import digest, load_model
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
+from tesla_host.workbench import set_up
 
 REGIONS = [25, 50, 100]
 
@@ -232,10 +233,13 @@ def test_verify_reports_a_divergence(demo: Path, monkeypatch: pytest.MonkeyPatch
 def test_build_fails_cleanly_without_a_compiler(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def missing(_kind: str) -> None:
+    def missing(*_: str) -> None:
         raise ToolchainError("no compiler for microcontrollers: pip install 'tesla-embed[zig]'")
 
     monkeypatch.setattr("tesla_host.build.find_compiler", missing)
     assert call("build", demo / "model.safetensors", "--out", tmp_path / "b") == 3
     assert "pip install" in capsys.readouterr().err
-    assert not (tmp_path / "b" / "firmware.elf").exists()
+    assert not (tmp_path / "b").exists()
+    with pytest.raises(ToolchainError):
+        set_up(load_model(demo / "model.safetensors"), "emulator", tmp_path / "b")
+    assert not (tmp_path / "b").exists()

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -18,15 +19,17 @@ from boards import PtyBoard
 from conftest import require
 from shell import call
 
+from tesla_embed.ir.store import load_model
+from tesla_host.compilers import find_compiler
+from tesla_host.isolated import separate_link
 from tesla_host.link import client, ports
 from tesla_host.link.session import Patience
-from tesla_host.toolchain import find_compiler
 
 SAMPLES = 60
 MANY = 300
 """Samples of a run that must not be over too soon."""
 REGIONS = [25, 50, 100]
-LINES = 1 + len(REGIONS) * (SAMPLES + 1)
+LINES, MANY_LINES = (1 + len(REGIONS) * (count + 1) for count in (SAMPLES, MANY))
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def many(folder: Path) -> Path:
+    """The uninterrupted profile of `MANY` samples."""
+    out = folder / "many.json"
+    assert call("profile", *common(folder), "--device-samples", MANY, "--json", out) == 0
+    return out
+
+
 def common(folder: Path, build: str = "build") -> list[str]:
     arguments = [str(folder / "model.safetensors"), "--data", "digits"]
     return [*arguments, "--device-samples", str(SAMPLES), "--build-dir", str(folder / build)]
@@ -49,6 +60,13 @@ def common(folder: Path, build: str = "build") -> list[str]:
 def read(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text())
     return content
+
+
+def settled(path: Path) -> bytes:
+    """A profile without what this computer's clock says, which differs each time."""
+    before, found, _ = path.read_bytes().rpartition(b',\n  "throughput": ')
+    assert found
+    return before
 
 
 def interrupted(arguments: list[str], file: Path, lines: int, number: int) -> int:
@@ -66,19 +84,71 @@ def interrupted(arguments: list[str], file: Path, lines: int, number: int) -> in
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_interrupted_at_random_the_result_is_the_same(
-    folder: Path, tmp_path: Path, number: int
+    folder: Path, many: Path, tmp_path: Path, number: int
 ) -> None:
     out = tmp_path / "p.json"
     partial = tmp_path / "p.json.partial"
-    arguments = [*common(folder), "--json", str(out)]
+    arguments = [*common(folder), "--device-samples", str(MANY), "--json", str(out)]
     draw = random.Random(number)
     for at in sorted(draw.sample(range(1, LINES - 20), 2)):
         status = interrupted(arguments, partial, at, number)
         assert status == (-number if number == signal.SIGKILL else 130)
-        assert not out.exists() and at <= partial.read_bytes().count(b"\n") < LINES
+        assert not out.exists() and at <= partial.read_bytes().count(b"\n") < MANY_LINES
     assert call("profile", *arguments) == 0
-    assert out.read_bytes() == (folder / "whole.json").read_bytes()
+    assert settled(out) == settled(many)
     assert not partial.exists()
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has started."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return {int(child) for each in lists for child in each.read_text().split()}
+
+
+def test_ctrl_c_at_a_terminal_says_one_word_and_leaves_no_process(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The emulators of several boards are processes, and used to print tracebacks of their own."""
+    out = tmp_path / "p.json"
+    arguments = [*common(folder), "--device-samples", str(MANY), "--boards", "2", "--json", out]
+    command = [sys.executable, "-m", "tesla_host", "profile", *map(str, arguments)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    partial, deadline = tmp_path / "p.json.partial", time.monotonic() + 120
+    while not (partial.exists() and partial.read_bytes().count(b"\n") > 20):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.001)
+    emulators = children(process.pid)
+    assert len(emulators) == 2
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    said = [line for line in errors.decode().splitlines() if "samples" not in line]
+    assert (process.returncode, said[-1:]) == (130, ["interrupted"])
+    assert "Traceback" not in errors.decode()
+    assert not any(Path(f"/proc/{child}").exists() for child in emulators)
+
+
+def test_an_emulator_in_a_process_of_its_own_ignores_ctrl_c(folder: Path) -> None:
+    model = load_model(folder / "model.safetensors")
+    data = bytes(model.regions[-1].types[model.graph.input].bytes)
+    before = children(os.getpid())
+    with separate_link("emulator", folder / "build" / "firmware.elf") as linked:
+        linked.set_dp(REGIONS[-1])
+        (emulator,) = children(os.getpid()) - before
+        done = threading.Event()
+
+        def press() -> None:
+            while not done.wait(0.001):
+                os.kill(emulator, signal.SIGINT)
+
+        pressing = threading.Thread(target=press)
+        pressing.start()
+        try:
+            assert len(list(linked.infer_many([data] * 100))) == 100
+        finally:
+            done.set()
+            pressing.join()
 
 
 def test_a_finished_file_of_results_is_not_measured_again(
@@ -92,7 +162,8 @@ def test_a_finished_file_of_results_is_not_measured_again(
     monkeypatch.setattr("tesla_host.link.client.LinkClient.infer_many", None)
     assert call("profile", *arguments) == 0
     assert file.read_bytes() == content
-    assert out.read_bytes() == (folder / "whole.json").read_bytes()
+    assert read(out)["throughput"] is None
+    assert settled(out) == settled(folder / "whole.json")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +194,10 @@ def test_every_sample_runs_as_often_as_asked(folder: Path, tmp_path: Path) -> No
     assert call("profile", *common(folder), "--runs", "3", "--json", out) == 0
     whole, again = read(folder / "whole.json"), read(out)
     assert again.pop("runs") == 3 and whole.pop("runs") == 1
+    rate = again.pop("throughput")
+    assert rate["samples"] == whole.pop("throughput")["samples"] == SAMPLES * len(REGIONS)
+    assert rate["boards"] == 1
+    assert rate["samples_per_second"] == pytest.approx(rate["samples"] / rate["seconds"])
     assert again == whole  # the emulator counts the same each time
 
 
@@ -130,6 +205,7 @@ def test_figures_agree_with_each_other(folder: Path) -> None:
     profile = read(folder / "whole.json")
     memory = profile["memory"]
     assert memory["ram_high_water_bytes"] == memory["ram_bytes"] + memory["stack_bytes"]
+    assert 100 < memory["library_stack_bytes"] < memory["stack_bytes"]  # through pointers, too
     for region in profile["regions"]:
         counts, latency = region["instructions"], region["latency"]
         assert counts["min"] <= counts["median"] <= counts["p95"] <= counts["max"]
@@ -142,10 +218,14 @@ def test_figures_agree_with_each_other(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("boards", [2, 4])
-def test_several_boards_give_what_one_gives(folder: Path, tmp_path: Path, boards: int) -> None:
+def test_several_boards_give_what_one_gives(
+    folder: Path, tmp_path: Path, boards: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "p.json"
     assert call("profile", *common(folder), "--boards", boards, "--json", out) == 0
-    assert out.read_bytes() == (folder / "whole.json").read_bytes()
+    assert f"samples per second by {boards} boards, 180 in " in capsys.readouterr().out
+    assert read(out)["throughput"]["boards"] == boards
+    assert settled(out) == settled(folder / "whole.json")
 
 
 @pytest.fixture

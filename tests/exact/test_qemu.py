@@ -7,17 +7,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import FAKE_MODEL, require, tools_of
 from graphs import quantized_model
 from shell import call
 
-from tesla_embed.errors import ConfigError, DeviceError, ToolchainError
+from tesla_embed.errors import ConfigError, DeviceError, LinkTimeout, ToolchainError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import save_model
 from tesla_host.build import BuildResult, build_firmware
-from tesla_host.catalogue import TARGETS, Qemu
+from tesla_host.catalogue import Qemu
 from tesla_host.link import qemu
 from tesla_host.link.client import LinkClient
 from tesla_host.link.qemu import QemuPipe
@@ -26,8 +27,8 @@ from tesla_host.verifier import random_inputs
 from tesla_host.workbench import Workbench, set_up
 
 Build = Callable[[str], BuildResult]
-BOARDS = [target.name for target in TARGETS if target.qemu]
 M4 = "qemu:mps2-an386"
+BOARDS = [M4, "qemu:mps3-an547"]  # the others are in test_boards
 INPUT = bytes(i * 7 % 90 for i in range(1500))
 
 
@@ -47,7 +48,7 @@ def counts(bench: Workbench) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("toolchain", ["zig", "gcc"])
+@pytest.mark.parametrize("toolchain", ["zig", "gcc", "clang"])
 def test_counts_equal_unicorns(toolchain: str, model: Model, tmp_path: Path) -> None:
     """The same code of a network, counted by two emulators: not one instruction apart."""
     for target in ("emulator", M4):
@@ -58,7 +59,7 @@ def test_counts_equal_unicorns(toolchain: str, model: Model, tmp_path: Path) -> 
     assert counts(benches[0]) == counts(benches[1])
 
 
-@pytest.mark.parametrize("toolchain", ["zig", "gcc"])
+@pytest.mark.parametrize("toolchain", ["zig", "gcc", "clang"])
 @pytest.mark.parametrize("board", BOARDS)
 def test_verify(board: str, toolchain: str, model: Model, tmp_path: Path) -> None:
     require(lambda: tools_of(board, toolchain))
@@ -88,7 +89,7 @@ def test_counts_repeat_and_exclude_reading(board: str, fake_firmware: Build) -> 
 def test_a_count_beyond_the_timers_32_bits(board: str, tmp_path: Path) -> None:
     require(lambda: tools_of(board))
     elf = build_firmware(FAKE_MODEL, board, tmp_path, extra_flags=("-DFAKE_LONG",)).elf
-    with LinkClient(open_target(board, elf)) as client:
+    with LinkClient(open_target(board, elf), timeout_s=30.0) as client:
         client.load_input(INPUT)
         short = client.run()[0]["instructions"]
         client.load_input(b"\x60")
@@ -96,6 +97,20 @@ def test_a_count_beyond_the_timers_32_bits(board: str, tmp_path: Path) -> None:
         client.load_input(b"\x60")
         assert abs(long - short - 800_000_000) < 10
         assert client.run()[0]["instructions"] == long
+
+
+def test_flash_of_the_risc_v_machine_is_read_only(tmp_path: Path) -> None:
+    """All its memory is RAM: without the core's memory protection the write would go unnoticed."""
+    require(lambda: tools_of("qemu:virt"))
+    elf = build_firmware(
+        FAKE_MODEL, "qemu:virt", tmp_path, extra_flags=("-DFAKE_WRITES_FLASH",)
+    ).elf
+    with LinkClient(open_target("qemu:virt", elf), run_timeout_s=2, retries=0) as client:
+        client.load_input(b"\x5e")
+        client.run()
+        client.load_input(b"\x5f")
+        with pytest.raises(LinkTimeout):
+            client.run()
 
 
 def test_a_crash_shows_what_qemu_said(tmp_path: Path) -> None:
@@ -121,9 +136,11 @@ def test_without_qemu_the_install_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     require(lambda: tools_of("emulator"))
-    monkeypatch.setattr(qemu, "PROGRAM", "qemu-system-of-nobody")
-    with pytest.raises(ToolchainError, match="apt install qemu-system-arm"):
-        qemu.find_qemu()
+    monkeypatch.setattr(qemu, "shutil", SimpleNamespace(which=lambda name: None))
+    for row in (find_target(board).qemu for board in BOARDS):
+        assert row is not None
+        with pytest.raises(ToolchainError, match=f"no {row.program}: apt install qemu-system-"):
+            qemu.find_qemu(row.program)
     save_model(tmp_path / "m.safetensors", model)
     assert call("verify", tmp_path / "m.safetensors", "--target", M4, "--samples", 1) == 3
     assert "apt install qemu-system-arm" in capsys.readouterr().err

@@ -31,7 +31,7 @@ from tesla_embed.quant.score import accuracy
 from tesla_embed.train.checkpoint import load_checkpoint
 from tesla_embed.train.evaluate import evaluate
 from tesla_embed.train.loop import train
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 DPS = (25, 50, 100)
 USUAL = ("--data", "digits", "--regions", "25,50,100", "--samples", "200")

@@ -25,7 +25,7 @@ from graphs.compare import IMPLEMENTATIONS, Outcome, compare_batch, random_model
 
 from tesla_codegen.kernels.variant import Isa
 from tesla_embed.ir.graph import Model, Table
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 SCRIPT = Path(__file__).parents[1] / "graphs" / "campaign.py"
 BATCHES, BATCH = 4, 150

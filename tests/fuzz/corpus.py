@@ -33,6 +33,7 @@ def make(count: int) -> dict[str, list[bytes]]:
         + [autoencoder(0)]
         + [random_floats(seed) for seed in range(count // 3)],
         ".npy": [_inputs(seed) for seed in range(count)],
+        ".csv": [_trace(seed) for seed in range(count)],
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
@@ -43,6 +44,23 @@ def make(count: int) -> dict[str, list[bytes]]:
             stored.append(path.read_bytes())
         trained = [_checkpoint(path, *_RECIPES[seed % len(_RECIPES)]) for seed in range(count)]
     return found | {".safetensors": stored, ".checkpoint": trained}
+
+
+def _trace(seed: int) -> bytes:
+    """What one of three current probes exports, of a few pulses."""
+    rng = np.random.default_rng(seed)
+    header, row = (
+        ("Timestamp(ms),Current(uA),D0-D7", "{t:.3f},{i:.3f},{m}0000000"),
+        ("#time (s),current (A),voltage (V),gpi0", "{t:.9f},{i:.6e},3.3,{m}"),
+        ("time[us];I[mA];marker", "{t};{i};{m}"),
+    )[seed % 3]
+    marker = np.repeat(np.arange(8) % 2, rng.integers(1, 6, 8))
+    current = rng.uniform(0.001, 20, len(marker))
+    rows = (
+        row.format(t=n / 100, i=value, m=high)
+        for n, (value, high) in enumerate(zip(current, marker, strict=True))
+    )
+    return "\n".join((header, *rows, "")).encode()
 
 
 def _inputs(seed: int) -> bytes:

@@ -2,9 +2,10 @@
 
     OPENBLAS_NUM_THREADS=1 python tests/fuzz/files.py --count 100000
 
-Four kinds: `.tflite` (what `import` reads, int8 or float32), `.safetensors` with a model
+Five kinds: `.tflite` (what `import` reads, int8 or float32), `.safetensors` with a model
 (`inspect`, `generate` and others), `.checkpoint`, which is `.safetensors` with a trained network
-(`quantize`, `sort` and others), and `.npy` (the inputs of `run`). Each file is read in this
+(`quantize`, `sort` and others), `.npy` (the inputs of `run`), and `.csv` (what `energy` reads).
+Each file is read in this
 process, under a limit on its memory (RLIMIT_AS) and on its time, and what is accepted is used:
 inspected, lowered to C and interpreted in every region, or exported from the checkpoint. A model's
 checksum is mended, or no damage would get past it; warnings are errors. What raises anything but a
@@ -42,10 +43,12 @@ from tesla_embed.ir.verify import verify
 from tesla_embed.nn.export import to_model
 from tesla_embed.tflite.importer import import_tflite
 from tesla_embed.train.checkpoint import load_checkpoint
+from tesla_host.energy.align import find_pulses
+from tesla_host.energy.trace import read_trace
 from tesla_host.inspection import inspect_model
 from tesla_host.samples import read_inputs
 
-KINDS = (".tflite", ".safetensors", ".checkpoint", ".npy")
+KINDS = (".tflite", ".safetensors", ".checkpoint", ".npy", ".csv")
 MEMORY_BYTES = 2 << 30
 SECONDS = 10
 _RUNNABLE = 2**16
@@ -135,11 +138,14 @@ def run(model: Model) -> None:
 
 def use(content: bytes, path: Path) -> None:
     """Read a damaged file and do with it what the command would."""
-    if path.suffix != ".npy":
+    if path.suffix == ".npy":
+        path.write_bytes(content)
+        interpret(RUNNING, RUNNING.regions[0], read_inputs(path, RUNNING)[0])
+    elif path.suffix == ".csv":
+        path.write_bytes(content)
+        list(find_pulses(read_trace(path, volts=3.3)))
+    else:
         run(read(content, path))
-        return
-    path.write_bytes(content)
-    interpret(RUNNING, RUNNING.regions[0], read_inputs(path, RUNNING))
 
 
 def _running() -> Model:

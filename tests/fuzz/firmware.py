@@ -61,6 +61,8 @@ def compile_fuzzer(compiler: str, harness: Harness, folder: Path, *, libfuzzer: 
     sources += [MODEL / "src" / "fake_layers.c", MODEL / "firmware" / "app_model.c"]
     includes = [STATIC / name for name in ("include", "board", *apps)] + [MODEL / "include", here]
     macros = ("FAKE_NEVER_FAULTS", *harness.macros, *(() if libfuzzer else ("TESLA_FUZZ_LOOP",)))
+    includes.append(folder)
+    (folder / "tesla_target.h").write_text("#define TESLA_TARGET_CLOCK_HZ 0u\n")
     target = folder / "fuzz"
     subprocess.run(
         [

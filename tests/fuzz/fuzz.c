@@ -9,7 +9,7 @@
 
 uint64_t fuzz_counter_reads;
 
-const tesla_board_info_t tesla_board = {"fuzz", "native", 0, 1, {{"reads", 0}, {"", 0}}};
+tesla_board_info_t tesla_board = {"fuzz", "native", 0, 1, {{"reads", 0}, {"", 0}}};
 
 void tesla_board_init(void) {
 }

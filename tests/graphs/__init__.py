@@ -9,7 +9,7 @@ from graphs.compare import expected_layers
 from graphs.driver import STRICT, Int8, Request, compile_c, first_difference
 from graphs.emulated import Cross, Emulated, zig_m4
 from graphs.extremes import extreme_model
-from graphs.layered import layered_model
+from graphs.layered import filtered_model, layered_model
 from graphs.models import (
     RICH,
     every_operation,
@@ -21,12 +21,14 @@ from graphs.models import (
 from graphs.narrow import narrow_model
 from graphs.native import Native
 from graphs.vectored import Vectored
-from graphs.wide import wide_model
+from graphs.wide import strip_model, wide_model
+from graphs.zoo import ZOO, zoo_model
 
 __all__ = [
     "BENCHMARK_INPUTS",
     "RICH",
     "STRICT",
+    "ZOO",
     "Cross",
     "Emulated",
     "Int8",
@@ -38,6 +40,7 @@ __all__ = [
     "every_operation",
     "expected_layers",
     "extreme_model",
+    "filtered_model",
     "first_difference",
     "float_inputs",
     "float_model",
@@ -45,6 +48,8 @@ __all__ = [
     "layered_model",
     "narrow_model",
     "quantized_model",
+    "strip_model",
     "wide_model",
     "zig_m4",
+    "zoo_model",
 ]

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from graphs.compare import IMPLEMENTATIONS, Outcome, Tally, compare_batch
 from tesla_embed import __version__
 from tesla_embed.atomic import write_bytes
-from tesla_host.toolchain import find_compiler
+from tesla_host.compilers import find_compiler
 
 SCHEMA = "tesla-embed/exactness-campaign/1"
 _APART = 1_000_000

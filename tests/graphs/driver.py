@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tesla_codegen.kernels.variant import Isa
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_codegen.lower import lower
 from tesla_codegen.project import render
 from tesla_embed.ir.graph import Model
@@ -96,9 +96,13 @@ def numbered(models: Sequence[Model]) -> list[Model]:
     return [dataclasses.replace(model, name=f"m{i}") for i, model in enumerate(models)]
 
 
-def rendered(models: Sequence[Model], isa: Isa = Isa.PORTABLE) -> list[Texts]:
+def rendered(
+    models: Sequence[Model],
+    isa: Isa = Isa.PORTABLE,
+    optimize: Optimize = Optimize.BALANCED,
+) -> list[Texts]:
     """The generated files of all models, which are `numbered`."""
-    return [render(lower(model, isa=isa)) for model in models]
+    return [render(lower(model, isa=isa, optimize=optimize)) for model in models]
 
 
 def write_sources(

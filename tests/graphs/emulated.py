@@ -15,7 +15,7 @@ from pathlib import Path
 
 from graphs.driver import compile_c
 from graphs.native import Native
-from tesla_codegen.kernels.variant import Isa
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_embed.ir.graph import Model
 from tesla_host.elf import read_image
 
@@ -170,6 +170,7 @@ class Emulated(Native):
         flags: Sequence[str],
         isa: Isa,
         calls: Sequence[str] = (),
+        optimize: Optimize = Optimize.BALANCED,
     ) -> None:
         """As `Native`, with the compiler and linker `tools`."""
         for name in ("stdio.h", "stdlib.h", "string.h"):
@@ -181,7 +182,9 @@ class Emulated(Native):
         self._tools = tools
         runtime = ["-fno-builtin", f"-DHEAP={self._heap}u", "-Os", "-c", "runtime.c"]
         compile_c([*tools.compile, "-I", "libc", *runtime], folder)
-        super().__init__(models, folder, [*tools.compile, "-I", "libc"], flags, isa, calls)
+        super().__init__(
+            models, folder, [*tools.compile, "-I", "libc"], flags, isa, calls, optimize
+        )
 
     def _link(self, objects: Sequence[str], folder: Path) -> None:
         script = ["-T", "script.ld", "-o", "program"]

@@ -74,6 +74,43 @@ def _extreme_region(
     return dataclasses.replace(region, types=tuple(types), tables=tuple(tables))
 
 
+def sharpened(model: Model, rng: np.random.Generator) -> Model:
+    """A quantised model of convolutions with numbers at the edges of what packed tables hold.
+
+    Factors from 2^-23 to 1/2 with mantissas next to 2^30 and 2^31, zero points at the ends, weights
+    of ±127 and -128, biases that bring accumulators next to 2^29.
+    """
+    ops = tuple(_extreme_op(op, rng) for op in model.graph.ops)
+    model = dataclasses.replace(model, graph=dataclasses.replace(model.graph, ops=ops))
+    zeros = rng.choice([-128, 127, 0, -1, 5], len(model.graph.tensors))
+    regions = tuple(_sharp_region(model, region, zeros, rng) for region in model.regions)
+    return verify(dataclasses.replace(model, regions=regions))
+
+
+def _sharp_region(
+    model: Model, region: Region, zeros: npt.NDArray[np.int64], rng: np.random.Generator
+) -> Region:
+    parts = channel_parts(model.graph, region)
+    types = tuple(
+        dataclasses.replace(type_, quantization=Quantization(scale=1.0, zero_point=int(zero)))
+        for type_, zero in zip(region.types, zeros, strict=True)
+    )
+    tables: list[Table | None] = []
+    for op in model.graph.ops:
+        assert isinstance(op, Weighted)
+        data = active_weights(op, parts[op.input], parts[op.output])
+        count = len(data)
+        sums = np.abs(data.reshape(count, -1).astype(np.int64)).sum(axis=1) * 255
+        fitting = np.clip(np.ceil(np.log2(sums + 1)).astype(np.int64) - 8, 1, 22)
+        shift = np.where(rng.random(count) < 0.7, fitting, rng.integers(1, 23, count))
+        mantissa = rng.choice([0.5, 1 - 2.0**-24, 0.5 + 2.0**-24, rng.uniform(0.5, 1)], count)
+        scale = np.ldexp(mantissa, -shift).astype(np.float32).astype(np.float64)
+        part = rng.choice([0.0, 1e-4, 1.0, -1.0], count, p=[0.6, 0.2, 0.1, 0.1])
+        bias = np.trunc((2.0**29 - 1 - sums) * part).astype(np.int32)
+        tables.append(Table(bias=bias, weight_scale=scale))
+    return dataclasses.replace(region, types=types, tables=tuple(tables))
+
+
 def _far(wanted: Quantization, source: float) -> Quantization:
     """A scale that leaves room for the largest factor of a sum over 100 pixels."""
     scale = max(wanted.scale, float(np.float32(source * 2.0**-14)))

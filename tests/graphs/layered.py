@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from graphs.extremes import sharpened
 from graphs.grow import Builder, Cell
 from graphs.models import finish, float_inputs
 from tesla_embed.ir.graph import Model
@@ -55,3 +56,29 @@ def layered_model(seed: int, name: str = "net") -> Model:
         builder.fully_connected(scalable)
     model = verify(finish(builder, name))
     return quantize(model, calibrate(model, float_inputs(model, seed, 8)))
+
+
+class _Filters(Builder):
+    """A builder whose windows are 3 by 3 taps with stride 1 and any padding below 3."""
+
+    def window(self, pool: bool = False, style: str = "") -> Window:
+        top, bottom, left, right = (int(n) for n in self.rng.integers(0, 3, 4))
+        sides = {"pad_top": top, "pad_bottom": bottom, "pad_left": left, "pad_right": right}
+        return Window(height=3, width=3, **sides)
+
+
+def filtered_model(seed: int, name: str = "net") -> Model:
+    """A verified quantised model of convolutions of 3 by 3 taps, the last with all its outputs.
+
+    Every third one has numbers at the edges of what packed tables hold.
+    """
+    builder = _Filters(np.random.default_rng([seed, 8]), portable=False)
+    channels = int(builder.rng.choice([1, 3, 4, builder.below(20)]))
+    builder.begin((2 + builder.below(12), 2 + builder.below(16), channels))
+    for _ in range(builder.below(2)):
+        builder.conv(Cell(builder.below(22), builder.chance(0.9)))
+    while builder.scales or not builder.ops:
+        builder.conv(Cell(builder.below(22)))
+    model = verify(finish(builder, name))
+    model = quantize(model, calibrate(model, float_inputs(model, seed, 8)))
+    return sharpened(model, np.random.default_rng([seed, 9])) if seed % 3 == 0 else model

@@ -18,7 +18,7 @@ from graphs.driver import (
     rendered,
     write_sources,
 )
-from tesla_codegen.kernels.variant import Isa
+from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_embed.ir.graph import Model
 
 _HEAD = """
@@ -50,11 +50,12 @@ class Native:
         flags: Sequence[str],
         isa: Isa = Isa.PORTABLE,
         calls: Sequence[str] = (),
+        optimize: Optimize = Optimize.BALANCED,
     ) -> None:
         """Compile with `flags`; the sequences of calls, not the kernels, also with `calls`."""
         self.models = numbered(models)
         self.program = folder / "program"
-        units = write_sources(self.models, folder, _HEAD, rendered(self.models, isa))
+        units = write_sources(self.models, folder, _HEAD, rendered(self.models, isa, optimize))
         command = [*compiler, *STRICT, *flags, "-I", ".", "-c"]
         compile_c([*command, *units], folder)
         compile_c([*command, *calls, "driver.c"], folder)

@@ -73,11 +73,13 @@ SECTIONS {
     . = 0x11000000;
     .text : { *(.text*) *(.rodata*) }
     .ARM.exidx : { *(.ARM.exidx*) }
+    ASSERT(. <= 0x11200000, "the models take more than the machine's 2 MiB for code; take fewer")
     . = 0x31000000;
     stack_top = . + 0x20000;
     . = . + 0x20000;
     .data : { *(.data*) }
     .bss : { *(.bss*) *(COMMON) }
+    ASSERT(. <= 0x31400000, "the heap takes more than the machine's 4 MiB of RAM")
 }
 """
 

@@ -79,6 +79,24 @@ def wide_model(seed: int) -> Model:
     return quantize(model, calibrate(model, float_inputs(model, seed, 8)))
 
 
+def strip_model(seed: int) -> Model:
+    """A quantised model around a depthwise convolution over an image of more lines than kernels
+    take at a time, long or high."""
+    builder = _Wide(np.random.default_rng([seed, 3]), portable=True)
+    shape = ((20, 24), (24, 6), (5, 30), (19, 19), (30, 17))[seed % 5]
+    builder.begin((*shape, builder.below(3)))
+    _width(builder, most=18)
+    builder.size, step = (3, 3), 1 + seed // 5 % 2
+    builder.steps = (step, step)
+    builder.depthwise()
+    builder.pool(average=True)
+    builder.mean()
+    builder.reshape((builder.last.size,))
+    builder.dense(builder.below(20), scalable=False)
+    model = verify(finish(builder, "strip", dps=(25, 50, 75, 100)))
+    return quantize(model, calibrate(model, float_inputs(model, seed, 8)))
+
+
 def _width(builder: _Wide, most: int = 70) -> None:
     """Scalable channels, by a convolution of one tap; often a multiple of 16 of them."""
     builder.size, builder.steps = (1, 1), (1, 1)

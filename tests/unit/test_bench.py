@@ -36,8 +36,12 @@ def test_shares_are_of_the_plain_step_and_sum_up() -> None:
     recipe = load_recipe("digits-mlp", ["hidden=[40]", "scalable=[true]"])
     rounds: list[int] = []
     threads = torch.get_num_threads()
-    costs = measure_step(recipe, (8, 8, 1), 10, (100, 50), 3, rounds.append)
-    assert rounds == [1, 2, 3] and torch.get_num_threads() == threads
+    torch.set_num_threads(3)
+    try:
+        costs = measure_step(recipe, (8, 8, 1), 10, (100, 50), 3, rounds.append)
+        assert rounds == [1, 2, 3] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
     full, half = costs.tasks
     assert (full.dp, full.macs, full.narrow) == (100, 1.0, 1.0)
     assert half.macs == pytest.approx(0.5)

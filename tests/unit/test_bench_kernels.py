@@ -7,8 +7,8 @@ from tesla_embed.errors import ConfigError
 from tesla_embed.ir.graph import region_macs
 from tesla_embed.ir.interpret import interpret_layers
 from tesla_host.bench.cases import CASES, MEASURED, Case, case_model, find_cases
-from tesla_host.bench.measure import SCHEMA, Row, as_json
 from tesla_host.bench.peers import find_peer
+from tesla_host.bench.rows import SCHEMA, Counts, Row, Setting, as_json
 
 NAMES = [case.name for case in CASES]
 
@@ -71,11 +71,12 @@ def test_ratios_are_shares_of_the_peer() -> None:
     row = Row(
         name="fc-784-128",
         shape="784 -> 128",
-        target="emulator",
+        setting=Setting(
+            target="emulator", toolchain="zig", compiler="zig", isa="dsp", optimize="balanced"
+        ),
         dp=100,
         macs=100_352,
-        instructions=97_000,
-        cycles_estimate=None,
+        counts=Counts(instructions=97_000, cycles_estimate=None),
         flash_bytes=1,
         ram_bytes=1,
         peer=find_peer("fc-784-128", "Cortex-M4", 100),

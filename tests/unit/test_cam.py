@@ -109,14 +109,14 @@ def test_pictures_for_a_page_are_checked(tmp_path: Path, monkeypatch: pytest.Mon
     for content, says in (
         (b"", "is no PNG file; give the picture that"),
         (b"\xff\xd8\xff jpeg", "is no PNG file"),
-        (whole[:8], "damaged or cut short"),
-        (whole[:-1], "damaged or cut short"),
-        (whole[:-12], "damaged or cut short"),
-        (whole + b"<script>", "damaged or cut short"),
-        (whole[:8] + end, "damaged or cut short"),
-        (whole[:33] + end, "damaged or cut short"),
-        (whole.replace(b"IHDR", b"IHDX"), "damaged or cut short"),
-        (whole[:20] + b"\xff" + whole[21:], "damaged or cut short"),
+        (whole[:8], "truncated or damaged"),
+        (whole[:-1], "truncated or damaged"),
+        (whole[:-12], "truncated or damaged"),
+        (whole + b"<script>", "truncated or damaged"),
+        (whole[:8] + end, "truncated or damaged"),
+        (whole[:33] + end, "truncated or damaged"),
+        (whole.replace(b"IHDR", b"IHDX"), "truncated or damaged"),
+        (whole[:20] + b"\xff" + whole[21:], "truncated or damaged"),
         (wide, "4097 x 1 pixels, the limit is 4096 either way; draw fewer"),
     ):
         path.write_bytes(content)

@@ -1,6 +1,9 @@
 """Working in place: kernels, played step by step, never read what was overwritten."""
 
 import dataclasses
+import re
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +11,19 @@ from graphs import every_operation, quantized_model
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tesla_codegen.inplace import _first_taps, _padding, _pixelwise, lead
+from tesla_codegen.inplace import LEADS, lead
 from tesla_codegen.kernels.portable import kernel_name
+from tesla_codegen.leads import (
+    first_taps,
+    gathered,
+    grouped,
+    padding,
+    pixelwise,
+    rows_gathered,
+    rowwise,
+    strips,
+    tiled,
+)
 from tesla_codegen.lower import lower
 from tesla_embed.ir.ops import (
     Add,
@@ -90,11 +104,126 @@ def pixel_steps(window: Window, source: TensorType, target: TensorType) -> Steps
 def test_pixels_written_behind_their_window(case: tuple[Window, TensorType, TensorType]) -> None:
     window, source, target = case
     op = MaxPool2D(name="op", inputs=(0,), output=1, window=window)
-    needed = _pixelwise(op, source, target)
+    needed = pixelwise(op, source, target)
     steps = pixel_steps(window, source, target)
     assert safe(steps, max(needed, 0))
     assert safe(steps, max(needed, 0) + 5)
     if all(read for read, _ in steps) and needed > 0:
+        assert not safe(steps, needed - 1)
+
+
+def chunk_steps(pixels: Steps, channels: int, count: int, gather: bool) -> Steps:
+    """`count` pixels at a time: what is read before, or while, their channels are written."""
+    each = channels + 1
+    chunks = [pixels[at : at + count * each] for at in range(0, len(pixels), count * each)]
+    steps: Steps = []
+    for chunk in chunks:
+        read = set().union(*(read for read, _ in chunk))
+        steps.append((read, set()))
+        steps += [(set() if gather else read, written) for _, written in chunk]
+        steps.append((set() if gather else read, set()))
+    return steps
+
+
+def row_steps(window: Window, source: TensorType, target: TensorType, count: int) -> Steps:
+    """`count` pixels at a time, once the rows of the image under the last one are all read."""
+    row, width, done = source.shape[1] * source.channels, target.shape[1], 0
+    steps: Steps = []
+    for at in range(0, target.shape[0] * width, count):
+        end = min(at + count, target.shape[0] * width)
+        below = (end - 1) // width * window.stride_height - window.pad_top + window.height
+        below = max(min(below, source.shape[0]), done)
+        steps.append((set(range(done * row, below * row)), set()))
+        steps.append((set(), set(range(at * target.channels, end * target.channels))))
+        done = below
+    return steps
+
+
+@quick
+@given(windows(), st.integers(1, 5), st.booleans())
+def test_pixels_written_in_groups(
+    case: tuple[Window, TensorType, TensorType], count: int, gather: bool
+) -> None:
+    window, source, target = case
+    op = MaxPool2D(name="op", inputs=(0,), output=1, window=window)
+    needed = (gathered if gather else grouped)(count)(op, source, target)
+    pixels = pixel_steps(window, source, target)
+    steps = chunk_steps(pixels, target.channels, count, gather)
+    assert safe(steps, max(needed, 0))
+    assert safe(steps, max(needed, 0) + 5)
+    if all(read for read, _ in pixels) and needed > 0:
+        assert not safe(steps, needed - 1)
+
+
+@quick
+@given(windows(), st.integers(1, 9))
+def test_pixels_written_behind_rows(
+    case: tuple[Window, TensorType, TensorType], count: int
+) -> None:
+    window, source, target = case
+    window = dataclasses.replace(window, dilation_height=1, dilation_width=1)
+    target = image(*window.output_size(*source.shape[:2]), target.channels)
+    op = MaxPool2D(name="op", inputs=(0,), output=1, window=window)
+    for pixels, needed in (
+        (count, rows_gathered(count)(op, source, target)),
+        (target.shape[1], rowwise(op, source, target)),
+    ):
+        steps = row_steps(window, source, target, pixels)
+        assert safe(steps, max(needed, 0))
+        assert safe(steps, max(needed, 0) + 5)
+
+
+@quick
+@given(windows(), st.integers(1, 4))
+def test_strips_of_rows(case: tuple[Window, TensorType, TensorType], lines: int) -> None:
+    """One channel after the other within a strip; its rows are read before it is written."""
+    window, source, target = case
+    window = dataclasses.replace(window, dilation_height=1, dilation_width=1)
+    channels, target = (
+        source.channels,
+        image(*window.output_size(*source.shape[:2]), source.channels),
+    )
+    op = MaxPool2D(name="op", inputs=(0,), output=1, window=window)
+    needed = strips(op, source, target, lines)
+    row, width = source.shape[1], target.shape[1]
+    steps: Steps = []
+    for first in range(0, target.shape[0], lines):
+        last = min(first + lines, target.shape[0])
+        top = max(first * window.stride_height - window.pad_top, 0)
+        below = (last - 1) * window.stride_height - window.pad_top + window.height
+        pixels = range(top * row, max(min(below, source.shape[0]), 0) * row)
+        outputs = range(first * width, last * width)
+        for channel in range(channels):
+            steps.append(({p * channels + channel for p in pixels}, set()))
+            steps.append((set(), {p * channels + channel for p in outputs}))
+    assert safe(steps, max(needed, 0))
+    assert safe(steps, max(needed, 0) + 5)
+
+
+@quick
+@given(windows(), st.integers(1, 3), st.integers(1, 4))
+def test_tiles(case: tuple[Window, TensorType, TensorType], lines: int, columns: int) -> None:
+    """All windows of a tile are read first; tiles at the ends overlap those before."""
+    window, source, target = case
+    window = dataclasses.replace(window, dilation_height=1, dilation_width=1)
+    target = image(*window.output_size(*source.shape[:2]), target.channels)
+    height, width = target.shape[:2]
+    assume(height >= lines and width >= columns)
+    op = MaxPool2D(name="op", inputs=(0,), output=1, window=window)
+    pixels = pixel_steps(window, source, target)
+    each = len(pixels) // (height * width)
+    steps: Steps = []
+    for top in range(0, height, lines):
+        for left in range(0, width, columns):
+            y, x = min(top, height - lines), min(left, width - columns)
+            inside = [(y + i) * width + x + j for i in range(lines) for j in range(columns)]
+            parts = [pixels[each * n : each * (n + 1)] for n in inside]
+            steps.append((set().union(*(read for part in parts for read, _ in part)), set()))
+            steps.append((set(), set().union(*(made for part in parts for _, made in part))))
+    needed = tiled(lines, columns)(op, source, target)
+    assert safe(steps, max(needed, 0))
+    assert safe(steps, max(needed, 0) + 5)
+    if needed > 0 and all(read for read, _ in steps[::2]) and (lines, columns) == (1, 1):
         assert not safe(steps, needed - 1)
 
 
@@ -110,7 +239,7 @@ def test_padded_rows_do_not_reach_their_source(
     height, width, channels = image_
     op = Pad(name="op", inputs=(0,), output=1, top=top, bottom=bottom, left=left, right=right)
     target = image(height + top + bottom, width + left + right, channels)
-    needed = _padding(op, image(*image_), target)
+    needed = padding(op, image(*image_), target)
     row, padded = width * channels, target.shape[1] * channels
     steps: Steps = [(set(), set(range(top * padded)))]
     for y in range(height):
@@ -129,10 +258,27 @@ def test_padded_rows_do_not_reach_their_source(
     [(1, 0, 1, [0, 1, 2]), (1, 1, 1, [0, 0, 1]), (2, 1, 1, [0, 1, 3]), (1, 3, 2, [1, 0, 1])],
 )
 def test_first_taps(stride: int, pad: int, apart: int, expected: list[int]) -> None:
-    assert _first_taps(3, 9, stride, pad, apart).tolist() == expected
+    assert first_taps(3, 9, stride, pad, apart).tolist() == expected
+
+
+APART = {
+    "tesla_concat_s8",
+    "tesla_depthwise_conv2d_3x3_helium",
+    "tesla_depthwise_conv2d_helium",
+    "tesla_fully_connected_helium",
+    "tesla_fully_connected_parts_s8",
+    "tesla_fully_connected_s4",
+    "tesla_fully_connected_s8",
+}
+"""Kernels whose output shares nothing with an input, unless they work in place."""
 
 
 def test_every_kernel_has_its_contract() -> None:
+    headers = Path(str(files("tesla_firmware"))).glob("include/tesla/kernels*.h")
+    texts = [header.read_text() for header in headers]
+    declared = {name for text in texts for name in re.findall(r"^void (\w+)\(", text, re.MULTILINE)}
+    assert LEADS.keys() | APART == declared
+    assert not LEADS.keys() & APART
     model = every_operation()
     for op in model.graph.ops:
         if isinstance(op, Add | Rescale | Logistic | Softmax | Mean):

@@ -136,7 +136,7 @@ def test_refuses_a_model_that_only_reshapes() -> None:
         lower(Model(name="m", graph=graph, regions=(region,)))
 
 
-@pytest.mark.parametrize("name", ["status", "app", "window", "Conv2d", "LAYERS"])
+@pytest.mark.parametrize("name", ["status", "app", "window", "Conv2d", "LAYERS", "stack"])
 def test_refuses_names_that_the_static_c_uses(name: str) -> None:
     with pytest.raises(CodegenError, match=f"a model cannot be called {name}"):
         lower(dataclasses.replace(quantized_model(RICH), name=name))
@@ -146,6 +146,7 @@ def test_reserved_names_cover_the_static_c() -> None:
     """Whoever adds a header, a public type or a public function extends the list."""
     root = files("tesla_firmware")
     public = [*(root / "include/tesla").iterdir(), root / "app/tesla_app.h"]
+    public += [entry for entry in (root / "board").iterdir() if entry.name.endswith(".h")]
     taken = {entry.name.removeprefix("tesla_").removesuffix(".h") for entry in public}
     for header in public:
         taken |= set(re.findall(r"\btesla_([a-z0-9_]+)_t\b", header.read_text(encoding="utf-8")))

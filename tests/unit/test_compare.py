@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from shell import call
 
 from tesla_embed.errors import ConfigError
 from tesla_host.compare.figure import draw
@@ -22,7 +24,7 @@ from tesla_host.compare.results import (
     read_run,
     summarize,
 )
-from tesla_host.compare.runs import RESULT_NAME, carry_out
+from tesla_host.compare.runs import RESULT_NAME
 from tesla_host.compare.study import Study, compare
 from tesla_host.compare.table import markdown
 
@@ -184,14 +186,28 @@ def test_a_comparison_is_written_and_finished_runs_are_skipped(tmp_path: Path) -
     assert before == {name: (tmp_path / name).read_bytes() for name in names}
 
 
-def test_a_run_that_fails_says_which_and_why(tmp_path: Path) -> None:
-    (run,) = plan(["digits-mlp"], [Row("idp", "linear")], [0], TINY)
-    (tmp_path / run.folder).mkdir()
-    (tmp_path / run.folder / "checkpoint.safetensors").write_bytes(b"nothing")
-    (tmp_path / run.folder / RESULT_NAME).write_text("{}")
-    with pytest.raises(ConfigError, match=r"run digits-mlp--idp--linear--0: .*is damaged"):
-        carry_out([run], "digits", tmp_path, [100], 1, nobody)
-    assert read_run(tmp_path / run.folder / RESULT_NAME) is None
+def test_the_others_are_summed_up_when_one_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one that failed says which it is and why."""
+    folder = tmp_path / "digits-mlp--idp--linear--0"
+    folder.mkdir()
+    (folder / "checkpoint.safetensors").write_bytes(b"nothing")
+    (folder / RESULT_NAME).write_text("{}")
+    assert read_run(folder / RESULT_NAME) is None
+    words: list[object] = ["digits-mlp", "--data", "digits", "--dp", "30,100", "--out", tmp_path]
+    words += ["--jobs", "1", *(word for text in TINY for word in ("--set", text))]
+    rows = ("--row", "idp:linear", "--row", "tesla:linear")
+    assert call("compare", *words, *rows) == 1
+    shown = capsys.readouterr()
+    why = r"failed: run digits-mlp--idp--linear--0: .*truncated or damaged"
+    assert re.search(why, " ".join(shown.err.split())) and "tesla, linear" in shown.out
+    found = json.loads((tmp_path / "compare.json").read_text())
+    assert [row["label"] for row in found["rows"]] == ["tesla, linear"] and len(
+        found["failed"]
+    ) == 1
+    assert "Missing, because they failed" in (tmp_path / "compare.md").read_text()
+    assert call("compare", *words, "--row", "idp:linear") == 2
 
 
 def test_ctrl_c_leaves_checkpoints_and_no_processes(tmp_path: Path) -> None:

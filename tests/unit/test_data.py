@@ -56,6 +56,31 @@ def fails(spec: str, *words: str) -> None:
         assert word in str(caught.value)
 
 
+def test_where_only_test_samples_are_used_the_train_part_is_not_judged(tmp_path: Path) -> None:
+    write_npz(tmp_path, train_y=np.zeros(9, int))
+    fails(f"npz:{tmp_path}", "one class only")
+    loaded = load_data(f"npz:{tmp_path}", train=False)
+    assert (len(loaded.train), len(loaded.test), loaded.classes) == (0, 9, 3)
+    assert loaded.input_shape == (4, 4, 2) and loaded.name == f"npz:{tmp_path.name}"
+    (tmp_path / "train.npz").unlink()
+    assert load_data(f"npz:{tmp_path}", train=False).test.fingerprint() == loaded.test.fingerprint()
+    write_npz(tmp_path, test_y=np.arange(9) - 1)
+    with pytest.raises(ConfigError, match="has label -1; labels count from 0"):
+        load_data(f"npz:{tmp_path}", train=False)
+
+
+def test_messages_name_the_whole_path_and_the_sample(tmp_path: Path) -> None:
+    write_npz(tmp_path, train_y=np.zeros(9, int))
+    fails(f"npz:{tmp_path}", f"train part of npz:{tmp_path} has one class only")
+    x = np.zeros((9, 4, 4, 2), np.float32)
+    x[5, 1, 1, 0] = x[7, 0, 0, 0] = np.nan
+    write_npz(tmp_path, test_x=x, train_x=np.zeros_like(x))
+    fails(f"npz:{tmp_path}", str(tmp_path / "test.npz"), "first in sample 5;")
+    for shape in ((), (0, 4)):
+        write_npz(tmp_path, test_x=np.full(shape, np.nan, np.float32))
+        fails(f"npz:{tmp_path}", "npz:" if shape else "first in sample 0;")
+
+
 def test_digits_split_is_fixed_and_stratified() -> None:
     first, again = load_data("digits"), load_data("digits")
     assert first.fingerprint() == again.fingerprint()

@@ -31,7 +31,7 @@ def network_of(plain: nn.Module, profile: str = "linear") -> Network:
     return Network(make_scalable(whole, example, profile=profile, rows=(50, 100)), (8, 8, 3), 4)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(st.integers(0, 10_000), st.sampled_from(["all-one", "linear"]))
 def test_chains_compute_what_torch_computes_at_every_percentage(seed: int, profile: str) -> None:
     network = network_of(plain_module("chain", seed), profile).eval()
@@ -128,7 +128,7 @@ def test_networks_of_the_recipes(name: str, profile: str) -> None:
     same_at_every_percentage(network, x[:4], (10, 50, 77, 100))
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=18, deadline=None, derandomize=True)
 @given(
     st.sampled_from(["residual", "depthwise", "concat"]),
     st.integers(0, 10_000),

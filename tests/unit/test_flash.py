@@ -8,26 +8,25 @@ import struct
 from pathlib import Path
 
 import pytest
+from shell import call
 from tiny_elf import DIGEST, write_elf
 
 from tesla_embed.errors import ConfigError, DeviceError, ToolchainError
 from tesla_host.apps import LINK, MLPERF_TINY
-from tesla_host.elf import Segment
+from tesla_host.elf import Segment, read_image
 from tesla_host.flash import drives
 from tesla_host.flash.boards import FLASH_BOARDS, Esp, FlashBoard, find_flash_board
-from tesla_host.flash.commands import Wishes, choose_programmer, make_plan, render
+from tesla_host.flash.commands import Wishes, choose_programmer, make_plan, prepare, render
 from tesla_host.flash.images import encode_bin, encode_hex, read_segments
 from tesla_host.flash.programmers import PROGRAMMERS, find_programmer
 from tesla_host.flash.uf2 import encode_uf2
 from tesla_host.flash.verify import read_identity
+from tesla_host.targets import find_target
 
 PICO, NUCLEO = find_flash_board("pico"), find_flash_board("nucleo-f446re")
 ESP = FlashBoard(
     name="esp",
-    description="",
-    target="esp",
-    base=0,
-    flash_bytes=1 << 20,
+    target="nrf52840-dk",  # for its flash, from 0: no row is of Espressif's
     esp=Esp(chip="esp32c3", offset=0x1000),
 )
 
@@ -115,6 +114,17 @@ def test_boards_have_names_of_their_own_and_a_programmer() -> None:
         find_programmer("x")
 
 
+def test_what_is_written_lies_in_the_flash_of_the_catalogue(tmp_path: Path) -> None:
+    for board in FLASH_BOARDS:
+        assert find_target(board.target).name == board.name and board.flash.bytes, board.name
+    for address in (0x07FF_FFFF, NUCLEO.flash.origin + NUCLEO.flash.bytes):
+        elf = write_elf(tmp_path / "fw.elf", address, DIGEST)
+        with pytest.raises(ConfigError, match=r"flash of nucleo-f446re \(0x08000000 to 0x0807ffff"):
+            read_segments(elf, NUCLEO)
+    with pytest.raises(ConfigError, match="host has no flash to write"):
+        _ = FlashBoard(name="host", target="host").flash
+
+
 def test_words_are_rendered_one_by_one() -> None:
     values = {"a": ("1", "2"), "none": (), "b": "3 4"}
     words = ("{a}", "{none}", "{b}", "-S{b}", "{{{b}}}", "plain")
@@ -152,8 +162,9 @@ def test_command_lines(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     row = ESP if board == "esp" else find_flash_board(board)
-    elf = write_elf(tmp_path / "fw.elf", row.base, DIGEST)
+    elf = write_elf(tmp_path / "fw.elf", row.flash.origin, DIGEST)
     probe = "S" if find_programmer(programmer).probe else None
+    probe = "host:1" if programmer == "gdb" else probe
     extra = () if programmer == "uf2" else ("X",)
     wishes = Wishes(programmer=programmer, port="P", probe=probe, baud=9600, extra=extra)
     plan = make_plan(elf, row, wishes, dry=True)
@@ -196,7 +207,7 @@ def test_the_first_programmer_at_hand_is_taken(
 
 def test_what_a_programmer_lacks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    elf = write_elf(tmp_path / "fw.elf", NUCLEO.base, DIGEST)
+    elf = write_elf(tmp_path / "fw.elf", NUCLEO.flash.origin, DIGEST)
     with pytest.raises(ConfigError, match="stm32flash needs --port"):
         make_plan(elf, NUCLEO, Wishes(programmer="stm32flash"))
     with pytest.raises(ToolchainError, match="openocd is not on PATH: apt install openocd"):
@@ -207,8 +218,19 @@ def test_what_a_programmer_lacks_is_said(tmp_path: Path, monkeypatch: pytest.Mon
         make_plan(elf, NUCLEO, Wishes(programmer="west", probe="1"), dry=True)
 
 
+@pytest.mark.parametrize("probe", ["xx", "host:", ":x", "host:port", "host:1\nquit", "a b:1", ""])
+def test_what_is_no_gdb_server_is_refused(probe: str) -> None:
+    with pytest.raises(ConfigError, match=r"gdb needs --probe, a gdb server: HOST:PORT, not '"):
+        prepare(NUCLEO, Wishes(programmer="gdb", probe=probe), dry=True)
+
+
+@pytest.mark.parametrize("probe", ["localhost:3333", "10.0.0.7:1", "[::1]:3333", "/tmp/socket"])
+def test_what_is_a_gdb_server_is_taken(probe: str) -> None:
+    assert prepare(NUCLEO, Wishes(programmer="gdb", probe=probe), dry=True)[0].name == "gdb"
+
+
 def test_an_elf_of_any_name_stays_as_it_is(tmp_path: Path) -> None:
-    elf = write_elf(tmp_path / "fw.bin", NUCLEO.base, DIGEST)
+    elf = write_elf(tmp_path / "fw.bin", NUCLEO.flash.origin, DIGEST)
     before = elf.read_bytes()
     plan = make_plan(elf, NUCLEO, Wishes(programmer="stm32flash", port="P"), dry=True)
     assert plan.image == tmp_path / "fw.bin.bin"
@@ -270,6 +292,21 @@ def test_the_drive_is_found_by_its_description(
         drives.choose_drive(PICO, None)
 
 
+def test_only_file_systems_of_such_drives_are_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that does not answer would stop everything; names need not be UTF-8."""
+    drive = make_drive(tmp_path / os.fsdecode(b"caf\xe9"))
+    lines = []
+    for kind in ("nfs4", "autofs", "fuse.sshfs", "ext4", "msdos"):
+        folder = make_drive(tmp_path / kind)
+        lines.append(os.fsencode(f"/dev/x {folder} {kind} rw 0 0"))
+    lines.append(b"/dev/y " + os.fsencode(drive) + b" vfat rw 0 0")
+    (tmp_path / "mounts").write_bytes(b"\n".join(lines) + b"\n")
+    monkeypatch.setattr(drives, "_MOUNTS", tmp_path / "mounts")
+    assert drives.find_drives(PICO) == [tmp_path / "msdos", drive]
+
+
 def test_a_board_that_restarts_with_the_last_block_took_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,3 +326,22 @@ def test_a_board_that_restarts_with_the_last_block_took_it(
     assert (drive / "fw.uf2").read_bytes() == b"x" * 512
     with pytest.raises(DeviceError, match="No such file"):
         drives.copy_to_drive(b"x", tmp_path / "none", "fw.uf2")
+
+
+def test_a_firmware_cut_short_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it was cut: as a toolchain's failure it used to end with 3, or was flashed."""
+    whole = write_elf(tmp_path / "f.elf", 0x0800_0000, DIGEST).read_bytes()
+    words = ("--board", "nucleo-f446re", "--dry-run", "--programmer", "openocd")
+    stripped = bytearray(whole)
+    stripped[32:36] = stripped[48:52] = bytes(4)  # of its sections, the place and the count
+    end = whole.index(DIGEST) + len(DIGEST)
+    (tmp_path / "f.elf").write_bytes(stripped[:end])
+    assert [part.data for part in read_image(tmp_path / "f.elf").segments] == [DIGEST]
+    for cut in [*(whole[:n] for n in range(4, len(whole))), *(stripped[:n] for n in range(4, end))]:
+        (tmp_path / "f.elf").write_bytes(cut)
+        with pytest.raises(ConfigError, match="is no firmware ELF"):
+            read_image(tmp_path / "f.elf")
+    assert call("flash", tmp_path / "f.elf", *words) == 2
+    assert "is no firmware ELF" in capsys.readouterr().err

@@ -1,6 +1,9 @@
 """Several boards in Python: every record once, whatever becomes of the boards."""
 
+import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -11,6 +14,7 @@ from tesla_embed.errors import DeviceError
 from tesla_host.fleet import Fleet, Station
 from tesla_host.jobs import Probe, Record, Sample, plan_jobs
 from tesla_host.link.client import LinkClient
+from tesla_host.stations import on_one_core
 
 INPUTS = [bytes(random.Random(i).randbytes(INPUT)) for i in range(40)]
 DPS = [25, 50]
@@ -147,3 +151,15 @@ def test_a_probe_measures_a_switch_from_another_region() -> None:
         {"instructions": 1, "cycles": 2},
         {"instructions": 3, "cycles": 4},
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system assigns cores itself")
+def test_emulators_side_by_side_take_one_core_each() -> None:
+    before = os.sched_getaffinity(0)
+    tell = [sys.executable, "-c", "import os; print(*os.sched_getaffinity(0))"]
+    taken: list[str] = []
+    for number in range(len(before)):
+        with on_one_core(number):
+            taken.append(subprocess.run(tell, capture_output=True, text=True, check=True).stdout)
+        assert os.sched_getaffinity(0) == before
+    assert sorted(int(core) for core in taken) == sorted(before)

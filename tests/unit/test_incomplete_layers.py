@@ -116,8 +116,9 @@ def widths(network: Network, dp: int) -> dict[str, tuple[int, int]]:
     result, inputs = {}, network.input_shape[-1]
     for name, layer in network.body.named_children():
         if isinstance(layer, IncompleteLayer):
-            result[name] = (layer.active_outputs(dp), inputs)
-            inputs = layer.active_outputs(dp)
+            outputs = layer.target.width(dp)
+            result[name] = (outputs, inputs)
+            inputs = outputs
     return result
 
 

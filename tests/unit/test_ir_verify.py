@@ -414,6 +414,21 @@ def lonely(weight: int, bias: int, factors: tuple[float, float], zero_point: int
     )
 
 
+def test_the_pixels_of_a_flattened_image_fit_16_bits() -> None:
+    """Kernels of fully connected layers count them; 257 by 256 are too many."""
+    for shape, words in (((257 * 256 * 2,), "1 to 65535"), ((257, 256, 2), "needs a vector")):
+        model = lonely(1, 0, (1.0, 1.0), 0)
+        weights = Weights(data=np.ones((1, 257 * 256 * 2), np.int8), scale=np.ones(1))
+        op = dataclasses.replace(model.graph.ops[0], weights=weights)
+        full = TensorType(shape=shape, channels=2)
+        tensors = (Tensor(name="x", type=full), model.graph.tensors[1])
+        graph = dataclasses.replace(model.graph, ops=(op,), tensors=tensors)
+        types = (dataclasses.replace(full, quantization=scale(1.0)), model.regions[0].types[1])
+        region = dataclasses.replace(model.regions[0], types=types)
+        with pytest.raises(GraphError, match=words):
+            verify(dataclasses.replace(model, graph=graph, regions=(region,)))
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_zero_point_fits_on_top_of_the_largest_accumulator(sign: int) -> None:
     """The offset is added in int32 as well: the last 128 values belong to it."""

@@ -23,6 +23,7 @@ from tesla_embed.quant.diagnose import (
     advice,
     dequantized,
     diagnose,
+    imported_advice,
     worst_layers,
 )
 from tesla_embed.quant.refine import Refinement, narrowable, refine
@@ -143,6 +144,25 @@ def test_advice_follows_from_the_figures() -> None:
     assert "--calibration mse" in texts(levels=9.0)
     assert "--bias-correction" in texts(shift=0.3)
     assert "--weights mixed" in texts(bits=4)
+
+
+def test_saturation_by_four_bits_is_not_for_the_calibration_to_mend() -> None:
+    (text, *_) = advice([figures(saturated=0.002, bits=4)], ["conv"], shared=False)
+    assert "--calibration" not in text and "--weights mixed" in text
+
+
+def test_imported_networks_get_no_advice_that_import_cannot_follow() -> None:
+    model = quantized_model(1)
+    provenance = dataclasses.replace(model.provenance, algorithm="import")
+    imported = dataclasses.replace(model, provenance=provenance)
+    twin = dequantized(imported)
+    found = diagnose(twin, imported, float_inputs(twin, 1, 6))
+    text = " ".join(found.advice)
+    assert found.first[0] in text and "import it" in text
+    for flag in ("--qat", "--calibration", "--tables", "--weights", "--profile", "--bias"):
+        assert flag not in text
+    (text, _) = imported_advice([figures(saturated=0.002)], ["conv"])
+    assert "beyond its range" in text
 
 
 def test_worst_layers_by_their_worst_region() -> None:

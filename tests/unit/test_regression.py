@@ -4,9 +4,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from graphs import every_operation
+from shell import call
 
 from tesla_embed.errors import ConfigError
-from tesla_host.regression import missing_regions, parse_share, regressions
+from tesla_embed.ir.store import save_model
+from tesla_host.cli.terminal import print_profile, print_regressions
+from tesla_host.regression import missing_regions, parse_share, regressions, remarks
 from tesla_host.results import (
     Latency,
     LayerCost,
@@ -139,3 +143,65 @@ def test_shares(text: str, share: float) -> None:
 def test_what_is_no_share(text: str) -> None:
     with pytest.raises(ConfigError, match="no share"):
         parse_share(text)
+
+
+def test_what_was_not_measured_alike_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = profile(), profile()
+    assert remarks(old, new) == []
+    new.regions[0].samples = new.regions[1].samples = 50
+    new.regions[1].device_samples = 20
+    new.runs, new.data, new.model.digest = 3, "idx", "e"
+    found = remarks(old, new)
+    assert found == [
+        "the old profile is of another model",
+        "the old profile is of the data digits, this one of idx",
+        "samples: 100 in the old profile, 50 now; accuracies are of different test samples",
+        "device samples: 10 in the old profile, 10, 20 now; costs and device accuracies are of "
+        "different inputs",
+        "runs of each: 1 in the old profile, 3 now",
+    ]
+    print_regressions([], 0.0, [], found)
+    assert capsys.readouterr().out.splitlines() == [*found, "nothing is worse by more than 0.00%"]
+
+
+def test_p95_is_shown_where_it_tells_something(capsys: pytest.CaptureFixture[str]) -> None:
+    one = profile()
+    one.regions[0].first_us, one.regions[1].first_us = 7.0, 9.5
+    one.regions[0].switch_us = one.regions[1].switch_us = 0.25
+    one.regions[0].switch_instructions = 30
+    print_profile(one)
+    shown = capsys.readouterr().out
+    assert "p95" in shown and "0.006" in shown
+    assert "first inference in a region: 7 to 9.5 µs\n" in shown
+    assert "selecting a region: 0.25 µs, 26 to 30 instructions\n" in shown
+    for region_ in one.regions:
+        region_.latency, region_.first_us, region_.switch_us = None, None, None
+        region_.latency_us = region_.switch_instructions = None
+    print_profile(one)
+    shown = capsys.readouterr().out
+    assert "p95" not in shown and "first inference" not in shown and "selecting" not in shown
+
+
+def test_what_a_process_cannot_tell_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    one = profile()
+    one.memory = Memory(
+        flash_bytes=None, ram_bytes=None, arena_bytes=10, stack_bytes=None, region_table_bytes=1
+    )
+    print_profile(one)
+    shown = capsys.readouterr().out
+    assert "unknown" not in shown
+    assert "flash: weights 1 B, region tables 1 B\nRAM: arena 10 B\n" in shown
+
+
+def test_an_old_profile_of_something_else_is_refused_before_anything_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Even the data need not be there yet."""
+    model, old = tmp_path / "m.safetensors", tmp_path / "old.json"
+    save_model(model, every_operation())
+    write_json(old, profile())
+    words = ("profile", model, "--data", f"npz:{tmp_path / 'none'}", "--compare", old)
+    assert call(*words, "--target", "host") == 2
+    assert "the old profile is of target emulator, this one of host" in capsys.readouterr().err
+    assert call(*words, "--target", "emulator") == 2
+    assert "no region in common" in capsys.readouterr().err

@@ -74,61 +74,39 @@ class Page(HTMLParser):
         self.pieces.append(data)
 
 
-def make_profile(
-    dps: tuple[int, ...] = (10, 50, 100),
-    layers: tuple[str, ...] = ("dense1", "dense2"),
-    *,
-    name: str = "some-mlp",
-    counted: bool = True,
-    algorithm: str = "tesla",
-) -> Profile:
-    regions = []
-    for dp in dps:
-        costs = [
-            LayerCost(
-                name=layer,
-                op="fully_connected",
-                macs=dp * (1000 + index),
-                instructions=dp * (2111 + index) if counted else None,
-                cycles_estimate=dp * (3007 + index) if counted else None,
-            )
-            for index, layer in enumerate(layers)
-        ]
-        total = dp * 4441
-        regions.append(
-            RegionResult(
-                dp=dp,
-                macs=sum(cost.macs for cost in costs) or dp * 999,
-                macs_fraction=dp / 100,
-                samples=9_871,
-                accuracy=0.9 + dp / 1543,
-                accuracy_float=0.9 + dp / 1501 if counted else None,
-                accuracy_float_samples=9_803 if counted else 0,
-                device_samples=1_237 if counted else 0,
-                agreement=1.0,
-                bit_exact=True,
-                instructions=Spread(min=total - 3, median=total, max=total + 7)
-                if counted
-                else None,
-                cycles_estimate=total + 11 if counted else None,
-                latency_us=(total + 11) / 168 if counted else None,
-                switch_instructions=19 + dp if counted else None,
-                layers=costs,
-                arena_peak_bytes=512 + dp if counted else None,
-            )
+def make_region(dp: int, layers: tuple[str, ...], *, counted: bool) -> RegionResult:
+    costs = [
+        LayerCost(
+            name=layer,
+            op="fully_connected",
+            macs=dp * (1000 + index),
+            instructions=dp * (2111 + index) if counted else None,
+            cycles_estimate=dp * (3007 + index) if counted else None,
         )
-    model = ModelInfo(
-        name=name,
-        digest="c0ffee" * 8,
-        weights_bytes=89_611,
-        input_shape=[784],
-        output_shape=[10],
-        recipe="recipe-x",
-        algorithm=algorithm,
-        profile="harmonic",
-        seed=4711,
-        data="idx:digits",
+        for index, layer in enumerate(layers)
+    ]
+    total = dp * 4441
+    return RegionResult(
+        dp=dp,
+        macs=sum(cost.macs for cost in costs) or dp * 999,
+        macs_fraction=dp / 100,
+        samples=9_871,
+        accuracy=0.9 + dp / 1543,
+        accuracy_float=0.9 + dp / 1501 if counted else None,
+        accuracy_float_samples=9_803 if counted else 0,
+        device_samples=1_237 if counted else 0,
+        agreement=1.0,
+        bit_exact=True,
+        instructions=Spread(min=total - 3, median=total, max=total + 7) if counted else None,
+        cycles_estimate=total + 11 if counted else None,
+        latency_us=(total + 11) / 168 if counted else None,
+        switch_instructions=19 + dp if counted else None,
+        layers=costs,
+        arena_peak_bytes=512 + dp if counted else None,
     )
+
+
+def make_memory(layers: tuple[str, ...], *, counted: bool) -> Memory:
     buffers = [
         ArenaBuffer(
             name=f"buffer{i}",
@@ -141,6 +119,39 @@ def make_profile(
         )
         for i in range(len(layers))
     ]
+    return Memory(
+        flash_bytes=120_017 if counted else None,
+        ram_bytes=6_007 if counted else None,
+        arena_bytes=1_024,
+        stack_bytes=713 if counted else None,
+        region_table_bytes=5_042,
+        buffers=buffers,
+        arena_bound_bytes=1_016 if counted else None,
+        library_stack_bytes=417 if counted else None,
+        steps=[f"step-{layer}" for layer in layers] if counted else [],
+    )
+
+
+def make_profile(
+    dps: tuple[int, ...] = (10, 50, 100),
+    layers: tuple[str, ...] = ("dense1", "dense2"),
+    *,
+    name: str = "some-mlp",
+    counted: bool = True,
+    algorithm: str = "tesla",
+) -> Profile:
+    model = ModelInfo(
+        name=name,
+        digest="c0ffee" * 8,
+        weights_bytes=89_611,
+        input_shape=[784],
+        output_shape=[10],
+        recipe="recipe-x",
+        algorithm=algorithm,
+        profile="harmonic",
+        seed=4711,
+        data="idx:digits",
+    )
     return Profile(
         tool=Tool(version="9.8.7", compiler="zig 0.15", host_compiler="gcc 12"),
         model=model,
@@ -148,18 +159,8 @@ def make_profile(
             name="emulator", cpu="cortex-m4", clock_hz=168_000_000, status="emulated"
         ),
         data="idx:mnist",
-        memory=Memory(
-            flash_bytes=120_017 if counted else None,
-            ram_bytes=6_007 if counted else None,
-            arena_bytes=1_024,
-            stack_bytes=713 if counted else None,
-            region_table_bytes=5_042,
-            buffers=buffers,
-            arena_bound_bytes=1_016 if counted else None,
-            library_stack_bytes=417 if counted else None,
-            steps=[f"step-{layer}" for layer in layers] if counted else [],
-        ),
-        regions=regions,
+        memory=make_memory(layers, counted=counted),
+        regions=[make_region(dp, layers, counted=counted) for dp in dps],
     )
 
 

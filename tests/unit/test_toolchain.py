@@ -1,5 +1,6 @@
 """Finding compilers and targets, and what is said when there is none."""
 
+import re
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tesla_embed.errors import ConfigError, ToolchainError
-from tesla_host import board, toolchain
-from tesla_host.targets import TARGETS, find_target, open_target
-from tesla_host.toolchain import Compiler, Unit, build_elf, find_compiler
+from tesla_host import board, compilers
+from tesla_host.compilers import TOOLCHAINS, Compiler, Toolchain, find_compiler
+from tesla_host.targets import TARGETS, check_target, find_target, open_target, target_names
+from tesla_host.toolchain import Unit, build_elf
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +23,7 @@ def forget_compilers() -> Iterator[None]:
 
 
 def test_no_zig_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toolchain, "find_spec", lambda name: None)
+    monkeypatch.setattr(compilers, "find_spec", lambda name: None)
     with pytest.raises(ToolchainError, match=r"pip install 'tesla-embed\[zig\]'"):
         find_compiler("zig")
 
@@ -29,7 +31,7 @@ def test_no_zig_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_host_compiler_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(toolchain, "find_spec", lambda name: None)
+    monkeypatch.setattr(compilers, "find_spec", lambda name: None)
     with pytest.raises(ToolchainError, match=r"install gcc or clang, or pip install"):
         find_compiler("host")
 
@@ -38,8 +40,8 @@ def test_zig_stands_in_for_a_host_compiler(monkeypatch: pytest.MonkeyPatch) -> N
     zig = Compiler(name="zig", command=("zig", "cc"), version="zig 9")
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(toolchain, "find_spec", lambda name: object())
-    monkeypatch.setattr(toolchain, "_find_zig", lambda: zig)
+    monkeypatch.setattr(compilers, "find_spec", lambda name: object())
+    monkeypatch.setattr(compilers, "_find_zig", lambda: zig)
     assert find_compiler("host") is zig
 
 
@@ -55,6 +57,39 @@ def test_cc_is_obeyed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     mine.chmod(0o755)
     monkeypatch.setenv("CC", str(mine))
     assert find_compiler("host").version == "mycc 1.2"
+
+
+@pytest.mark.parametrize("wanted", TOOLCHAINS, ids=lambda known: f"{known.kind}-{known.name}")
+def test_a_missing_toolchain_names_its_install_command(
+    wanted: Toolchain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(compilers, "find_spec", lambda name: None)
+    with pytest.raises(ToolchainError, match=re.escape(wanted.install)):
+        find_compiler(wanted.kind, wanted.architecture)
+
+
+def _pretend(folder: Path, name: str) -> Path:
+    program = folder / name
+    program.write_text(f"#!/bin/sh\necho {name} 7\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize("architecture", sorted(compilers.GNU))
+def test_clang_is_linked_by_the_gnu_toolchain(
+    architecture: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    clang, gnu = (_pretend(tmp_path, name) for name in ("clang", compilers.GNU[architecture]))
+    found = find_compiler("clang", architecture)
+    assert (found.command, found.linker) == ((str(clang),), (str(gnu),))
+    assert found.version == f"clang 7, linked by {gnu.name} 7"
+    gnu.unlink()
+    find_compiler.cache_clear()
+    monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere")
+    with pytest.raises(ToolchainError, match=f"clang needs {gnu.name} to link.*apt install"):
+        find_compiler("clang", architecture)
 
 
 def test_a_compiler_that_does_not_start_is_named(
@@ -123,11 +158,11 @@ def test_the_first_errors_are_shown(tmp_path: Path) -> None:
     assert list((tmp_path / "o").iterdir()) == []
 
 
-def test_unknown_targets_list_what_exists() -> None:
-    with pytest.raises(
-        ConfigError, match=r"unknown target 'moon'; there are emulator, host, .*serial:"
-    ):
+def test_unknown_targets_say_what_exists() -> None:
+    with pytest.raises(ConfigError, match=r"'moon'; `tesla-embed targets` lists .* serial:PORT"):
         open_target("moon", Path("fw.elf"))
+    with pytest.raises(ConfigError, match=r"'picco'; do you mean pico or pico2\? `tesla-embed"):
+        open_target("picco", Path("fw.elf"))
 
 
 def test_a_target_needs_its_firmware() -> None:
@@ -135,15 +170,32 @@ def test_a_target_needs_its_firmware() -> None:
         open_target("emulator")
 
 
+def test_a_board_is_no_emulator() -> None:
+    assert find_target("qemu:netduinoplus2") is find_target("netduinoplus2")
+    check_target("qemu:netduinoplus2")
+    with pytest.raises(ConfigError, match=r"serial:PORT, or give qemu:netduinoplus2"):
+        open_target("netduinoplus2", Path("fw.elf"))
+    with pytest.raises(ConfigError, match=r"pico is a board: .* its port, serial:PORT$"):
+        check_target("pico")
+    with pytest.raises(ConfigError, match=r"unknown target 'qemu:pico'"):
+        check_target("qemu:pico")
+
+
 def test_the_catalogue_is_consistent() -> None:
-    assert len({target.name for target in TARGETS}) == len(TARGETS)
+    assert len(set(target_names())) == len(target_names()) >= len(TARGETS)
     for target in TARGETS:
         assert find_target(target.name) is target
+        assert len(target.name) <= 24 and len(target.cpu) <= 16  # in a HELLO
+        expected = "native" if target.core is None else "emulated"
+        assert target.status == (expected if target.runs_as else "compile-tested")
         assert target.status in {"emulated", "compile-tested", "hardware-verified", "native"}
         assert (target.core is None) == (target.flash is None) == (target.ram is None)
+        if target.core is not None:
+            assert set(target.toolchains) == set(target.core.flags)
         if target.qemu:
-            # Exact counting needs several ticks of the timer for each instruction.
-            assert target.qemu.instructions_per_tick < Fraction(1, 3)
+            # Exact counting needs several ticks of the timer for each instruction, or just one.
+            per_tick = target.qemu.instructions_per_tick
+            assert per_tick < Fraction(1, 3) or per_tick == 1
 
 
 def test_every_number_of_a_row_reaches_the_c_side() -> None:

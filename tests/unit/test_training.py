@@ -368,8 +368,12 @@ def test_training_leaves_global_state_alone(
     want = torch.rand(1)
     torch.manual_seed(3)
     threads = torch.get_num_threads()
-    train(recipe, digits, tmp_path)
-    assert torch.equal(torch.rand(1), want) and torch.get_num_threads() == threads
+    torch.set_num_threads(3)
+    try:
+        train(recipe, digits, tmp_path)
+        assert torch.equal(torch.rand(1), want) and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_evaluate_counts_right_answers_and_macs(digits: DataSet) -> None:

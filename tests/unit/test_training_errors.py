@@ -60,10 +60,10 @@ Capture = pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("says", "made"),
     [
-        ("test part of npz:data has label 4 outside 0 to 3", changed("test_y", 3, 4)),
-        ("test part of npz:data has label -1 outside 0 to 3", changed("test_y", 3, -1)),
-        ("train part of npz:data has labels -1 to 3", changed("train_y", 3, -1)),
-        ("train part of npz:data has labels 0 to 9 with gaps", changed("train_y", 3, 9)),
+        ("/data has label 4 outside 0 to 3", changed("test_y", 3, 4)),
+        ("/data has label -1 outside 0 to 3", changed("test_y", 3, -1)),
+        ("/data has labels -1 to 3", changed("train_y", 3, -1)),
+        ("/data has labels 0 to 9 with gaps", changed("train_y", 3, 9)),
         ("with gaps", changed("train_y", np.arange(2, COUNT, 4), 3)),
         ("train.npz has values that are no finite", changed("train_x", (3, 2), np.nan)),
         ("test.npz has values that are no finite", changed("test_x", (3, 2), np.inf)),

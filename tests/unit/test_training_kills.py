@@ -16,10 +16,10 @@ from tesla_embed.train.loop import CHECKPOINT_NAME, MODEL_NAME
 
 # Wide enough that a checkpoint, of some 20 MB, takes a while to write.
 CHANGES = (
-    "hidden=[800, 800]", "scalable=[true, true]", "max_epochs=6", "patience=6", "tasks=[100, 30]",
+    "hidden=[800, 800]", "scalable=[true, true]", "max_epochs=4", "patience=4", "tasks=[100, 30]",
     "batch=256",
 )  # fmt: skip
-EPOCHS = 12
+EPOCHS = 8
 TIMEOUT_S = 240.0
 
 
@@ -62,16 +62,16 @@ def kill_when(folder: Path, reached: Callable[[], bool], delay_s: float = 0.0) -
 
 
 @pytest.mark.parametrize("seed", [0])
-def test_a_run_killed_three_times_ends_with_the_same_bits(tmp_path: Path, seed: int) -> None:
+def test_a_run_killed_twice_ends_with_the_same_bits(tmp_path: Path, seed: int) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert start(whole).wait(TIMEOUT_S) == 0
     mean_s = sum(
         float(row["seconds"]) for row in csv.DictReader((whole / LOG_NAME).open())
     ) / len(rows(whole))  # fmt: skip
     rng = random.Random(seed)
-    thirds = [rng.randint(first, first + 2) for first in (1, 4, 7)]
-    writing = rng.randrange(3)
-    for index, epochs in enumerate(thirds):
+    moments = [rng.randint(first, first + 2) for first in (1, 4)]
+    writing = rng.randrange(2)
+    for index, epochs in enumerate(moments):
 
         def reached(after: int = epochs + 1, while_writing: bool = index == writing) -> bool:
             """`after` lines: a heading and the epochs."""

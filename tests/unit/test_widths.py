@@ -180,7 +180,7 @@ def test_initial_files_that_contradict(narrow: Path, digits: DataSet, tmp_path: 
     with pytest.raises(ConfigError, match=r"header of .* is malformed"):
         train(mlp, digits, tmp_path / "run", initial=narrow)
     narrow.write_bytes(b"nothing")
-    with pytest.raises(ConfigError, match="is no safetensors file"):
+    with pytest.raises(ConfigError, match="no valid safetensors file"):
         train(mlp, digits, tmp_path / "run", initial=narrow)
 
 

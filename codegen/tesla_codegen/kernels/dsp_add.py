@@ -9,29 +9,34 @@ stay below 2^29. Where a shift is out of range the portable kernel adds.
 from dataclasses import replace
 
 from tesla_codegen.kernels.portable import portable_variant
-from tesla_codegen.kernels.variant import Row, Variant
+from tesla_codegen.kernels.rows import only
+from tesla_codegen.kernels.variant import Cuts, Row, Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.errors import CodegenError
-from tesla_embed.ir.fixedpoint import Multiplier
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Add
 from tesla_embed.ir.scaling import AddScaling, add_scaling
-from tesla_embed.ir.specialize import specialize
 
 _ROW = Row(c_type="tesla_add_scaled_t", bytes=36, size="{row}.size")
 _HALF = (2**30, 0)
 
 
-def addition(model: Model, index: int) -> Variant | None:
+def addition(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of an addition, or `None` where it would not be exact."""
     op = model.graph.ops[index]
-    cuts = (specialize(model, region) for region in model.regions)
-    if not all(_ordered(_scaling(dense, index)) for dense in cuts):
+    if not all(_ordered(scaling_of(cut, index)) for cut in cuts):
         return None
-    return replace(portable_variant(model, op), kernel="tesla_add_dsp", row=_ROW, rows=_rows)
+    return replace(
+        portable_variant(model, op),
+        kernel="tesla_add_dsp",
+        helpers=("tesla_clamp_dsp",),
+        row=_ROW,
+        rows=_rows,
+    )
 
 
-def _scaling(dense: Model, index: int) -> AddScaling:
+def scaling_of(dense: Model, index: int) -> AddScaling:
+    """The numbers of an addition of a model of one region; `CodegenError` if it is none."""
     op, types = dense.graph.ops[index], dense.regions[0].types
     if not isinstance(op, Add):
         raise CodegenError(f"{op.name}: is no addition")
@@ -41,13 +46,13 @@ def _scaling(dense: Model, index: int) -> AddScaling:
 
 def _ordered(q: AddScaling) -> tuple[int, int] | None:
     """Places of the input that is halved and of the other one; `None` if the kernel cannot add."""
-    (multiplier, shift) = _numbers(q.output_factor)
+    (multiplier, shift) = only(q.output_factor)
     if multiplier < 2**30 or not 1 <= -shift <= 22:
         return None
     for larger, smaller in ((0, 1), (1, 0)):
-        multiplier, shift = _numbers(q.factors[smaller])
+        multiplier, shift = only(q.factors[smaller])
         same = (multiplier, shift) == _HALF
-        if _numbers(q.factors[larger]) == _HALF and (
+        if only(q.factors[larger]) == _HALF and (
             same or (multiplier >= 2**30 and 1 <= -shift <= 22)
         ):
             return larger, smaller
@@ -56,12 +61,12 @@ def _ordered(q: AddScaling) -> tuple[int, int] | None:
 
 def _rows(dense: Model, index: int, _: TablePool) -> list[tuple[str, ...]]:
     """The row of a region, a `tesla_add_scaled_t`."""
-    op, q = dense.graph.ops[index], _scaling(dense, index)
+    op, q = dense.graph.ops[index], scaling_of(dense, index)
     order = _ordered(q)
     if order is None:
         raise CodegenError(f"{op.name}: cannot be added by the DSP kernel")
-    multiplier, shift = _numbers(q.factors[order[1]])
-    factor, right = _numbers(q.output_factor)
+    multiplier, shift = only(q.factors[order[1]])
+    factor, right = only(q.output_factor)
     numbers = (
         dense.regions[0].types[op.output].size,
         *(q.input_offsets[place] for place in order),
@@ -76,7 +81,3 @@ def _rows(dense: Model, index: int, _: TablePool) -> list[tuple[str, ...]]:
         -right,
     )
     return [tuple("INT32_MIN" if n == -(2**31) else str(n) for n in numbers)]
-
-
-def _numbers(factor: Multiplier) -> tuple[int, int]:
-    return int(factor.multiplier[0]), int(factor.shift[0])

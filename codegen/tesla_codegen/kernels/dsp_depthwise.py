@@ -5,13 +5,14 @@ taps, one filter a channel, the same stride of 1 or 2 in both directions, no dil
 no more than about 120 pixels.
 """
 
-import dataclasses
+from dataclasses import dataclass
 
 from tesla_codegen.kernels.packed import PACKED, packed_rows, qualifies
-from tesla_codegen.kernels.portable import layer_constants
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.portable import window_constants
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import DepthwiseConv2D, Window
+from tesla_embed.ir.types import TensorType
 
 _STRIP_BYTES = 4096
 """Scratch that a strip should not exceed: more lines at a time save little."""
@@ -21,15 +22,19 @@ _LINE_BYTES = 8
 """Of an element of a line: int16, for four channels."""
 
 
-def depthwise(model: Model, index: int) -> Variant | None:
-    """A variant of a depthwise convolution, or `None` if the kernel does not fit."""
-    op = model.graph.ops[index]
-    if not isinstance(op, DepthwiseConv2D) or not _fits(op.window):
-        return None
-    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
-    if source.channels != target.channels or not qualifies(model, index, pairs=False):
-        return None
-    stride = op.window.stride_height
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """How an image is cut: `strip` lines of outputs at a time, rows or columns, of which each has
+    `pitch` elements in a plane."""
+
+    by_columns: bool
+    pitch: int
+    strip: int
+
+
+def lines_of(window: Window, target: TensorType) -> Lines | None:
+    """The lines of a depthwise convolution, or `None` where they are too long."""
+    stride = window.stride_height
     height, width = target.shape[:2]
     by_columns = height > width
     length, lines = (height, width) if by_columns else (width, height)
@@ -39,25 +44,37 @@ def depthwise(model: Model, index: int) -> Variant | None:
         return None
     room = _STRIP_BYTES // (_LINE_BYTES * pitch)
     strip = min(lines, max(1, (room - 3) // stride + 1))
-    layer = layer_constants(model, op)
-    assert layer is not None
-    window = tuple(field for field in layer.fields if field.startswith(".window"))
-    plane = f"tesla_plane{pitch}"
+    return Lines(by_columns=by_columns, pitch=pitch, strip=strip)
+
+
+def depthwise(model: Model, cuts: Cuts, index: int) -> Variant | None:
+    """A variant of a depthwise convolution, or `None` if the kernel does not fit."""
+    op = model.graph.ops[index]
+    if not isinstance(op, DepthwiseConv2D) or not _fits(op.window):
+        return None
+    source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
+    if source.channels != target.channels or not qualifies(model, cuts, index, pairs=False):
+        return None
+    stride = op.window.stride_height
+    lines = lines_of(op.window, target)
+    if lines is None:
+        return None
+    plane = f"tesla_plane{lines.pitch}"
     own = (
-        f".strip = {strip}",
-        f".pitch = {pitch}",
-        f".by_columns = {int(by_columns)}",
+        f".strip = {lines.strip}",
+        f".pitch = {lines.pitch}",
+        f".by_columns = {int(lines.by_columns)}",
         f".filter = {plane}_dsp" if stride == 1 else f".filter = {plane}_stride2_dsp",
     )
     taps = op.weights.data
     return Variant(
         kernel="tesla_depthwise_conv2d_dsp",
-        helpers=("tesla_pair_dsp", f"{plane}_dsp"),
+        helpers=("tesla_clamp_dsp", f"{plane}_dsp"),
         row=PACKED,
         rows=packed_rows,
-        layer=dataclasses.replace(layer, c_type="tesla_depthwise_plane_t", fields=(*window, *own)),
-        weights=(taps.transpose(0, 2, 1) if by_columns else taps).reshape(-1),
-        scratch_bytes=_LINE_BYTES * pitch * ((strip - 1) * stride + 3),
+        layer=window_constants(model, op, "tesla_depthwise_plane_t", *own),
+        weights=(taps.transpose(0, 2, 1) if lines.by_columns else taps).reshape(-1),
+        scratch_bytes=_LINE_BYTES * lines.pitch * ((lines.strip - 1) * stride + 3),
     )
 
 

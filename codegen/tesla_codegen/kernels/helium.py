@@ -4,14 +4,13 @@ In: an operation of a verified model. Out: its variant, or `None` where no kerne
 exactly (four-bit weights, inputs of several parts, factors of a half and more).
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from tesla_codegen.kernels.helium_conv import convolution
 from tesla_codegen.kernels.helium_dense import fully_connected
 from tesla_codegen.kernels.helium_depthwise import depthwise
-from tesla_codegen.kernels.portable import portable_variant
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.portable import renamed
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import (
     Add,
@@ -30,30 +29,25 @@ from tesla_embed.ir.ops import (
 )
 
 
-def helium_variant(model: Model, index: int) -> Variant | None:
+def helium_variant(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """The variant of operation `index`, or `None` if the portable kernel has to do."""
     op = model.graph.ops[index]
     match op:
         case FullyConnected():
-            return fully_connected(model, index)
+            return fully_connected(model, cuts, index)
         case Conv2D():
-            return convolution(model, index)
+            return convolution(model, cuts, index)
         case DepthwiseConv2D():
-            return depthwise(model, index)
+            return depthwise(model, cuts, index)
         case MaxPool2D():
-            return _renamed(model, index, "tesla_max_pool2d_helium")
+            return renamed(model, op, "tesla_max_pool2d_helium")
         case Add():
-            return _renamed(model, index, "tesla_add_helium")
+            return renamed(model, op, "tesla_add_helium")
         case Mean():
-            return _renamed(model, index, "tesla_mean_helium")
+            return renamed(model, op, "tesla_mean_helium")
         case AveragePool2D():
-            return _renamed(model, index, "tesla_average_pool2d_helium")
+            return renamed(model, op, "tesla_average_pool2d_helium")
         case Concat() | Pad() | Rescale() | Softmax() | Logistic() | Reshape():
             return None
         case _:
             assert_never(op)
-
-
-def _renamed(model: Model, index: int, kernel: str) -> Variant:
-    """A kernel that takes exactly what the portable one takes."""
-    return replace(portable_variant(model, model.graph.ops[index]), kernel=kernel)

@@ -7,8 +7,10 @@ channels are the beginning of every stream.
 
 import numpy as np
 
+from tesla_codegen.kernels.channels import reads_all_channels
 from tesla_codegen.kernels.helium_tables import (
     LANES,
+    MOST_ROWS,
     ROW,
     Int8,
     Int32,
@@ -18,23 +20,20 @@ from tesla_codegen.kernels.helium_tables import (
     row,
 )
 from tesla_codegen.kernels.portable import layer_constants
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Conv2D, Window
 from tesla_embed.ir.types import TensorType
 
-_MOST_ROWS = 16
-"""TESLA_HELIUM_ROWS: the highest window of the dense kernel."""
 
-
-def convolution(model: Model, index: int) -> Variant | None:
+def convolution(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of a convolution, or `None` where it would not be exact."""
     op = model.graph.ops[index]
-    if not isinstance(op, Conv2D) or not qualifies(model, index):
+    if not isinstance(op, Conv2D) or not qualifies(model, cuts, index):
         return None
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
-    whole = all(region.types[op.input].channels == source.channels for region in model.regions)
+    whole = reads_all_channels(model, op)
     weights = op.weights.data.astype(np.int8)
     planes = -(-source.channels // LANES)
     if whole and source.channels % LANES and _dense(op.window):
@@ -99,7 +98,7 @@ def _fours(target: TensorType) -> int:
 
 
 def _dense(window: Window) -> bool:
-    return window.dilation_height == window.dilation_width == 1 and window.height <= _MOST_ROWS
+    return window.dilation_height == window.dilation_width == 1 and window.height <= MOST_ROWS
 
 
 def _three_by_three(window: Window) -> bool:

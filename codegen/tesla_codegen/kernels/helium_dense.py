@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from tesla_codegen.kernels.channels import reads_all_channels
 from tesla_codegen.kernels.helium_conv import pairs
 from tesla_codegen.kernels.helium_tables import (
     LANES,
@@ -19,7 +20,7 @@ from tesla_codegen.kernels.helium_tables import (
     qualifies,
     row,
 )
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_codegen.tables import Initializer, TablePool
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import FullyConnected
@@ -28,13 +29,13 @@ _BLOCK = 8
 _MOST_INPUTS = 2**16 - 1
 
 
-def fully_connected(model: Model, index: int) -> Variant | None:
+def fully_connected(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of a fully connected layer, or `None` where it would not be exact."""
     op = model.graph.ops[index]
-    if not isinstance(op, FullyConnected) or not qualifies(model, index):
+    if not isinstance(op, FullyConnected) or not qualifies(model, cuts, index):
         return None
     source = model.graph.tensors[op.input].type
-    whole = all(region.types[op.input].channels == source.channels for region in model.regions)
+    whole = reads_all_channels(model, op)
     if whole and source.size > _MOST_INPUTS:
         return None
     groups, channels = (1, source.size) if whole else (source.positions, source.channels)

@@ -4,12 +4,11 @@ Sixteen channels lie in the lanes of a vector. Products of bytes come out of the
 the odd ones, and are widened in the same way once more: the table of constants is in that order.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from tesla_codegen.kernels.helium_tables import (
     LANES,
+    MOST_ROWS,
     ROW,
     Int32,
     constants,
@@ -17,25 +16,24 @@ from tesla_codegen.kernels.helium_tables import (
     qualifies,
     row,
 )
-from tesla_codegen.kernels.portable import layer_constants
-from tesla_codegen.kernels.variant import Variant
+from tesla_codegen.kernels.portable import window_constants
+from tesla_codegen.kernels.variant import Cuts, Variant
 from tesla_codegen.tables import TablePool
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import DepthwiseConv2D
 
 _ORDER = np.array([0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15])
-_MOST_ROWS = 16
 
 
-def depthwise(model: Model, index: int) -> Variant | None:
+def depthwise(model: Model, cuts: Cuts, index: int) -> Variant | None:
     """A variant of a depthwise convolution, or `None` where it would not be exact."""
     op = model.graph.ops[index]
-    if not isinstance(op, DepthwiseConv2D) or not qualifies(model, index):
+    if not isinstance(op, DepthwiseConv2D) or not qualifies(model, cuts, index):
         return None
     source, target = (model.graph.tensors[i].type for i in (op.input, op.output))
     window = op.window
     plain = window.dilation_height == window.dilation_width == 1
-    plain = plain and max(window.height, window.width) <= _MOST_ROWS
+    plain = plain and max(window.height, window.width) <= MOST_ROWS
     if source.channels != target.channels or not plain or (op.weights.data == -128).any():
         return None
     by_columns = target.shape[0] > target.shape[1]  # fewer lines cost less
@@ -46,19 +44,13 @@ def depthwise(model: Model, index: int) -> Variant | None:
     stride = window.stride_height if by_columns else window.stride_width
     pixels = (max(target.shape[:2]) - 1) * stride + lines[1]
     small = lines == (3, 3) and stride <= 2
-    layer = layer_constants(model, op)
-    assert layer is not None
-    fields = tuple(field for field in layer.fields if field.startswith(".window"))
+    own = f".by_columns = {int(by_columns)}"
     return Variant(
         kernel="tesla_depthwise_conv2d_3x3_helium" if small else "tesla_depthwise_conv2d_helium",
         helpers=("tesla_helium_depthwise_3x3",) if small else (),
         row=ROW,
         rows=_rows,
-        layer=replace(
-            layer,
-            c_type="tesla_helium_depthwise_t",
-            fields=(*fields, f".by_columns = {int(by_columns)}"),
-        ),
+        layer=window_constants(model, op, "tesla_helium_depthwise_t", own),
         weights=np.ascontiguousarray(taps).reshape(-1),
         scratch_bytes=lines[0] * pixels * LANES,
     )

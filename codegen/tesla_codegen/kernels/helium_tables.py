@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tesla_codegen.kernels.channels import layer_requantization
-from tesla_codegen.kernels.variant import Row
+from tesla_codegen.kernels.variant import Cuts, Row
 from tesla_codegen.tables import TablePool
 from tesla_embed.errors import CodegenError
 from tesla_embed.ir.fixedpoint import Int64
@@ -23,18 +23,19 @@ from tesla_embed.ir.graph import Model
 from tesla_embed.ir.ops import Weighted
 from tesla_embed.ir.parts import channel_parts
 from tesla_embed.ir.requantization import quantization
-from tesla_embed.ir.specialize import specialize
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 
 LANES = 16
+MOST_ROWS = 16
+"""TESLA_HELIUM_ROWS: the highest window of kernels that keep a place for every row."""
 ROW = Row(c_type="tesla_helium_region_t", bytes=16, size="{positions}u * {row}.output_channels")
 _MOST_CHANNELS = 2**14
 """Offsets from pixel to pixel have 16 bits, and four pixels are written at once."""
 
 
-def qualifies(model: Model, index: int) -> bool:
+def qualifies(model: Model, cuts: Cuts, index: int) -> bool:
     """Whether an operation with weights has a row like `ROW` in every region."""
     op = model.graph.ops[index]
     if not isinstance(op, Weighted) or op.weights.bits != 8:
@@ -42,10 +43,10 @@ def qualifies(model: Model, index: int) -> bool:
     wide = max(model.graph.tensors[i].type.channels for i in (op.input, op.output))
     if wide > _MOST_CHANNELS:
         return False
-    for region in model.regions:
+    for region, cut in zip(model.regions, cuts, strict=True):
         if len(channel_parts(model.graph, region)[op.input]) > 1:
             return False
-        q = layer_requantization(specialize(model, region), index)
+        q = layer_requantization(cut, index)
         if ((q.factors.shift >= 0) & (q.factors.multiplier > 0)).any():
             return False
     return True

@@ -37,14 +37,52 @@ def paired(rows: Int8) -> Int8:
     return np.ascontiguousarray(words.transpose(0, 2, 3, 1, 4)).reshape(-1).view(np.int8)
 
 
+def paired_compactly(rows: Int8) -> Int8:
+    """As `paired`, but one or two channels behind the last whole block take 8 bytes for 4 inputs.
+
+    These are the words of the first pair alone: inputs 0 and 2, then 1 and 3. Returns flat int8.
+    """
+    out = len(rows)
+    if out % BLOCK not in (1, 2):
+        return paired(rows)
+    words = (
+        paired(rows).view("<i4").reshape(-(-out // BLOCK), -1, 2, 2)
+    )  # [block, quad, word, pair]
+    last = np.ascontiguousarray(words[-1, ..., 0]).reshape(-1)
+    return np.concatenate([words[:-1].reshape(-1), last]).view(np.int8)
+
+
 def filled(rows: Int8) -> Int8:
     """`[out, in]` with zeros up to multiples of 4."""
     return np.pad(rows, [(0, -size % BLOCK) for size in rows.shape])
 
 
 def halves_fit(weights: Int8) -> bool:
-    """Whether every 256 B + A of weights `[out, ...]` is an int16, whatever A is."""
-    return not bool((weights[1::2] == -128).any())
+    """Whether every 256 B + A of weights `[out, ...]` is an int16: a B of -128 needs an A >= 0."""
+    odd = weights[1::2]
+    return not bool(((odd == -128) & (weights[0::2][: len(odd)] < 0)).any())
+
+
+def part_that_fits(rows: Int8, least: int, most: int) -> int | None:
+    """How many quads of inputs in sequence odd channels' sums come out of, at most all there are.
+
+    `rows` `[out, in]`, inputs from `least` to `most` with their offset, a multiple of 4 in number.
+    Whatever the quads, and however many of them are active. `None` if not even one does.
+    """
+    odd = rows[1::2].astype(np.int64)
+    quads: int = max(1, rows.shape[1] // BLOCK)
+    signs = (np.maximum(odd, 0), np.minimum(odd, 0))
+    sums = [
+        np.cumsum(np.pad(side, ((0, 0), (BLOCK, 0))), axis=1)[:, BLOCK - 1 :: BLOCK]
+        for side in signs
+    ]
+    for parts in range(1, quads + 1):
+        part: int = -(-quads // parts)
+        high, low = (side[:, part:] - side[:, :-part] for side in sums)
+        largest = np.maximum(high * most + low * least, -(high * least + low * most))
+        if int(largest.max(initial=0)) < _ODD_SUM:
+            return part
+    return None
 
 
 def paired_exactly(low: Int64, high: Int64) -> bool:

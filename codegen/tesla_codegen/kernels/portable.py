@@ -1,5 +1,6 @@
 """The portable kernel of every operation, and the constants that no region changes."""
 
+from dataclasses import replace
 from typing import assert_never
 
 from tesla_codegen.kernels.rows import row_type, rows_of
@@ -39,6 +40,11 @@ def portable_variant(model: Model, op: Op) -> Variant:
         weights=packed(op.weights) if isinstance(op, Weighted) else None,
         parts=input_parts(model, op),
     )
+
+
+def renamed(model: Model, op: Op, kernel: str) -> Variant:
+    """A kernel of another instruction set that takes exactly what the portable one takes."""
+    return replace(portable_variant(model, op), kernel=kernel)
 
 
 def input_parts(model: Model, op: Op) -> tuple[Parts, ...]:
@@ -131,6 +137,14 @@ def layer_constants(model: Model, op: Op) -> Initializer | None:
         case _:
             assert_never(op)
     return Initializer(c_type=c_type, name=f"{op.name}_layer", fields=fields)
+
+
+def window_constants(model: Model, op: DepthwiseConv2D, c_type: str, *own: str) -> Initializer:
+    """Of a layer's constants those of its window, with a kernel's own behind them."""
+    layer = layer_constants(model, op)
+    assert layer is not None
+    window = tuple(field for field in layer.fields if field.startswith(".window"))
+    return replace(layer, c_type=c_type, fields=(*window, *own))
 
 
 def _window(window: Window, source: TensorType, target: TensorType) -> tuple[str, ...]:

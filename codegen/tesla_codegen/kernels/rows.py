@@ -140,14 +140,14 @@ def _add_fields(region: Region, op: Add) -> tuple[str, ...]:
         q.output_offset,
         q.activation_min,
         q.activation_max,
-        *(_only(factor)[0] for factor in factors),
-        *(_only(factor)[1] for factor in factors),
+        *(only(factor)[0] for factor in factors),
+        *(only(factor)[1] for factor in factors),
     )
     return tuple(map(str, numbers))
 
 
 def _rescale_fields(size: int, q: Rescaling) -> tuple[str, ...]:
-    multiplier, shift = _only(q.factor)
+    multiplier, shift = only(q.factor)
     clamp = (q.activation_min, q.activation_max)
     numbers = (size, q.input_offset, q.output_offset, *clamp, shift, multiplier)
     return tuple(map(str, numbers))
@@ -167,6 +167,6 @@ def _concat_rows(region: Region, op: Concat) -> list[tuple[str, ...]]:
     return rows
 
 
-def _only(factor: Multiplier) -> tuple[int, int]:
+def only(factor: Multiplier) -> tuple[int, int]:
     """Multiplier and shift of a factor that is the same for all channels."""
     return int(factor.multiplier[0]), int(factor.shift[0])

@@ -5,7 +5,7 @@ memory it needs while it runs, and how a region's row of constants is formed.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +34,9 @@ class Optimize(enum.StrEnum):
     """What flash may be spent on.
 
     `BALANCED` takes the fastest kernels that read weights of one byte each, `SIZE` as few different
-    kernels as possible. `SPEED` also permits layouts of several bytes a weight; no kernel has one
-    yet, so that it equals `BALANCED`.
+    kernels as possible. `SPEED` also keeps tables in flash as kernels read them, and permits
+    layouts of several bytes a weight, where they bring enough: of `DSP`, transformed filters of
+    3 by 3 taps.
     """
 
     SPEED = "speed"
@@ -59,6 +60,10 @@ class Row:
     by_value: bool = False
 
 
+Cuts = Sequence[Model]
+"""The dense model of each region of a model, in their order: made once for all operations, as each
+is a copy of the region's weights."""
+
 RowMaker = Callable[[Model, int, TablePool], list[tuple[str, ...]]]
 """From a region's dense model and the index of an operation to the rows of that region.
 
@@ -74,7 +79,8 @@ class Variant:
     calls into. Its arguments, in this order, as far as they exist: the address of `layer`, a row,
     `parts` and their count, the inputs, the weights, `scratch_bytes` of memory that is aligned as
     the arena is and keeps nothing between two calls, and the output. `aligned` weights begin at a
-    multiple of 8 bytes where kernels of the instruction set run.
+    multiple of 8 bytes where kernels of the instruction set run. A function that `unpack` names
+    makes the row out of the address of the one in flash and of `unpacked_bytes` of such memory.
     """
 
     kernel: str
@@ -86,3 +92,5 @@ class Variant:
     aligned: bool = False
     parts: tuple[Parts, ...] = ()
     scratch_bytes: int = 0
+    unpack: str = ""
+    unpacked_bytes: int = 0

@@ -1,6 +1,7 @@
 #include "inference.h"
 
 #include "tesla/string.h"
+#include "tesla_board.h"
 
 #include <stdbool.h>
 
@@ -29,9 +30,11 @@ void tesla_command_feed(const tesla_exchange_t *exchange) {
 
 static tesla_status_t run_once(tesla_commands_t *state, tesla_exchange_t *exchange) {
     uint32_t ticks[TESLA_MAX_COUNTERS];
+    tesla_board_marker(true);
     tesla_measure_begin(&state->measure);
     const tesla_status_t status = tesla_app_model.run(tesla_app_input, tesla_app_output);
     tesla_measure_end(&state->measure, ticks);
+    tesla_board_marker(false);
     if (status == TESLA_OK) {
         tesla_put_ticks(exchange, ticks);
     }

@@ -1,6 +1,7 @@
 #include "mlperf_clock.h"
 
 #include "tesla_board.h"
+#include "tesla_target.h"
 
 #define MICROSECONDS 1000000u
 
@@ -18,7 +19,8 @@ static uint64_t ticks(void) {
 
 void tesla_mlperf_clock_start(void) {
     timer.index = 0;
-    timer.hz = tesla_board.clock_hz;
+    (void)ticks(); /* some boards start their counters when these are first read */
+    timer.hz = tesla_board.clock_hz != 0 ? tesla_board.clock_hz : TESLA_TARGET_CLOCK_HZ;
     for (uint8_t i = 0; i < tesla_board.counter_count; i++) {
         if (tesla_board.counters[i].hz != 0) {
             timer.index = i;

@@ -30,7 +30,9 @@ typedef struct {
     tesla_board_counter_t counters[TESLA_MAX_COUNTERS];
 } tesla_board_info_t;
 
-extern const tesla_board_info_t tesla_board;
+/* Whole once tesla_board_init has returned and the counters were read once: what the clocks came to
+ * shows only there, and the counters of a user's own board start when they are first read. */
+extern tesla_board_info_t tesla_board;
 
 /* Clocks, UART and counters. Called once, before everything else. */
 void tesla_board_init(void);
@@ -50,5 +52,16 @@ void tesla_board_read_counters(uint64_t ticks[TESLA_MAX_COUNTERS]);
 
 /* Bytes reserved for the stack, and the most that was ever in use; 0 and 0 where unknown. */
 void tesla_board_stack(uint32_t *size, uint32_t *used);
+
+/* A pin for a current probe: raised before and lowered after each measured inference, outside of
+ * what is counted. A board with such a pin defines TESLA_BOARD_MARKER for all sources and this
+ * function; for others it is nothing at all. */
+#ifdef TESLA_BOARD_MARKER
+void tesla_board_marker(bool running);
+#else
+static inline void tesla_board_marker(bool running) {
+    (void)running;
+}
+#endif
 
 #endif /* TESLA_BOARD_H */

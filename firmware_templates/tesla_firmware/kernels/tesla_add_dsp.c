@@ -1,5 +1,6 @@
 /* Addition, int8, for the DSP instructions: four elements at a time, three of the four products of
  * two rescalings saved. */
+#include "tesla/clamp.h"
 #include "tesla/kernels.h"
 #include "tesla/widen.h"
 
@@ -49,16 +50,11 @@ void tesla_add_dsp(const tesla_add_scaled_t *row, const int8_t *first, const int
         smaller += 4;
         output += 4;
     }
+#pragma GCC unroll 1
     for (uint32_t count = region.size % 4u; count != 0u; --count) {
         const int32_t a = *larger++ + region.larger_offset;
         const int32_t b = *smaller++ + region.smaller_offset;
         *output++ = output_of(&region, sum_of(&region, a, b));
     }
-    if (region.activation_min == INT8_MIN && region.activation_max == INT8_MAX) {
-        return;
-    }
-    for (uint32_t i = 0; i < region.size; ++i) {
-        const int8_t low = start[i] < region.activation_min ? region.activation_min : start[i];
-        start[i] = low > region.activation_max ? region.activation_max : low;
-    }
+    tesla_clamp_outputs(region.activation_min, region.activation_max, start, region.size);
 }

@@ -1,7 +1,7 @@
 /* Depthwise convolution, 3 by 3 taps, int8, for the DSP instructions: four channels at a time
  * become planes of int16, of which each is filtered with its taps in registers. */
+#include "tesla/clamp.h"
 #include "tesla/kernels.h"
-#include "tesla/pair.h"
 #include "tesla/plane.h"
 #include "tesla/widen.h"
 
@@ -113,14 +113,15 @@ void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
     plane.length = along.output;
     plane.step = along.outputs;
     plane.line = across.outputs;
-    for (uint32_t channel = 0; channel < channels; channel += 4u) {
-        const uint32_t left = channels - channel;
-        const group_t group = {&input[channel], left < 4u ? left : 4u,
-                               (int8_t)-region->input_offset};
-        for (uint32_t first = 0; first < across.output; first += layer->strip) {
-            const uint32_t rest = across.output - first;
-            plane.lines = rest < layer->strip ? rest : layer->strip;
-            const uint32_t lines = (plane.lines - 1u) * stride + 3u;
+    /* Strip by strip, so that the output may follow close behind the input. */
+    for (uint32_t first = 0; first < across.output; first += layer->strip) {
+        const uint32_t rest = across.output - first;
+        plane.lines = rest < layer->strip ? rest : layer->strip;
+        const uint32_t lines = (plane.lines - 1u) * stride + 3u;
+        for (uint32_t channel = 0; channel < channels; channel += 4u) {
+            const uint32_t left = channels - channel;
+            const group_t group = {&input[channel], left < 4u ? left : 4u,
+                                   (int8_t)-region->input_offset};
             for (uint32_t i = 0; i < lines; ++i) {
                 const uint32_t at = first * stride + i - across.pad;
                 int16_t *const to = &planes[i * layer->pitch];
@@ -140,6 +141,6 @@ void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
             }
         }
     }
-    tesla_clamp_outputs(region, output,
+    tesla_clamp_outputs(region->activation_min, region->activation_max, output,
                         (uint32_t)window->output_height * window->output_width * channels);
 }

@@ -7,40 +7,39 @@
     "ldrd   r12, lr, [r1], #8      \n"                                                             \
     "ldrd   r2, r3, [r0], #8       \n" TESLA_PAIR_STEP("r2", "r3")
 
-/* Bytes of code of a quad: 24 instructions of 4 bytes. */
-#define QUAD_CODE "96"
-
-/* The stack at 4: where the loop over four quads at a time is entered. */
+/* The stack at 4: where the loop over four quads at a time is entered, 96 bytes of code each. */
 TESLA_NAKED void tesla_pair_dsp(const tesla_pair_t *pair TESLA_UNUSED) {
     __asm__(".syntax unified               \n"
             "push   {r4-r11, lr}           \n"
-            "ldm    r0, {r4-r11}           \n"
-            "sub    sp, sp, #48            \n"
-            "and    r2, r10, #3            \n" /* enter in front of the last quads % 4 */
-            "rsb    r2, r2, #4             \n"
-            "and    r2, r2, #3             \n"
-            "mov    r3, #" QUAD_CODE "     \n"
-            "mul    r2, r2, r3             \n"
-            "adr    r3, 2f                 \n"
-            "add    r3, r3, r2             \n"
-            "orr    r3, r3, #1             \n"
-            "str    r3, [sp, #4]           \n"
-            "lsl    r10, r10, #4           \n" TESLA_PAIR_BLOCKS "ldr    pc, [sp, #4]           \n"
+            "ldm    r0!, {r2-r11}          \n"
+            "adr    r12, 2f                \n"
+            "add    r2, r2, r12            \n"
+            "orr    r2, r2, #1             \n"
+            "ldr    r1, [r0]               \n"
+            "push   {r2-r11}               \n"
+            "sub    sp, sp, #4             \n"
+            "mov    r0, r3                 \n" TESLA_PAIR_BLOCKS "ldr    pc, [sp, #4]           \n"
             ".p2align 2                    \n"
             "2:                            \n"
             ".rept 8                       \n" STEP ".endr                         \n"
             "ldr    r2, [sp]               \n"
             "cmp    r1, r2                 \n"
             "bne    2b                     \n");
-    __asm__(TESLA_PAIR_OUTPUTS);
+    __asm__(TESLA_PAIR_OUTPUTS "add    sp, sp, #44            \n"
+                               "pop    {r4-r11, pc}           \n" TESLA_PAIR_AWAY);
+}
+
+TESLA_NAKED void tesla_pair_early(void) {
+    __asm__(TESLA_PAIR_EARLY);
 }
 #else
 void tesla_pair_dsp(const tesla_pair_t *pair) {
-    for (uint32_t i = 0; i < pair->blocks * 2u; ++i) {
+    const uint32_t blocks = (uint32_t)(pair->end - pair->channels) / 4u;
+    for (uint32_t i = 0; i < blocks * 2u; ++i) {
         const uint32_t pixel = i % 2u;
-        const int8_t *weights = &pair->weights[i / 2u * pair->pitch];
+        const int8_t *weights = &pair->weights[i / 2u * (pair->active + pair->skipped)];
         uint32_t sums[4] = {0, 0, 0, 0};
-        for (uint32_t word = 0; word < pair->quads * 4u; ++word) { /* channels 0, 1 and 2, 3 */
+        for (uint32_t word = 0; word < pair->active / 4u; ++word) { /* channels 0, 1 and 2, 3 */
             const int16_t *input = &pair->input[word / 2u * 4u + 2u * pixel];
             tesla_pair_word(&sums[word % 2u * 2u], input, &weights[word * 4u]);
         }
@@ -49,49 +48,52 @@ void tesla_pair_dsp(const tesla_pair_t *pair) {
 }
 #endif
 
-/* The block of the last `rest` channels, of which others are not active: outputs and constants of
- * its own. */
-static TESLA_NOINLINE void last_block(const tesla_pair_t *pair, uint32_t rest,
-                                      void (*blocks)(const tesla_pair_t *pair)) {
-    const uint32_t before = pair->blocks;
-    tesla_pair_t part = *pair;
-    const tesla_channel_t none = {0, 0, 0, 1};
-    tesla_channel_t last[4] = {none, none, none, none};
-    int8_t outputs[8];
-    for (uint32_t i = 0; i < rest; ++i) {
-        last[i] = pair->channels[before * 4u + i];
+void tesla_pair_set_rest(tesla_pair_rest_t *rest, const tesla_pair_t *pair, uint32_t channels) {
+    const uint32_t before = (uint32_t)(pair->end - pair->channels);
+    const tesla_scaled_channel_t none = {0, 0, 4};
+    rest->count = channels - before;
+    rest->pair = *pair;
+    for (uint32_t i = 0; i < 4u; ++i) {
+        rest->channels[i] = i < rest->count ? pair->end[i] : none;
     }
-    part.weights = &pair->weights[before * pair->pitch];
-    part.channels = last;
-    part.first = outputs;
-    part.second = &outputs[4];
-    part.blocks = 1;
-    blocks(&part);
-    for (uint32_t i = 0; i < rest; ++i) {
-        pair->first[before * 4u + i] = outputs[i];
-        pair->second[before * 4u + i] = outputs[4u + i];
+    rest->pair.weights = &pair->weights[before / 4u * (pair->active + pair->skipped)];
+    rest->pair.channels = rest->channels;
+    rest->pair.end = &rest->channels[4];
+    rest->pair.first = rest->outputs;
+    rest->pair.second = &rest->outputs[4];
+    rest->pair.pairs = 1;
+}
+
+void tesla_pair_and_rest(const tesla_pair_t *pair, tesla_pair_rest_t *rest,
+                         void (*blocks)(const tesla_pair_t *pair)) {
+    const uint32_t before = (uint32_t)(pair->end - pair->channels);
+    int8_t *first = &pair->first[before];
+    int8_t *second = &pair->second[before];
+    if (before != 0u) {
+        blocks(pair);
+    }
+    rest->pair.input = pair->input;
+    for (uint32_t left = pair->pairs; left != 0u; --left) {
+        blocks(&rest->pair);
+        first[0] = rest->outputs[0];
+        second[0] = rest->outputs[4];
+        if (rest->count > 1u) {
+            first[1] = rest->outputs[1];
+            second[1] = rest->outputs[5];
+        }
+        if (rest->count > 2u) {
+            first[2] = rest->outputs[2];
+            second[2] = rest->outputs[6];
+        }
+        rest->pair.input += 24; /* two columns of 3 by 3 taps */
+        first += before + pair->step;
+        second += before + pair->step;
     }
 }
 
-void tesla_pair_channels(tesla_pair_t *pair, uint32_t channels,
-                         void (*blocks)(const tesla_pair_t *pair)) {
-    const uint32_t rest = channels % 4u;
-    pair->blocks = channels / 4u;
-    if (pair->blocks != 0u) {
-        blocks(pair);
-    }
-    if (rest != 0u) {
-        last_block(pair, rest, blocks);
-    }
-}
-void tesla_clamp_outputs(const tesla_packed_region_t *region, int8_t *output, uint32_t count) {
-    const int8_t low = region->activation_min;
-    const int8_t high = region->activation_max;
-    if (low == INT8_MIN && high == INT8_MAX) {
-        return;
-    }
-    for (uint32_t i = 0; i < count; ++i) {
-        const int8_t value = output[i] < low ? low : output[i];
-        output[i] = value > high ? high : value;
+void tesla_pair_fill(int8_t *bytes, int8_t value, uint32_t count) {
+#pragma GCC unroll 1
+    for (; count != 0u; --count) {
+        *bytes++ = value;
     }
 }

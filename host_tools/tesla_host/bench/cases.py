@@ -25,6 +25,7 @@ from tesla_embed.ir.ops import (
 )
 from tesla_embed.ir.types import Quantization, Tensor, TensorType, Weights
 from tesla_embed.ir.verify import verify
+from tesla_host.bench.names import split_names
 
 MEASURED = "layer"
 """The name of the operation that a case is about."""
@@ -102,7 +103,7 @@ def find_cases(names: str | None) -> tuple[Case, ...]:
     if names is None:
         return CASES
     known = {case.name: case for case in CASES}
-    wanted = [name.strip() for name in names.split(",")]
+    wanted = split_names(names)
     for name in wanted:
         if name not in known:
             raise ConfigError(f"{name!r} is no kernel to measure; there are {', '.join(known)}")

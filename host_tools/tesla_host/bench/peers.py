@@ -1,10 +1,16 @@
-"""What others need for the same kernels, as measured outside this project.
+"""What others need for the same kernels and networks, as measured outside this project.
 
-CMSIS-NN 99f736a6, int8, built with the compiler that is better for it on the core: GCC 12.2 on
-Cortex-M4, clang 22 on Cortex-M55, both -O3; every architectural instruction counted under QEMU 7.2.
-Cycles are estimates from published timings, on Cortex-M4 the same as ours (`emulator.timing`), and
-formed from the executed instructions; where only the figure per multiply-accumulate was kept, they
-are its product. At less than 100 % the peer computes dense, smaller tensors of the same widths.
+Kernels: CMSIS-NN 99f736a6, int8, built with the compiler that is better for it on the core: GCC
+12.2 on Cortex-M4, clang 22 on Cortex-M55, both -O3; every architectural instruction counted under
+QEMU 7.2. Cycles are estimates from published timings, on Cortex-M4 the same as ours
+(`emulator.timing`), and formed from the executed instructions; where only the figure per
+multiply-accumulate was kept, they are its product. At less than 100 % the peer computes dense,
+smaller tensors of the same widths.
+
+Networks: TensorFlow Lite Micro 90b983c2 with CMSIS-NN 4ab83cc3, GCC 12.2, its release flags,
+counted in the same way on the four int8 files of MLPerf Tiny's shapes. Instructions were kept to
+three digits. Nobody estimated its cycles. Flash is model file and everything else in the ELF, RAM
+the arena that was used and the stack's high-water mark, both on Cortex-M4.
 """
 
 from dataclasses import dataclass
@@ -12,11 +18,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Another implementation of a kernel on the same shape and core."""
+    """Another implementation on the same shape and core; bytes where somebody measured them."""
 
     name: str
     instructions: int
     cycles_estimate: int | None
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +59,8 @@ _M55 = {
 }
 """Instructions are products of the three digits that were kept for each multiply-accumulate."""
 _PEERS = {
-    "Cortex-M4": ("CMSIS-NN 99f736a6, GCC 12.2 -O3", _M4),
-    "Cortex-M55": ("CMSIS-NN 99f736a6, clang 22 -O3", _M55),
+    "Cortex-M4": ("CMSIS-NN 99f736a6, GCC 12.2 -O3, counted under QEMU 7.2", _M4),
+    "Cortex-M55": ("CMSIS-NN 99f736a6, clang 22 -O3, counted under QEMU 7.2", _M55),
 }
 _NARROWER = (75, 50, 25)
 
@@ -71,3 +79,49 @@ def find_peer(kernel: str, cpu: str, dp: int) -> Peer | None:
     share = (dp / 100) ** (2 if figures.square else 1)
     per_mac = figures.narrower[_NARROWER.index(dp)]
     return Peer(name=name, instructions=round(figures.macs * share * per_mac), cycles_estimate=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _NetworkFigures:
+    """Millions of instructions on Cortex-M4 and M55, bytes, and the shares of the instructions
+    that a network with 75, 50 and 25 % of all channels takes."""
+
+    m4: float
+    m55: float
+    flash_bytes: int
+    ram_bytes: int
+    narrower_m4: tuple[float, float, float] | None = None
+    narrower_m55: tuple[float, float, float] | None = None
+
+
+_NETWORKS = {
+    "kws": _NetworkFigures(7.70, 1.81, 53_936 + 61_128, 22_820 + 844),
+    "ic": _NetworkFigures(
+        29.86, 4.91, 98_496 + 58_904, 54_996 + 844, (0.637, 0.358, 0.168), (0.730, 0.505, 0.342)
+    ),
+    "vww": _NetworkFigures(24.10, 6.56, 333_288 + 61_128, 100_708 + 844),
+    "ad": _NetworkFigures(0.583, 0.150, 276_976 + 36_024, 2_580 + 556),
+}
+_TFLM = "TFLM 90b983c2 with CMSIS-NN 4ab83cc3, GCC 12.2, counted under QEMU 7.2"
+
+
+def find_network_peer(network: str, cpu: str, dp: int) -> Peer | None:
+    """TensorFlow Lite Micro on a network of `networks` at a DP percentage; `None` as above."""
+    figures = _NETWORKS.get(network)
+    if figures is None or cpu not in ("Cortex-M4", "Cortex-M55"):
+        return None
+    light = cpu == "Cortex-M4"
+    full = (figures.m4 if light else figures.m55) * 1e6
+    if dp == 100:
+        return Peer(
+            name=_TFLM,
+            instructions=round(full),
+            cycles_estimate=None,
+            flash_bytes=figures.flash_bytes if light else None,
+            ram_bytes=figures.ram_bytes if light else None,
+        )
+    shares = figures.narrower_m4 if light else figures.narrower_m55
+    if dp not in _NARROWER or shares is None:
+        return None
+    share = shares[_NARROWER.index(dp)]
+    return Peer(name=_TFLM, instructions=round(full * share / 1e4) * 10_000, cycles_estimate=None)

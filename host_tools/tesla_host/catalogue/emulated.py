@@ -1,26 +1,38 @@
-"""Rows of this machine and of the boards that exist to be emulated."""
+"""Rows of this machine: CPUs in this process, and the firmware as a native process."""
 
-from tesla_host.catalogue.cores import CORTEX_M4, CORTEX_M55
-from tesla_host.catalogue.rows import Memory, Qemu, Target
+from tesla_host.catalogue.cores import CORTEX_M0_PLUS, CORTEX_M4, CORTEX_M7, CORTEX_M33
+from tesla_host.catalogue.rows import Core, Memory, Target
 
-_STACK_BYTES = 8 << 10
 
-EMULATED = (
-    Target(
-        name="emulator",
-        description="Cortex-M4 in this process: exact instruction counts, estimated cycles",
-        core=CORTEX_M4,
+def _emulator(name: str, core: Core, unicorn: str, clock_hz: int, counters: str) -> Target:
+    """A CPU in Unicorn; it has no clock: `clock_hz` is a common one, and only limits waiting."""
+    return Target(
+        name=name,
+        description=f"{core.name} in this process: {counters}",
+        core=core,
         sources=("cortex_m", "emulator"),
-        toolchains=("zig", "gcc"),
-        # The clock of an STM32F405, a common Cortex-M4: it only turns cycles into seconds.
-        clock_hz=168_000_000,
+        toolchains=("zig", "gcc", "clang"),
+        clock_hz=clock_hz,
         flash=Memory(origin=0, bytes=1 << 20),
         ram=Memory(origin=0x2000_0000, bytes=256 << 10),
-        stack_bytes=_STACK_BYTES,
+        stack_bytes=8 << 10,
         receive_bytes=32 << 10,
-        constants=(("DEVICES", 0x4000_0000),),
+        # The estimate of cycles is a Cortex-M4's: others count instructions alone.
+        constants=(("DEVICES", 0x4000_0000), ("COUNTERS", 2 if core is CORTEX_M4 else 1)),
         status="emulated",
-    ),
+        unicorn=unicorn,
+    )
+
+
+_EXACT = "exact instruction counts"
+
+EMULATED = (
+    # The clock of an STM32F405, a common Cortex-M4: it turns estimated cycles into seconds.
+    _emulator("emulator", CORTEX_M4, "CORTEX_M4", 168_000_000, f"{_EXACT}, estimated cycles"),
+    # Unicorn has no Cortex-M0+; both are Armv6-M, and the firmware uses nothing else.
+    _emulator("emulator:m0plus", CORTEX_M0_PLUS, "CORTEX_M0", 125_000_000, _EXACT),
+    _emulator("emulator:m7", CORTEX_M7, "CORTEX_M7", 400_000_000, _EXACT),
+    _emulator("emulator:m33", CORTEX_M33, "CORTEX_M33", 150_000_000, _EXACT),
     Target(
         name="host",
         description="the same firmware as a process of this machine: for bulk accuracy",
@@ -28,43 +40,5 @@ EMULATED = (
         toolchains=("host",),
         receive_bytes=32 << 10,
         status="native",
-    ),
-    Target(
-        name="qemu:mps2-an386",
-        description="Cortex-M4 of Arm's MPS2 board in QEMU: exact instruction counts",
-        core=CORTEX_M4,
-        sources=("cortex_m", "cmsdk", "mps2"),
-        toolchains=("zig", "gcc"),
-        clock_hz=25_000_000,
-        flash=Memory(origin=0, bytes=4 << 20),
-        ram=Memory(origin=0x2000_0000, bytes=4 << 20),
-        stack_bytes=_STACK_BYTES,
-        constants=(
-            ("UART", 0x4000_4000),
-            ("UART_INTERRUPT", 0),
-            ("TIMER", 0x4000_0000),
-            ("DUAL_TIMER", 0x4000_2000),
-        ),
-        qemu=Qemu(machine="mps2-an386", icount_shift=8, timer_hz=25_000_000),
-        status="emulated",
-    ),
-    Target(
-        name="qemu:mps3-an547",
-        description="Cortex-M55 with Helium of Arm's MPS3 board in QEMU: exact instruction counts",
-        core=CORTEX_M55,
-        sources=("cortex_m", "cmsdk", "mps3"),
-        toolchains=("zig", "gcc"),
-        clock_hz=32_000_000,
-        flash=Memory(origin=0x1000_0000, bytes=512 << 10),
-        ram=Memory(origin=0x3100_0000, bytes=4 << 20),
-        stack_bytes=_STACK_BYTES,
-        constants=(
-            ("UART", 0x5930_3000),
-            ("UART_INTERRUPT", 33),
-            ("COUNTER", 0x5800_0000),
-            ("COUNTER_CONTROL", 0x5810_0000),
-        ),
-        qemu=Qemu(machine="mps3-an547", icount_shift=8, timer_hz=32_000_000),
-        status="emulated",
     ),
 )

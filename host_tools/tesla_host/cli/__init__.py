@@ -15,21 +15,29 @@ import typer
 from tesla_embed import __version__
 from tesla_embed.errors import TeslaEmbedError
 from tesla_host.cli.bench import bench
-from tesla_host.cli.build import build, doctor, targets
+from tesla_host.cli.build import build, targets
 from tesla_host.cli.cam import cam
 from tesla_host.cli.compare import compare
 from tesla_host.cli.completion import completion
 from tesla_host.cli.demo import demo
 from tesla_host.cli.diagnose import diagnose
+from tesla_host.cli.doctor import doctor
 from tesla_host.cli.emulate import emulate
+from tesla_host.cli.energy import energy
+from tesla_host.cli.estimate import estimate
 from tesla_host.cli.flash import flash
-from tesla_host.cli.foreign import export, import_, inspect, run
+from tesla_host.cli.foreign import export, inspect, run
+from tesla_host.cli.foreign_import import import_
 from tesla_host.cli.measure import profile, verify
 from tesla_host.cli.model import generate
+from tesla_host.cli.monitor import monitor
 from tesla_host.cli.prune import prune, sort
 from tesla_host.cli.quantize import quantize
 from tesla_host.cli.report import report
+from tesla_host.cli.streams import stand_in
 from tesla_host.cli.train import evaluate, train
+from tesla_host.cli.verb import Verb
+from tesla_host.interrupt import INTERRUPTED, end_interrupted, was_interrupted
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -40,10 +48,10 @@ app = typer.Typer(
 )
 for verb in (
     demo, train, evaluate, compare, cam, sort, prune, quantize, diagnose, import_, inspect, run,
-    export, generate, build, flash, emulate, profile, verify, report, targets, doctor,
-    completion,
+    export, estimate, generate, build, flash, emulate, monitor, profile, energy, verify, report,
+    targets, doctor, completion,
 ):  # fmt: skip
-    app.command(verb.__name__.rstrip("_"))(verb)
+    app.command(verb.__name__.rstrip("_"), cls=Verb)(verb)
 app.add_typer(bench, name="bench")
 
 
@@ -62,8 +70,14 @@ def root(
 def main() -> None:
     """Entry point of the `tesla-embed` command."""
     signal.signal(signal.SIGTERM, _terminate)
+    stand_in()
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            end_interrupted()
+        sys.exit(code)
+    except KeyboardInterrupt:
+        end_interrupted()
     except TeslaEmbedError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:  # of the terminal or pipe that we print to
@@ -73,6 +87,8 @@ def main() -> None:
     except Exception as error:
         explain = getattr(error, "format_message", None)  # what every usage error has
         if explain is None:
+            if was_interrupted(error):
+                end_interrupted()
             raise
         _fail(f"{explain().rstrip('.')}; see --help", 2)
 

@@ -1,29 +1,34 @@
-"""The verbs `bench ...`: what training costs on this machine, and kernels on an emulated one.
+"""The verbs `bench ...`: what training costs on this machine, and code on an emulated one.
 
 PyTorch is imported when a verb runs, never before.
 """
 
-import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from tesla_codegen.kernels.variant import Isa, Optimize
-from tesla_embed import atomic
 from tesla_embed.errors import ConfigError
-from tesla_host.cli.measure import TargetOption
-from tesla_host.cli.options import OptimizeOption, parse_dp_list
+from tesla_host.cli.bench_boards import boards
+from tesla_host.cli.bench_counts import kernels, models
+from tesla_host.cli.estimate import bench_estimate, fit
+from tesla_host.cli.options import parse_dp_list
 from tesla_host.cli.terminal import console, need_torch, progress
+from tesla_host.cli.verb import JsonOption, Verb, check_json, present
 
 if TYPE_CHECKING:
     from tesla_embed.train.step_cost import StepCosts
-    from tesla_host.bench.measure import Row
 
 BENCH_SCHEMA = "tesla-embed/bench-training/1"
 bench = typer.Typer(no_args_is_help=True, help="Measure what things cost.")
+for name, verb in (
+    ("kernels", kernels),
+    ("models", models),
+    ("boards", boards),
+    ("estimate", bench_estimate),
+    ("fit", fit),
+):
+    bench.command(name, cls=Verb)(verb)
 
 
 @bench.callback()
@@ -31,7 +36,7 @@ def group() -> None:
     """Keep `bench` a group of verbs, however few there are."""
 
 
-@bench.command()
+@bench.command(cls=Verb)
 def training(
     recipe: Annotated[str, typer.Argument(help="name of a recipe, or path of a .toml file")],
     data_shape: Annotated[
@@ -46,9 +51,7 @@ def training(
         typer.Option("--set", metavar="KEY=VALUE", help="change a key of the recipe; repeatable"),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=10_000)] = 15,
-    json_: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
-    ] = None,
+    json_: JsonOption = None,
 ) -> None:
     """Measure a training step with tasks at several DP percentages beside a plain step.
 
@@ -57,8 +60,7 @@ def training(
     Example: tesla-embed bench training cifar10-resnet8 --dp 20,40,70,100
     """
     dps = None if dp is None else parse_dp_list(dp)
-    if json_ is not None:
-        atomic.check_writable(json_)
+    check_json(json_)
     need_torch()
     from tesla_embed.train.recipe import load_recipe
     from tesla_embed.train.step_cost import known_data, measure_step
@@ -70,70 +72,7 @@ def training(
         costs = measure_step(
             chosen, shape, classes, tasks, rounds, lambda done: observer("", done / rounds)
         )
-    if json_ is not None:
-        atomic.write_text(json_, json.dumps(_as_json(costs, chosen.name), indent=2) + "\n")
-    _print_table(costs)
-
-
-@bench.command()
-def kernels(
-    target: TargetOption = "emulator",
-    only: Annotated[
-        str | None, typer.Option("--only", metavar="NAMES", help="comma-separated; else all")
-    ] = None,
-    isa: Annotated[
-        Isa | None, typer.Option(help="whose kernels; else those of the target's core")
-    ] = None,
-    optimize: OptimizeOption = Optimize.BALANCED,
-    dense: Annotated[
-        int | None,
-        typer.Option(min=1, max=100, help="only this DP percentage, without channels beyond it"),
-    ] = None,
-    json_: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
-    ] = None,
-) -> None:
-    """Count what kernels execute on an emulated core, in every region, beside CMSIS-NN.
-
-    Each is a small network of random weights; outputs are compared with the interpreter's first.
-
-    Example: tesla-embed bench kernels --only conv3x3-8x8x64-64,fc-784-128
-    """
-    from tesla_host.bench.cases import find_cases
-    from tesla_host.bench.measure import as_json, measure_case
-
-    cases = find_cases(only)
-    if json_ is not None:
-        atomic.check_writable(json_)
-    rows: list[Row] = []
-    with progress("measuring kernels") as observer:
-        for number, case in enumerate(cases):
-            observer(case.name, number / len(cases))
-            with tempfile.TemporaryDirectory(prefix="tesla-embed-") as name:
-                rows += measure_case(
-                    case, target, Path(name), isa=isa, optimize=optimize, dense=dense
-                )
-    if json_ is not None:
-        atomic.write_text(json_, json.dumps(as_json(rows), indent=2) + "\n")
-    _print_rows(rows)
-
-
-def _print_rows(rows: "list[Row]") -> None:
-    table = Table(
-        caption="ratio: of the instructions (estimated cycles) of the peer on dense tensors"
-    )
-    table.add_column("kernel")
-    for heading in ("DP %", "MACs", "instructions", "each", "cycles*", "ratio", "cycles*"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        each = f"{row.instructions / row.macs:.3f}" if row.macs else ""
-        cycles = "" if row.cycles_estimate is None else f"{row.cycles_estimate:,}"
-        ratios = ("" if r is None else f"{r:.3f}" for r in (row.ratio, row.ratio_cycles))
-        counts = (f"{row.macs:,}", f"{row.instructions:,}", each, cycles)
-        table.add_row(row.name, str(row.dp), *counts, *ratios)
-    console().print(table)
-    for peer in sorted({row.peer.name for row in rows if row.peer is not None}):
-        print(f"peer: {peer}")
+    present(json_, _as_json(costs, chosen.name), lambda: _print_table(costs))
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -12,11 +12,14 @@ from rich.table import Table
 from tesla_embed import atomic
 from tesla_host.cli.options import DataOption, parse_dp_list
 from tesla_host.cli.terminal import console, need_torch
+from tesla_host.cli.verb import JsonOption, check_json, present
 from tesla_host.report.activation import draw_maps
 from tesla_host.report.pictures import png
 
 if TYPE_CHECKING:
     from tesla_embed.nn.cam import ActivationMaps
+
+CAM_SCHEMA = "tesla-embed/cam/1"
 
 
 def cam(
@@ -31,6 +34,7 @@ def cam(
     layer: Annotated[
         str | None, typer.Option("--layer", help="look at this layer instead of the last image")
     ] = None,
+    json_: JsonOption = None,
 ) -> None:
     """Draw class activation maps: a row for each test image, a column for each DP percentage.
 
@@ -40,6 +44,7 @@ def cam(
     Example: tesla-embed cam runs/r/model.safetensors --data npz:cifar10 --out cam.png
     """
     dps = parse_dp_list(dp)
+    check_json(json_, checkpoint)
     need_torch()
     from tesla_embed.data import load_data
     from tesla_embed.errors import ConfigError
@@ -47,7 +52,7 @@ def cam(
     from tesla_embed.train.checkpoint import load_checkpoint
     from tesla_embed.train.evaluate import check_fit
 
-    network, split = load_checkpoint(checkpoint).network, load_data(data).test
+    network, split = load_checkpoint(checkpoint).network, load_data(data, train=False).test
     check_fit(network, split)
     if len(network.input_shape) != 3 or network.task != "classify":
         raise ConfigError(f"{checkpoint} does not classify images; class activation maps need that")
@@ -58,8 +63,26 @@ def cam(
     found = {value: activation_maps(network, images, value, layer) for value in dps}
     labels = chosen.y.tolist()
     atomic.write_bytes(out, png(draw_maps(images, labels, first, found)))
-    _print_table(found, labels, first)
-    print(f"{out}: {len(chosen)} images at {', '.join(map(str, dps))} % DP, left to right")
+
+    def show() -> None:
+        _print_table(found, labels, first)
+        print(f"{out}: {len(chosen)} images at {', '.join(map(str, dps))} % DP, left to right")
+
+    present(json_, _document(found, labels, first, out), show)
+
+
+def _document(
+    found: "dict[int, ActivationMaps]", labels: list[int], first: int, out: Path
+) -> dict[str, object]:
+    images = [
+        {
+            "image": first + index,
+            "class": label,
+            "predictions": {dp: int(maps.predictions[index]) for dp, maps in found.items()},
+        }
+        for index, label in enumerate(labels)
+    ]
+    return {"schema": CAM_SCHEMA, "out": out, "images": images}
 
 
 def _print_table(found: "dict[int, ActivationMaps]", labels: list[int], first: int) -> None:

@@ -1,12 +1,14 @@
 """The verb that compares ways of training, as the paper's Figures 3 and 4 do."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tesla_host.cli.options import DataOption, parse_dp_list
+from tesla_host.cli.verb import JsonOption, check_json, present
 
 if TYPE_CHECKING:
     from tesla_host.compare.results import Comparison
@@ -32,6 +34,9 @@ _Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="change a key of every recipe; repeatable"),
 ]
+_Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="runs at once; by default one per core")
+]
 _References = Annotated[
     list[str] | None,
     typer.Option("--reference", help="published figures to show: mnist-mlp or a .toml file"),
@@ -51,13 +56,13 @@ def compare(
     ] = _GRID,
     set_: _Changes = None,
     reference: _References = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="runs at once; by default one per core")
-    ] = None,
+    jobs: _Jobs = None,
+    json_: JsonOption = None,
 ) -> None:
     """Train in several ways and compare accuracy at every dot-product percentage.
 
     Writes DIR/compare.md, compare.json and a figure. Started again, it continues where it was.
+    Ends with code 1 when some of the runs failed; the others are compared.
 
     Example: tesla-embed compare mnist-mlp --data idx:mnist --row tesla:linear --row idp:linear
     --seeds 0,1,2 --out runs/compare
@@ -65,6 +70,7 @@ def compare(
     from tesla_host.cli.terminal import need_torch, progress
 
     dps = parse_dp_list(dp)
+    check_json(json_, *map(Path, recipes))
     need_torch()
     from tesla_host.compare.plan import parse_rows, parse_seeds
     from tesla_host.compare.study import Study
@@ -81,11 +87,14 @@ def compare(
     )
     with progress("comparing") as observer:
         comparison = run_comparison(study, out, jobs or os.cpu_count() or 1, observer)
-    _print_table(comparison)
-    print(out / "compare.md")
+    present(json_, comparison, lambda: _print_table(comparison, out))
+    for text in comparison.failed:
+        print(f"failed: {text}", file=sys.stderr)
+    if comparison.failed:
+        raise typer.Exit(1)
 
 
-def _print_table(comparison: "Comparison") -> None:
+def _print_table(comparison: "Comparison", out: Path) -> None:
     from rich.table import Table
 
     from tesla_host.cli.terminal import console
@@ -103,3 +112,4 @@ def _print_table(comparison: "Comparison") -> None:
             "" if row.mean_accuracy_sd is None else f"{row.mean_accuracy_sd:.2%}",
         )
     console().print(table)
+    print(out / "compare.md")

@@ -38,10 +38,10 @@ def completion(
 
 def complete_target(incomplete: str) -> list[str]:
     """Names of targets, and the beginnings of connections."""
-    from tesla_host.targets import TARGETS
+    from tesla_host.targets import target_names
 
     connections = ("serial:", "socket://", "rfc2217://", "auto")
-    return _matching((*(target.name for target in TARGETS), *connections), incomplete)
+    return _matching((*target_names(), *connections), incomplete)
 
 
 def complete_board(incomplete: str) -> list[str]:

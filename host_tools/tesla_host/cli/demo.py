@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tesla_host.cli.options import ALL_REGIONS, ToolchainOption, parse_dp_list
+from tesla_host.cli.verb import JsonOption, check_json, present
 
 if TYPE_CHECKING:
     from tesla_embed.data import DataSet
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tesla_embed.train.loop import EpochDone
     from tesla_host.results import Profile, Verification
 
+DEMO_SCHEMA = "tesla-embed/demo/1"
 RECIPE = "digits-cnn"
 
 
@@ -27,6 +29,7 @@ def demo(
     target: Annotated[str, typer.Option(help="where it runs")] = "emulator",
     toolchain: ToolchainOption = None,
     device_samples: Annotated[int, typer.Option(min=1, help="samples through the link")] = 20,
+    json_: JsonOption = None,
 ) -> None:
     """Train, quantise, compile, emulate, measure and report, with one command.
 
@@ -35,12 +38,18 @@ def demo(
     from tesla_host.cli.terminal import need_torch, print_profile, print_verification
 
     need_torch()
+    check_json(json_)
     dps = parse_dp_list(regions)
     model, dataset = _train_and_quantise(recipe, set_ or [], data, dps, out)
     verification, measured = _measure(model, dataset, (target, toolchain), device_samples, out)
-    print_verification(verification)
-    print_profile(measured)
-    print(f"open {out / 'report.html'}")
+
+    def show() -> None:
+        print_verification(verification)
+        print_profile(measured)
+        print(f"open {out / 'report.html'}")
+
+    both = {"verification": verification, "profile": measured, "report": out / "report.html"}
+    present(json_, {"schema": DEMO_SCHEMA, **both}, show)
     if not verification.bit_exact or not all(region.bit_exact for region in measured.regions):
         raise typer.Exit(1)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tesla_host.cli.options import ALL_REGIONS, DataOption, parse_dp_list
+from tesla_host.cli.verb import JsonOption, check_json, present
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +33,7 @@ def diagnose(
     dp: Annotated[
         int | None, typer.Option(help="show all layers of this region, not each in its worst")
     ] = None,
-    json_: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
-    ] = None,
+    json_: JsonOption = None,
 ) -> None:
     """Show noise, saturation and starved channels of every layer and region, and what to try.
 
@@ -43,28 +42,22 @@ def diagnose(
 
     Example: tesla-embed diagnose m.safetensors --data digits --against runs/m/model.safetensors
     """
-    import json
-
     import msgspec
 
-    from tesla_embed import atomic
     from tesla_embed.data import load_data
     from tesla_embed.quant.diagnose import diagnose as run_diagnosis
     from tesla_host.cli.terminal import progress
 
-    if json_ is not None:
-        atomic.check_writable(json_, file, against)
+    check_json(json_, file, against)
     dataset = load_data(data)
     with progress("diagnosing"):
         plain, model, reference = _models(file, against, dataset, regions)
         if dp is not None:
             model.region(dp)
         found = run_diagnosis(plain, model, _examples(model, dataset, samples))
-    if json_ is not None:
-        content = {"schema": DIAGNOSIS_SCHEMA, "model": model.name, "reference": reference}
-        content |= msgspec.to_builtins(found)
-        atomic.write_text(json_, json.dumps(content, indent=2) + "\n")
-    _print(found, reference, dp)
+    content = {"schema": DIAGNOSIS_SCHEMA, "model": model.name, "reference": reference}
+    content |= msgspec.to_builtins(found)
+    present(json_, content, lambda: _print(found, reference, dp))
 
 
 def _examples(model: "Model", data: "DataSet", samples: int) -> "npt.NDArray[np.float32]":

@@ -2,17 +2,26 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tesla_codegen.kernels.variant import Optimize
 from tesla_host.cli.completion import complete_board, complete_programmer
-from tesla_host.cli.options import AppOption, BenchmarkOption
+from tesla_host.cli.options import (
+    AppOption,
+    BenchmarkOption,
+    ToolchainOption,
+)
+from tesla_host.cli.verb import JsonOption, check_json, present
 
 if TYPE_CHECKING:
     from tesla_host.flash.commands import Plan
+    from tesla_host.flash.verify import Identity
 
+FLASH_SCHEMA = "tesla-embed/flash/1"
 _ELF_MAGIC = b"\x7fELF"
 
 
@@ -39,6 +48,10 @@ Extra = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="print the commands, touch no board")]
 Verify = Annotated[bool, typer.Option(help="ask the board afterwards which model it runs")]
+OptimizeOption = Annotated[
+    Optimize | None,
+    typer.Option(show_default="balanced", help="spend flash on speed, save it, or neither"),
+]
 Folder = Annotated[
     Path | None, typer.Option(help="where a model is built; default: build/MODEL-BOARD")
 ]
@@ -55,32 +68,51 @@ def flash(
     programmer_arg: Extra = None,
     dry_run: DryRun = False,
     verify: Verify = True,
+    toolchain: ToolchainOption = None,
+    optimize: OptimizeOption = None,
     app: AppOption = "link",
     benchmark: BenchmarkOption = None,
     build_dir: Folder = None,
+    json_: JsonOption = None,
 ) -> None:
     """Write a model's firmware, or an ELF, into a board, and check that the board runs it.
 
     Example: tesla-embed flash m.safetensors --board nucleo-f446re --port /dev/ttyACM0
+
+    Example: tesla-embed flash build/m/firmware.elf --board pico --dry-run
     """
     from tesla_host.flash.boards import find_flash_board
-    from tesla_host.flash.commands import Wishes, make_plan
+    from tesla_host.flash.commands import Wishes, make_plan, prepare
 
+    check_json(json_, source)
     row = find_flash_board(board)
-    elf = source if _is_elf(source) else _build(source, row.target, app, benchmark, build_dir)
     extra = tuple(programmer_arg or ())
     wishes = Wishes(
         programmer=programmer, port=port, probe=probe, drive=drive, baud=baud, extra=extra
     )
+
+    def check() -> None:
+        prepare(row, wishes, dry=dry_run)
+
+    elf = _elf(source, row.target, (toolchain, optimize), (app, benchmark), build_dir, check)
     plan = make_plan(elf, row, wishes, dry=dry_run)
+    done = {"board": row.name, "elf": elf, "programmer": plan.programmer.name, "image": plan.image}
+    document = {"schema": FLASH_SCHEMA, **done, "commands": plan.commands}
     if dry_run:
-        print("\n".join(shlex.join(command) for command in plan.commands))
+        shown = "\n".join(shlex.join(command) for command in plan.commands)
+        present(json_, document | {"written": False}, lambda: print(shown))
         return
-    print(_write(elf, row.name, plan, port, verify))
+    identity, answered = _write(elf, plan, port, verify)
+    line = f"{elf}: written to {row.name} by {plan.programmer.name}"
+    line += f"; {answered} runs {identity.model}" if identity else ", not verified"
+    document |= {"written": True, "port": answered, "model": identity and identity.model}
+    present(json_, document, lambda: print(line))
 
 
-def _write(elf: Path, board: str, plan: "Plan", port: str | None, verify: bool) -> str:
-    """Write and verify; returns what was done."""
+def _write(
+    elf: Path, plan: "Plan", port: str | None, verify: bool
+) -> "tuple[Identity | None, str | None]":
+    """Write, and ask the board; returns what it must run and where it said so."""
     from tesla_host.flash.run import ProgrammerFailed, run_plan
     from tesla_host.flash.verify import read_identity, verify_board
 
@@ -91,10 +123,7 @@ def _write(elf: Path, board: str, plan: "Plan", port: str | None, verify: bool) 
     except ProgrammerFailed as error:
         sys.stderr.write(error.output)
         raise
-    done = f"{elf}: written to {board} by {plan.programmer.name}"
-    if identity is None:
-        return f"{done}, not verified"
-    return f"{done}; {verify_board(identity, port)} runs {identity.model}"
+    return identity, None if identity is None else verify_board(identity, port)
 
 
 def _is_elf(path: Path) -> bool:
@@ -107,20 +136,58 @@ def _is_elf(path: Path) -> bool:
         raise ConfigError(f"cannot read {path}: {error.strerror}; check the path") from error
 
 
-def _build(
-    model: Path, target: str, app: str, benchmark: str | None, build_dir: Path | None
+def _elf(
+    source: Path,
+    target: str,
+    ways: tuple[str | None, Optimize | None],
+    speaks: tuple[str, str | None],
+    build_dir: Path | None,
+    check: Callable[[], None],
 ) -> Path:
-    from tesla_codegen.project import generate
+    """The firmware to write: what was given, or what is built of it, once `check` agrees.
+
+    Raises `ConfigError` for choices that an ELF leaves none of.
+    """
+    from tesla_embed.errors import ConfigError
+
+    (toolchain, optimize), (app, benchmark) = ways, speaks
+    if not _is_elf(source):
+        chosen = (toolchain, optimize or Optimize.BALANCED)
+        return _build(source, target, chosen, speaks, build_dir, check)
+    given = {
+        "toolchain": toolchain,
+        "optimize": optimize,
+        "app": None if app == "link" else app,
+        "benchmark": benchmark,
+        "build-dir": build_dir,
+    }
+    useless = [f"--{name}" for name, value in given.items() if value is not None]
+    if useless:
+        raise ConfigError(f"{source} is built already; {' and '.join(useless)} is for a model")
+    return source
+
+
+def _build(
+    model: Path,
+    target: str,
+    ways: tuple[str | None, Optimize],
+    speaks: tuple[str, str | None],
+    build_dir: Path | None,
+    check: Callable[[], None],
+) -> Path:
     from tesla_embed.ir.store import load_model
     from tesla_host.apps import choose_app
-    from tesla_host.build import build_firmware
     from tesla_host.cli.terminal import progress
     from tesla_host.targets import find_target
+    from tesla_host.workbench import make_firmware
 
     loaded, chosen = load_model(model), find_target(target)
-    application = choose_app(app, loaded, benchmark)
-    folder = build_dir or Path("build") / f"{loaded.name}-{target}"
+    app = choose_app(speaks[0], loaded, speaks[1])
+    check()
+    folder = build_dir or Path("build") / f"{loaded.name}-{chosen.name}"
+    toolchain, optimize = ways
     with progress("building") as observer:
-        generate(loaded, folder / "project")
-        observer(f"for {chosen.name}", 0.2)
-        return build_firmware(folder / "project", chosen, folder, app=application).elf
+        return make_firmware(
+            loaded, chosen, folder, toolchain=toolchain, optimize=optimize, app=app,
+            observer=observer,
+        ).build.elf  # fmt: skip

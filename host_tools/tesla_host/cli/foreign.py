@@ -1,63 +1,37 @@
-"""Verbs that exchange models with others: `import`, `export`, `inspect` and `run`."""
+"""Verbs that look at models and hand them on: `export`, `inspect` and `run`."""
 
 import contextlib
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tesla_host.cli.measure import BuildOption, JsonOption
+from tesla_host.cli.measure import BuildOption
 from tesla_host.cli.options import ModelArgument, ToolchainOption
+from tesla_host.cli.verb import JsonOption, check_json, present
+
+EXPORT_SCHEMA = "tesla-embed/export/1"
+_SMALL = 1e-4
+RUN_SCHEMA = "tesla-embed/run/1"
 
 OutOption = Annotated[Path, typer.Option(help="where the file goes")]
+InputOption = Annotated[
+    Path, typer.Option("--input", help=".npy of a batch [N, ...], int8, uint8 or floats")
+]
+PlaceOption = Annotated[str, typer.Option(help="interpreter, or what `tesla-embed targets` lists")]
+RealOption = Annotated[bool, typer.Option("--dequantize", help="write real numbers, not int8")]
 DpOption = Annotated[
     int | None, typer.Option("--dp", help="DP percentage of a region; default: the largest")
 ]
-
-
-def import_(
-    network: Annotated[
-        Path, typer.Argument(help=".tflite; of float32, .pt2, .keras, SavedModel with --data")
-    ],
-    out: Annotated[Path, typer.Option(help="where the integer model goes")],
-    name: Annotated[
-        str | None, typer.Option(help="name of the model, a C identifier; default: the file's")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="SPEC", help="data to calibrate a network of floats on"),
-    ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="training examples to calibrate on")] = 1000,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="open a .pt2, although that runs code which is in it")
-    ] = False,
-    channels_last: Annotated[
-        bool, typer.Option("--channels-last", help="the .pt2 takes images with channels last")
-    ] = False,
-) -> None:
-    """Read a network that others made, as a model of one region.
-
-    Example: tesla-embed import person_detect.tflite --out person.safetensors
-    """
-    from tesla_embed.atomic import check_writable
-    from tesla_embed.ir.store import digest, save_model
-    from tesla_host.importing import ImportOptions, import_network
-
-    check_writable(out, network)
-    options = ImportOptions(
-        name=name, data=data, samples=samples, trust=trust, channels_last=channels_last
-    )
-    model = import_network(network, options)
-    save_model(out, model)
-    layers = len(model.graph.ops)
-    print(f"{out}: {model.name}, {layers} operations, 100 % DP, digest {digest(model)[:16]}")
 
 
 def export(
     model: ModelArgument,
     out: OutOption,
     dp: DpOption = None,
+    json_: JsonOption = None,
 ) -> None:
     """Write one region as a stand-alone int8 .tflite that any runtime can execute.
 
@@ -68,11 +42,14 @@ def export(
     from tesla_embed.tflite.export import to_tflite
 
     check_writable(out, model)
+    check_json(json_, model)
     loaded = load_model(model)
     region = loaded.regions[-1] if dp is None else loaded.region(dp)
     content = to_tflite(loaded, region)
     write_bytes(out, content)
-    print(f"{out}: {loaded.name} at {region.dp} % DP, {len(content):,} B")
+    document = {"out": out, "model": loaded.name, "dp": region.dp, "bytes": len(content)}
+    line = f"{out}: {loaded.name} at {region.dp} % DP, {len(content):,} B"
+    present(json_, {"schema": EXPORT_SCHEMA, **document}, lambda: print(line))
 
 
 def inspect(
@@ -84,44 +61,34 @@ def inspect(
 
     Example: tesla-embed inspect m.safetensors --dp 40
     """
-    from tesla_embed.atomic import check_writable
     from tesla_embed.ir.store import load_model
     from tesla_host.cli.terminal import print_inspection
     from tesla_host.inspection import inspect_model
-    from tesla_host.results import write_json
 
-    if json_ is not None:
-        check_writable(json_, model)
+    check_json(json_, model)
     loaded = load_model(model)
     chosen = loaded.regions[-1].dp if dp is None else loaded.region(dp).dp
     found = inspect_model(loaded)
-    if json_ is not None:
-        write_json(json_, found)
-    print_inspection(found, chosen)
+    present(json_, found, lambda: print_inspection(found, chosen))
 
 
 def run(
     model: ModelArgument,
-    input_: Annotated[
-        Path,
-        typer.Option("--input", help=".npy of a batch [N, ...], int8, uint8 or floats"),
-    ],
+    input_: InputOption,
     output: Annotated[Path, typer.Option(help=".npy for the outputs")],
     dp: DpOption = None,
-    target: Annotated[
-        str, typer.Option(help="interpreter, or what `tesla-embed targets` lists")
-    ] = "interpreter",
+    target: PlaceOption = "interpreter",
     toolchain: ToolchainOption = None,
-    dequantize: Annotated[
-        bool, typer.Option("--dequantize", help="write real numbers, not int8")
-    ] = False,
+    dequantize: RealOption = False,
     build_dir: BuildOption = None,
+    json_: JsonOption = None,
 ) -> None:
     """Run a model on a batch of inputs.
 
     Example: tesla-embed run m.safetensors --input x.npy --output y.npy --dp 40 --target host
     """
     from tesla_embed.atomic import check_writable
+    from tesla_embed.errors import ConfigError
     from tesla_embed.ir.store import load_model
     from tesla_host.cli.terminal import progress
     from tesla_host.runner import INTERPRETER, run_model
@@ -129,11 +96,17 @@ def run(
     from tesla_host.targets import check_target
 
     check_writable(output, model, input_)
+    check_json(json_, model, input_)
     if target != INTERPRETER:
         check_target(target)
+    elif toolchain is not None or build_dir is not None:
+        raise ConfigError(
+            f"the {INTERPRETER} builds nothing; --toolchain and --build-dir need --target"
+        )
     loaded = load_model(model)
     region = loaded.regions[-1] if dp is None else loaded.region(dp)
-    inputs = read_inputs(input_, loaded)
+    inputs, beyond = read_inputs(input_, loaded)
+    _tell_saturation(input_, beyond)
     with contextlib.ExitStack() as stack:
         observer = stack.enter_context(progress("running"))
 
@@ -144,4 +117,13 @@ def run(
 
         outputs = run_model(loaded, region, inputs, target, folder, observer, toolchain)
         write_outputs(output, loaded, region, outputs, dequantize)
-    print(f"{output}: {len(outputs):,} outputs of {loaded.name} at {region.dp} % DP on {target}")
+    line = f"{output}: {len(outputs):,} outputs of {loaded.name} at {region.dp} % DP on {target}"
+    document = {"output": output, "samples": len(outputs), "model": loaded.name, "dp": region.dp}
+    document |= {"saturated": beyond}
+    present(json_, {"schema": RUN_SCHEMA, **document, "target": target}, lambda: print(line))
+
+
+def _tell_saturation(path: Path, beyond: float) -> None:
+    if beyond:
+        share = f"{beyond:.2%}" if beyond >= _SMALL else f"less than {_SMALL:.2%}"
+        print(f"{path}: {share} of the values lie beyond what the input holds", file=sys.stderr)

@@ -14,6 +14,7 @@ from tesla_host.cli.options import (
     ToolchainOption,
     build_folder,
 )
+from tesla_host.cli.verb import JsonOption, check_json, present
 
 TargetOption = Annotated[
     str,
@@ -25,9 +26,6 @@ BuildOption = Annotated[
     Path | None,
     typer.Option("--build-dir", help="keep what is built in this folder, and reuse it"),
 ]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="also write the result here")]
-
-
 PortOption = Annotated[
     list[str] | None, typer.Option(help="board that runs the model already, or auto; repeatable")
 ]
@@ -79,29 +77,13 @@ def profile(
     """
     from tesla_host.cli.profile import Request, run_profile
 
-    worse = run_profile(
-        Request(
-            model=model,
-            data=data,
-            target=target,
-            toolchain=toolchain,
-            optimize=optimize,
-            ports=tuple(port or ()),
-            boards=boards,
-            dask=dask,
-            baud=baud,
-            samples=samples,
-            device_samples=device_samples,
-            runs=runs,
-            regions=regions,
-            json=json_,
-            results=results,
-            compare=compare,
-            fail_above=fail_above,
-            build_dir=build_dir,
-        )
-    )
-    if worse:
+    request = Request(
+        model=model, data=data, target=target, toolchain=toolchain, optimize=optimize,
+        ports=tuple(port or ()), boards=boards, dask=dask, baud=baud, samples=samples,
+        device_samples=device_samples, runs=runs, regions=regions, json=json_, results=results,
+        compare=compare, fail_above=fail_above, build_dir=build_dir,
+    )  # fmt: skip
+    if run_profile(request):  # it is worse than what it was compared with
         raise typer.Exit(1)
 
 
@@ -124,16 +106,15 @@ def verify(
 
     Example: tesla-embed verify m.safetensors --target emulator
     """
-    from tesla_embed.atomic import check_writable
     from tesla_embed.ir.store import load_model
     from tesla_host.cli.terminal import print_verification, progress
     from tesla_host.original import load_original
-    from tesla_host.results import write_json
+    from tesla_host.targets import check_runs
     from tesla_host.verifier import random_inputs, verify_bench
     from tesla_host.workbench import set_up
 
-    if json_ is not None:
-        check_writable(json_, model, original)
+    check_json(json_, model, original)
+    check_runs(target)
     loaded = load_model(model)
     source = None if original is None else load_original(original, loaded)
     inputs = random_inputs(loaded, samples)
@@ -141,8 +122,6 @@ def verify(
         observer("building", 0.0)
         bench = set_up(loaded, target, folder, toolchain, optimize)
         result = verify_bench(bench, inputs, device_samples, observer, source)
-    if json_ is not None:
-        write_json(json_, result)
-    print_verification(result)
+    present(json_, result, lambda: print_verification(result))
     if not result.bit_exact:
         raise typer.Exit(1)

@@ -7,6 +7,9 @@ import typer
 
 from tesla_codegen.kernels.variant import Isa, Optimize
 from tesla_host.cli.options import ModelArgument, OptimizeOption
+from tesla_host.cli.verb import JsonOption, check_json, present
+
+GENERATE_SCHEMA = "tesla-embed/generate/1"
 
 
 def generate(
@@ -19,6 +22,7 @@ def generate(
         ),
     ] = Isa.PORTABLE,
     optimize: OptimizeOption = Optimize.BALANCED,
+    json_: JsonOption = None,
 ) -> None:
     """Write a model as a C99 library with one copy of the weights and a run-time DP switch.
 
@@ -27,8 +31,12 @@ def generate(
     from tesla_codegen.project import generate as write_project
     from tesla_embed.ir.store import load_model
 
+    check_json(json_, model)
     project = write_project(load_model(model), out, isa=isa, optimize=optimize)
-    print(
+    line = (
         f"{out}: library {project.prefix}, weights {project.weights_bytes:,} B, "
         f"region tables {project.region_table_bytes:,} B, arena {project.arena_bytes:,} B"
     )
+    known = ("prefix", "weights_bytes", "region_table_bytes", "arena_bytes")
+    document = {"schema": GENERATE_SCHEMA, "out": out, "isa": isa, "optimize": optimize}
+    present(json_, document | {name: getattr(project, name) for name in known}, lambda: print(line))

@@ -21,7 +21,17 @@ DataOption = Annotated[
 ]
 ToolchainOption = Annotated[
     str | None,
-    typer.Option("--toolchain", metavar="NAME", help="zig or gcc; default: the target's first"),
+    typer.Option(
+        "--toolchain", metavar="NAME", help="zig, gcc or clang; default: the target's first"
+    ),
+]
+ToolchainsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--toolchain",
+        metavar="NAME",
+        help="zig, gcc or clang; repeatable; default: the target's first",
+    ),
 ]
 ModelArgument = Annotated[Path, typer.Argument(help="integer model that quantize or import wrote")]
 OptimizeOption = Annotated[Optimize, typer.Option(help="spend flash on speed, save it, or neither")]

@@ -10,20 +10,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from tesla_codegen.kernels.variant import Optimize
-from tesla_embed.atomic import check_writable
 from tesla_embed.data import load_data
 from tesla_embed.errors import ConfigError, DeviceError
 from tesla_embed.ir.graph import Model
 from tesla_embed.ir.store import load_model
 from tesla_host.cli.options import build_folder, parse_dp_list
 from tesla_host.cli.terminal import print_profile, print_regressions, progress
+from tesla_host.cli.verb import check_json, json_file, present
 from tesla_host.cluster import Cluster, RemoteBoard
 from tesla_host.fleet import Fleet
 from tesla_host.profiler import Crew, load_samples, profile_bench
-from tesla_host.regression import missing_regions, parse_share, regressions
-from tesla_host.results import Profile, read_profile, write_json
+from tesla_host.regression import (
+    check_comparable,
+    missing_regions,
+    parse_share,
+    regressions,
+    remarks,
+)
+from tesla_host.results import Profile, read_profile
 from tesla_host.stations import expected_model, resolve_ports, stations_of
+from tesla_host.targets import check_runs
 from tesla_host.workbench import Workbench, set_up
 
 
@@ -57,41 +66,62 @@ def run_profile(request: Request) -> bool:
     allowed = 0.0 if request.fail_above is None else parse_share(request.fail_above)
     old = None if request.compare is None else read_profile(request.compare)
     model = load_model(request.model)
-    profile = _measure(request, model)
-    print_profile(profile)
+    profile = _measure(request, model, old)
+    worse = [] if old is None else regressions(old, profile, allowed)
+
+    def show() -> None:
+        print_profile(profile)
+        if old is not None:
+            missing = missing_regions(old, profile)
+            print_regressions(worse, allowed, missing, remarks(old, profile))
+
+    document: object = profile
+    if old is not None:
+        compared = {
+            "worse": worse,
+            "missing_regions": missing_regions(old, profile),
+            "remarks": remarks(old, profile),
+        }
+        document = msgspec.to_builtins(profile) | compared
+    present(request.json, document, show)
+    partial = _partial(request)
+    if request.results is None and partial is not None:
+        partial.unlink(missing_ok=True)
     wrong = not all(region.bit_exact for region in profile.regions)
-    if old is None:
-        return wrong
-    worse = regressions(old, profile, allowed)
-    print_regressions(worse, allowed, missing_regions(old, profile))
     return wrong or (bool(worse) and request.fail_above is not None)
 
 
 def _check(request: Request) -> None:
     """Refuse options that exclude each other before anything is built."""
-    if request.json is not None:
-        check_writable(request.json, request.model)
+    check_json(request.json, request.model, request.compare, request.results)
     if request.fail_above is not None and request.compare is None:
         raise ConfigError("--fail-above says how much worse than --compare OLD.json; give both")
     if request.ports and request.boards > 1:
         raise ConfigError("--boards counts boards of a target; with --port, name each board")
     if request.dask is not None and (len(request.ports) > 1 or request.boards > 1):
         raise ConfigError("with --dask each worker has one board: give at most one --port")
+    if request.dask is None and not request.ports:
+        check_runs(request.target)
 
 
-def _measure(request: Request, model: Model) -> Profile:
-    """Measure; keeps what an interruption leaves where the same command finds it again."""
+def _measure(request: Request, model: Model, old: Profile | None) -> Profile:
+    """Measure what can be compared with `old`; keeps what an interruption leaves where the same
+    command finds it again."""
     chosen = model.regions
     if request.regions is not None:
         chosen = tuple(model.region(dp) for dp in parse_dp_list(request.regions))
-    data = load_data(request.data)
+    dps = [region.dp for region in chosen]
+    if old is not None and not request.ports:
+        check_comparable(old, request.target, dps)
+    data = load_data(request.data, train=False)
     samples = load_samples(model, data, request.samples)
-    partial = request.json.with_name(f"{request.json.name}.partial") if request.json else None
-    results = request.results or partial
+    results = request.results or _partial(request)
     with progress("profiling") as observer, build_folder(request.build_dir) as folder:
         observer("looking for boards" if request.ports else "building", 0.0)
         targets = _targets(request, model)
         target = ", ".join(targets) or request.target
+        if old is not None:
+            check_comparable(old, target, dps)
         bench = set_up(model, target, folder, request.toolchain, request.optimize)
         with _crew(request, bench, targets) as crew, _kept(results):
             profile = profile_bench(
@@ -107,11 +137,13 @@ def _measure(request: Request, model: Model) -> Profile:
             )
     if isinstance(crew, Fleet):
         _tell_trouble(crew)
-    if request.json is not None:
-        write_json(request.json, profile)
-        if request.results is None and partial is not None:
-            partial.unlink(missing_ok=True)
     return profile
+
+
+def _partial(request: Request) -> Path | None:
+    """Where what an interruption leaves is kept beside the file of --json."""
+    file = json_file(request.json)
+    return None if file is None else file.with_name(f"{file.name}.partial")
 
 
 def _tell_trouble(fleet: Fleet) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from tesla_embed import atomic
 from tesla_host.cli.terminal import console, need_torch, progress
+from tesla_host.cli.verb import JsonOption, check_json, present
 
 if TYPE_CHECKING:
     from tesla_embed.train.prune import Pruned, Sorted
@@ -22,6 +23,8 @@ _Data = Annotated[
     str | None,
     typer.Option("--data", metavar="SPEC", help="measure batch norm again: digits, idx:DIR, ..."),
 ]
+SORT_SCHEMA = "tesla-embed/sort/1"
+PRUNE_SCHEMA = "tesla-embed/prune/1"
 _SHARES = (10, 25, 50, 75)
 _UNCALIBRATED = "batch norm knows 100 % DP only; give --data to measure the other percentages"
 
@@ -31,6 +34,7 @@ def sort(
     out: _Out,
     by: _By = "operation-aware",
     data: _Data = None,
+    json_: JsonOption = None,
 ) -> None:
     """Let the most important channels lead, so that lower DP percentages lose less.
 
@@ -39,6 +43,7 @@ def sort(
     Example: tesla-embed sort runs/m/model.safetensors --data digits --out sorted.safetensors
     """
     atomic.check_writable(out, checkpoint)
+    check_json(json_, checkpoint)
     need_torch()
     from tesla_embed.data import load_data
     from tesla_embed.train.checkpoint import load_checkpoint, save_checkpoint
@@ -48,10 +53,16 @@ def sort(
     with progress("sorting"):
         result = sort_checkpoint(loaded, by, dataset)
         save_checkpoint(out, result.checkpoint.network, result.checkpoint.info)
-    _print_sorted(result)
-    print(f"{out}: {len(result.importance)} groups of channels sorted, {by}")
-    if not result.calibrated:
-        print(_UNCALIBRATED)
+
+    def show() -> None:
+        _print_sorted(result)
+        print(f"{out}: {len(result.importance)} groups of channels sorted, {by}")
+        if not result.calibrated:
+            print(_UNCALIBRATED)
+
+    document = {"out": out, "by": by, "calibrated": result.calibrated}
+    importance = {name: values.tolist() for name, values in result.importance.items()}
+    present(json_, {"schema": SORT_SCHEMA, **document, "importance": importance}, show)
 
 
 def prune(
@@ -67,6 +78,7 @@ def prune(
         typer.Option("--keep", metavar="PERCENT", help="keep the most important of each group"),
     ] = None,
     data: _Data = None,
+    json_: JsonOption = None,
 ) -> None:
     """Remove channels that are dead, or all but the most important, and sort the others.
 
@@ -75,6 +87,7 @@ def prune(
     Example: tesla-embed prune runs/m/model.safetensors --keep 60 --out pruned.safetensors
     """
     atomic.check_writable(out, checkpoint)
+    check_json(json_, checkpoint)
     need_torch()
     from tesla_embed.data import load_data
     from tesla_embed.train.checkpoint import load_checkpoint, save_checkpoint
@@ -84,10 +97,16 @@ def prune(
     with progress("pruning"):
         result = prune_checkpoint(loaded, by, threshold=threshold, keep=keep, data=dataset)
         save_checkpoint(out, result.checkpoint.network, result.checkpoint.info)
-    _print_pruned(result)
-    print(out)
-    if not result.calibrated:
-        print(_UNCALIBRATED)
+
+    def show() -> None:
+        _print_pruned(result)
+        print(out)
+        if not result.calibrated:
+            print(_UNCALIBRATED)
+
+    document = {"out": out, "by": by, "calibrated": result.calibrated}
+    costs = {"before": result.before, "after": result.after}
+    present(json_, {"schema": PRUNE_SCHEMA, **document, **costs}, show)
 
 
 def _print_sorted(result: "Sorted") -> None:

@@ -8,6 +8,7 @@ import typer
 
 from tesla_host.cli import quantize_options as choices
 from tesla_host.cli.options import ALL_REGIONS, DataOption, parse_dp_list
+from tesla_host.cli.verb import JsonOption, check_json, present
 
 if TYPE_CHECKING:
     from tesla_embed.quant.options import QuantizeOptions
@@ -37,9 +38,7 @@ def quantize(
     qat_samples: choices.ExamplesOption = None,
     check: choices.CheckOption = 0,
     compare_tables: choices.CompareOption = False,
-    json_: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="also write the numbers here")
-    ] = None,
+    json_: JsonOption = None,
 ) -> None:
     """Quantise a trained network to integers, calibrated for each operating region.
 
@@ -58,8 +57,8 @@ def quantize(
         (qat, qat_epochs, qat_samples),
         bias_correction,
     )
-    for path in (out, *([json_] if json_ else [])):
-        check_writable(path, checkpoint)
+    check_writable(out, checkpoint)
+    check_json(json_, checkpoint)
     count = check or (_COMPARED if compare_tables else 0)
     _quantize(checkpoint, data, out, dps, options, count, compare_tables, json_)
 
@@ -75,7 +74,6 @@ def _quantize(
     json_: Path | None,
 ) -> None:
     """Nothing is written before it is known that C can be made of it."""
-    from tesla_embed.atomic import write_text
     from tesla_embed.data import load_data
     from tesla_embed.ir.store import digest, save_model
     from tesla_embed.quant import quantize_checkpoint
@@ -95,10 +93,12 @@ def _quantize(
             other = _other_tables(options)
             twin = quantize_checkpoint(loaded, dataset, dps, other, observer)
             found[other.calibration.tables] = appraise(twin, dataset, samples, task)
-    if json_ is not None:
-        write_text(json_, _as_json(found, options, dataset.name, digest(model)))
-    _print(found)
-    print(f"{out}: {model.name}, {len(model.regions)} regions, digest {digest(model)[:16]}")
+
+    def show() -> None:
+        _print(found)
+        print(f"{out}: {model.name}, {len(model.regions)} regions, digest {digest(model)[:16]}")
+
+    present(json_, _document(found, options, dataset.name, digest(model)), show)
 
 
 def _other_tables(options: "QuantizeOptions") -> "QuantizeOptions":
@@ -107,19 +107,16 @@ def _other_tables(options: "QuantizeOptions") -> "QuantizeOptions":
     return dataclasses.replace(options, calibration=dataclasses.replace(calibration, tables=other))
 
 
-def _as_json(
+def _document(
     found: "dict[str, Appraisal]", options: "QuantizeOptions", data: str, digest: str
-) -> str:
-    import json
-
-    content = {
+) -> dict[str, object]:
+    return {
         "schema": QUANTIZE_SCHEMA,
         "digest": digest,
         "data": data,
         "options": dataclasses.asdict(options),
         "tables": {name: dataclasses.asdict(one) for name, one in found.items()},
     }
-    return json.dumps(content, indent=2) + "\n"
 
 
 def _print(found: "dict[str, Appraisal]") -> None:

@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+from tesla_host.cli.verb import JsonOption, check_json, present
+
+REPORT_SCHEMA = "tesla-embed/report/1"
+
 
 def report(
     profile_json: Annotated[Path, typer.Argument(help="what profile --json wrote")],
@@ -15,6 +19,7 @@ def report(
     cam: Annotated[
         Path | None, typer.Option(metavar="PNG", help="the picture that cam wrote, to show in it")
     ] = None,
+    json_: JsonOption = None,
 ) -> None:
     """Write a profile as one HTML file: accuracy, cost and memory of every operating region.
 
@@ -23,6 +28,10 @@ def report(
     from tesla_host.report import write_report
     from tesla_host.results import read_profile
 
+    check_json(json_, profile_json, *(compare or []), cam)
     others = [read_profile(path) for path in compare or []]
-    write_report(read_profile(profile_json), out, others, cam)
-    print(out)
+    profile = read_profile(profile_json)
+    write_report(profile, out, others, cam)
+    names = [entry.model.name for entry in (profile, *others)]
+    document = {"schema": REPORT_SCHEMA, "out": out, "models": names}
+    present(json_, document, lambda: print(out))

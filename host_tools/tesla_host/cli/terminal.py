@@ -13,7 +13,7 @@ from tesla_embed.errors import ToolchainError
 from tesla_embed.tflite.builder import INSTALL
 from tesla_host.inspection import Inspection, Value
 from tesla_host.regression import Worse
-from tesla_host.results import Profile, Verification
+from tesla_host.results import Profile, RegionResult, Throughput, Verification
 
 TIMING_NOTE = "an estimate: published Cortex-M4 timings, zero wait states"
 _PIPE_WIDTH = 120
@@ -25,10 +25,20 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
+class _Bar(Progress):
+    """A bar after which an error can stand alone."""
+
+    def stop(self) -> None:
+        """End it; where there is no terminal, rich itself prints an empty line in any case."""
+        self.live.stop()
+        if not (self.console.is_interactive or self.live.transient):
+            self.console.print()
+
+
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Callable[[str, float], None]]:
     """A bar on stderr; yields a function that takes a status and the share done, 0 to 1."""
-    with Progress(
+    with _Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
@@ -55,10 +65,12 @@ def need_torch() -> None:
 
 
 def print_profile(profile: Profile) -> None:
-    """The regions' table, and below it what is said once."""
+    """The regions' table, and below it what is said once; p95 where any run took longer."""
     table = Table(title=f"{profile.model.name} on {profile.target.name}", box=box.SIMPLE_HEAD)
+    spread = any(_ms(region.latency_us) != _p95(region) for region in profile.regions)
     for heading in (
-        "DP %", "MACs", "of full", "float", "device", "instructions", "cycles*", "ms", "exact"
+        "DP %", "MACs", "of full", "float", "device", "instructions", "cycles*", "ms",
+        *(("p95",) if spread else ()), "exact",
     ):  # fmt: skip
         table.add_column(heading, justify="right", no_wrap=True)
     for region in profile.regions:
@@ -70,31 +82,89 @@ def print_profile(profile: Profile) -> None:
             f"{region.accuracy:.2%}",
             _number(region.instructions.median if region.instructions else None),
             _number(region.cycles_estimate),
-            "" if region.latency_us is None else f"{region.latency_us / 1e3:.3f}",
+            _ms(region.latency_us),
+            *((_p95(region),) if spread else ()),
             "yes" if region.bit_exact else "NO",
         )
     console().print(table)
+    _print_costs(profile)
+    _print_memory(profile)
+
+
+def _print_costs(profile: Profile) -> None:
+    """What the first inference in a region costs, and selecting it: both may be no constant."""
+    first = [region.first_us for region in profile.regions if region.first_us is not None]
+    counted = [r.first_instructions for r in profile.regions if r.first_instructions is not None]
+    switch = [region.switch_us for region in profile.regions if region.switch_us is not None]
+    steps = [r.switch_instructions for r in profile.regions if r.switch_instructions is not None]
+    costs = {
+        "first inference in a region": (_range(first, "µs"), _range(counted, "instructions")),
+        "selecting a region": (_range(switch, "µs"), _range(steps, "instructions")),
+    }
+    for what, told in costs.items():
+        if any(told):
+            print(f"{what}: {', '.join(text for text in told if text)}")
+
+
+def _range(values: Sequence[float], unit: str) -> str:
+    """The least and the largest of some values; nothing of none."""
+    if not values:
+        return ""
+    low, high = (f"{value:,.4g}" if unit == "µs" else f"{value:,}" for value in _ends(values))
+    return f"{low} {unit}" if low == high else f"{low} to {high} {unit}"
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
+
+
+def _print_memory(profile: Profile) -> None:
+    """What is said once below the regions."""
     memory, first = profile.memory, profile.regions[0]
     mean = sum(region.accuracy for region in profile.regions) / len(profile.regions)
     clock = f" at {profile.target.clock_hz / 1e6:g} MHz" if profile.target.clock_hz else ""
     library = ""
     if memory.library_stack_bytes is not None:
         library = f", of which the library takes {memory.library_stack_bytes:,} B at most"
+    sizes = (profile.model.weights_bytes, memory.region_table_bytes)
+    weights, tables = ("unknown" if size is None else f"{size:,} B" for size in sizes)
+    parts = f"weights {weights}, region tables {tables}"
+    arena = f"arena {memory.arena_bytes:,} B"
+    stack = "" if memory.stack_bytes is None else f"{memory.stack_bytes:,} B of stack{library}"
+    ram = arena if memory.ram_bytes is None else f"{memory.ram_bytes:,} B ({arena})"
     lines = (
         f"accuracy: mean {mean:.2%} over {first.samples:,} samples; {first.device_samples} of them "
         f"through the link{clock}",
-        f"flash: {_bytes(memory.flash_bytes)} (weights {_bytes(profile.model.weights_bytes)}, "
-        f"region tables {_bytes(memory.region_table_bytes)})",
-        f"RAM: {_bytes(memory.ram_bytes)} (arena {_bytes(memory.arena_bytes)}) "
-        f"and {_bytes(memory.stack_bytes)} of stack{library}",
+        "flash: "
+        + (parts if memory.flash_bytes is None else f"{memory.flash_bytes:,} B ({parts})"),
+        "RAM: " + " and ".join(text for text in (ram, stack) if text),
+        *([] if memory.unknown is None else [f"unknown parts: {memory.unknown}"]),
     )
     print("\n".join(lines))
+    if profile.throughput is not None:
+        print(_speed(profile.throughput))
     if any(region.cycles_estimate for region in profile.regions):
         print(f"* {TIMING_NOTE}")
 
 
-def print_regressions(worse: Sequence[Worse], allowed: float, missing: Sequence[int]) -> None:
-    """What got worse by more than the share `allowed`, and regions that are no longer there."""
+def _speed(rate: Throughput) -> str:
+    """How fast samples went through the link."""
+    boards = "one board" if rate.boards == 1 else f"{rate.boards} boards"
+    return (
+        f"throughput: {rate.samples_per_second:,.1f} samples per second by {boards}, "
+        f"{rate.samples:,} in {rate.seconds:,.1f} s"
+    )
+
+
+def print_regressions(
+    worse: Sequence[Worse], allowed: float, missing: Sequence[int], remarks: Sequence[str]
+) -> None:
+    """What got worse by more than the share `allowed`, and regions that are no longer there.
+
+    `remarks` say what makes the two profiles hard to compare.
+    """
+    for text in remarks:
+        print(text)
     if missing:
         print(f"not measured this time: {', '.join(map(str, missing))} % DP")
     if not worse:
@@ -195,9 +265,13 @@ def _real(value: Value) -> str:
     return f"{shape} of scale {value.scale:.6g} and zero point {value.zero_point}"
 
 
-def _bytes(value: int | None) -> str:
-    return "unknown" if value is None else f"{value:,} B"
-
-
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
+
+
+def _p95(region: RegionResult) -> str:
+    return _ms(region.latency.p95 if region.latency else None)
+
+
+def _ms(us: float | None) -> str:
+    return "" if us is None else f"{us / 1e3:.3f}"

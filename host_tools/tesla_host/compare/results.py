@@ -69,13 +69,17 @@ class RowResult(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Comparison(msgspec.Struct, kw_only=True, frozen=True):
-    """Everything that was compared; `dps` is the grid, `command` repeats it elsewhere."""
+    """Everything that was compared; `dps` is the grid, `command` repeats it elsewhere.
+
+    `failed` says which runs are missing, and why.
+    """
 
     tool_version: str
     command: str
     data: str
     dps: list[int]
     rows: list[RowResult]
+    failed: list[str] = []
     schema: str = SCHEMA
 
 

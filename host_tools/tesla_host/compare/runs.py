@@ -1,8 +1,8 @@
 """Carries out the runs of a comparison, several at a time, each in a process of its own.
 
 In: runs, a data set and a folder. Out: one `RunResult` per run, kept as `result.json` in its
-sub-folder. Finished runs are skipped and begun ones continue, whatever ended them. One run's error
-ends the comparison with that error; what the others did stays.
+sub-folder. Finished runs are skipped and begun ones continue, whatever ended them. When one fails,
+the others go on.
 """
 
 import multiprocessing
@@ -37,16 +37,17 @@ class _Worker:
 
 def carry_out(
     runs: Sequence[Run], data: str, folder: Path, dps: Sequence[int], jobs: int, observer: Observer
-) -> dict[Run, RunResult]:
+) -> tuple[dict[Run, RunResult], dict[Run, TeslaEmbedError]]:
     """Train and evaluate all `runs` on the data set `data` at every one of `dps` (percent).
 
-    At most `jobs` processes work at once; `observer` gets a status and the share done. Raises
-    `TeslaEmbedError`; then, and on Ctrl-C, the processes are stopped.
+    At most `jobs` processes work at once; `observer` gets a status and the share done. Returns the
+    results, and the errors of runs that have none. On Ctrl-C the processes are stopped.
     """
     fingerprint = load_data(data).fingerprint()
     results = {run: _finished(run, fingerprint, folder, dps) for run in runs}
     waiting = [run for run, result in results.items() if result is None]
     active: dict[Connection, _Worker] = {}
+    failed: dict[Run, TeslaEmbedError] = {}
     try:
         while waiting or active:
             while waiting and len(active) < jobs:
@@ -54,7 +55,7 @@ def carry_out(
                 active[connection] = worker
             for ready in wait(list(active)):
                 assert isinstance(ready, Connection)
-                _receive(ready, active)
+                _receive(ready, active, failed)
             done = len(runs) - len(waiting) - len(active)
             share = sum(worker.fraction for worker in active.values())
             status = ", ".join(worker.run.folder for worker in active.values())
@@ -63,7 +64,11 @@ def carry_out(
         for worker in active.values():
             worker.process.terminate()
             worker.process.join()
-    return {run: _needed(run, fingerprint, folder, dps) for run in runs}
+    found = {run: _finished(run, fingerprint, folder, dps) for run in runs if run not in failed}
+    for run, result in found.items():
+        if result is None:
+            failed[run] = ToolchainError(f"run {run.folder} left no result")
+    return {run: result for run, result in found.items() if result is not None}, failed
 
 
 def _finished(run: Run, fingerprint: str, folder: Path, dps: Sequence[int]) -> RunResult | None:
@@ -80,13 +85,6 @@ def _finished(run: Run, fingerprint: str, folder: Path, dps: Sequence[int]) -> R
     return found if recipe == run.recipe and whole and sound else None
 
 
-def _needed(run: Run, fingerprint: str, folder: Path, dps: Sequence[int]) -> RunResult:
-    result = _finished(run, fingerprint, folder, dps)
-    if result is None:
-        raise ToolchainError(f"run {run.folder} left no result; start the comparison again")
-    return result
-
-
 def _start(run: Run, data: str, folder: Path, dps: Sequence[int]) -> tuple[Connection, _Worker]:
     """Begin a run. A fresh interpreter: forking would copy the locks of running threads."""
     context = multiprocessing.get_context("spawn")
@@ -99,7 +97,11 @@ def _start(run: Run, data: str, folder: Path, dps: Sequence[int]) -> tuple[Conne
     return here, _Worker(run, process)
 
 
-def _receive(connection: Connection, active: dict[Connection, _Worker]) -> None:
+def _receive(
+    connection: Connection,
+    active: dict[Connection, _Worker],
+    failed: dict[Run, TeslaEmbedError],
+) -> None:
     """Take a message of a run: its progress, its error, or the end of its process."""
     worker = active[connection]
     try:
@@ -107,14 +109,15 @@ def _receive(connection: Connection, active: dict[Connection, _Worker]) -> None:
     except EOFError:
         del active[connection]
         worker.process.join()
-        if worker.process.exitcode:
-            raise ToolchainError(
+        if worker.process.exitcode and worker.run not in failed:
+            failed[worker.run] = ToolchainError(
                 f"run {worker.run.folder} ended with exit code {worker.process.exitcode}; start "
                 "the comparison again to continue, with fewer --jobs if memory is short"
-            ) from None
+            )
         return
     if isinstance(message, TeslaEmbedError):
-        raise type(message)(f"run {worker.run.folder}: {message}")
+        failed[worker.run] = type(message)(f"run {worker.run.folder}: {message}")
+        return
     worker.fraction = message
 
 

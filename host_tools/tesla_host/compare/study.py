@@ -62,6 +62,8 @@ def compare(study: Study, out: Path, jobs: int, observer: Observer) -> Compariso
     """Carry out a study in the folder `out`, at most `jobs` runs at once, or continue it there.
 
     Leaves `compare.json`, `compare.md`, one RECIPE.svg for each recipe, and a sub-folder per run.
+    Where some runs fail, the others are summed up all the same, and `failed` tells of them; where
+    all do, the first error is raised.
     Raises `ConfigError` for anything wrong with the study, before training, and `ToolchainError`
     where matplotlib is missing.
     """
@@ -75,13 +77,16 @@ def compare(study: Study, out: Path, jobs: int, observer: Observer) -> Compariso
     for row in references:
         if row.recipe not in known:
             raise ConfigError(f"the reference is for recipe {row.recipe}, which is not compared")
-    results = carry_out(runs, study.data, out, study.dps, jobs, observer)
+    results, failed = carry_out(runs, study.data, out, study.dps, jobs, observer)
+    if failed and not results:
+        raise next(iter(failed.values()))
     comparison = Comparison(
         tool_version=__version__,
         command=study.command(),
         data=load_data(study.data).name,
         dps=list(study.dps),
         rows=[*_rows(results), *references],
+        failed=[str(error) for error in failed.values()],
     )
     for recipe in sorted(known):
         rows = [row for row in comparison.rows if row.recipe == recipe and row.mean]

@@ -24,6 +24,9 @@ def markdown(comparison: Comparison) -> str:
         "Early stopping and the choice of the best epoch use a validation split of the training",
         "set, never the test set.",
     ]
+    if comparison.failed:
+        lines += ["", "Missing, because they failed:", ""]
+        lines += [f"- {' '.join(text.split())}" for text in comparison.failed]
     for recipe in dict.fromkeys(row.recipe for row in comparison.rows):
         rows = [row for row in comparison.rows if row.recipe == recipe]
         lines += ["", f"## {recipe}", "", f"![accuracy over DP percentage]({recipe}.svg)", ""]

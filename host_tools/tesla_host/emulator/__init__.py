@@ -1,1 +1,1 @@
-"""A Cortex-M4 inside this process: pip-only, deterministic to the instruction."""
+"""A Cortex-M inside this process: pip-only, deterministic to the instruction."""

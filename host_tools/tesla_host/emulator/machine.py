@@ -19,7 +19,7 @@ from typing import Any
 
 from tesla_embed.errors import DeviceError, ToolchainError
 from tesla_host.catalogue import Memory, Target
-from tesla_host.elf import Image, read_image
+from tesla_host.elf import read_image
 
 try:
     unicorn: Any = import_module("unicorn")  # its own type hints are too incomplete to help
@@ -31,6 +31,8 @@ except ImportError as error:
     ) from error
 
 _PAGE = 0x1000
+_SYSTEM_CONTROL = 0xE000_E000
+"""The core's own registers: they keep what start-up code writes, and do nothing."""
 _UART_RECEIVE, _UART_SEND, _IDLE, _LATCH, _COUNTERS = 0x00, 0x04, 0x08, 0x0C, 0x10
 _BYTE_VALID = 0x100
 _MOST_UNREAD_BYTES = 1 << 20
@@ -47,7 +49,7 @@ _ACCESS = {
 
 
 class Machine:
-    """A `Pipe` to a firmware on an emulated Cortex-M4."""
+    """A `Pipe` to a firmware on an emulated Cortex-M."""
 
     def __init__(self, elf: Path, target: Target) -> None:
         assert target.flash is not None and target.ram is not None
@@ -63,9 +65,9 @@ class Machine:
         self.cpu: Any = unicorn.Uc(
             unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
         )
-        self.cpu.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M4)
+        self.cpu.ctl_set_cpu_model(getattr(arm_const, f"UC_CPU_ARM_{target.unicorn}"))
         self._counter = BlockCounter(lambda at, size: bytes(self.cpu.mem_read(at, size)))
-        self._load(elf, self._image, target.flash, target.ram)
+        self._load(elf, target.name, target.flash, target.ram)
         devices = dict(target.constants)["DEVICES"]
         self.cpu.mmio_map(devices, _PAGE, self._device_read, None, self._device_write, None)
         self.cpu.hook_add(unicorn.UC_HOOK_BLOCK, self._counter.enter)
@@ -78,7 +80,7 @@ class Machine:
 
     @property
     def cycles(self) -> int:
-        """Cycles since reset; estimated (see `timing`)."""
+        """Cycles of a Cortex-M4 since reset; estimated (see `timing`). Of no other CPU's."""
         return self._counter.cycles()
 
     def classes(self) -> dict[str, int]:
@@ -110,18 +112,20 @@ class Machine:
     def close(self) -> None:
         """Nothing to close: the machine is part of this process."""
 
-    def _load(self, elf: Path, image: Image, flash: Memory, ram: Memory) -> None:
+    def _load(self, elf: Path, name: str, flash: Memory, ram: Memory) -> None:
+        image = self._image
         execute = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
         self.cpu.mem_map(flash.origin, flash.bytes, execute)
         self.cpu.mem_map(ram.origin, ram.bytes, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+        self.cpu.mem_map(_SYSTEM_CONTROL, _PAGE, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
         if image.machine != "ARM":
-            raise DeviceError(f"{elf} is for {image.machine}; build it for the target emulator")
+            raise DeviceError(f"{elf} is for {image.machine}; build it for the target {name}")
         for segment in image.segments:
             end = segment.address + len(segment.data)
             if segment.address < flash.origin or end > flash.origin + flash.bytes:
                 raise DeviceError(
                     f"{elf} puts bytes at 0x{segment.address:08x}, outside the emulator's flash; "
-                    "build it for the target emulator"
+                    f"build it for the target {name}"
                 )
             self.cpu.mem_write(segment.address, segment.data)
         vectors = bytes(self.cpu.mem_read(flash.origin, 8))
@@ -151,8 +155,12 @@ class Machine:
 
     @contextlib.contextmanager
     def _interrupt_between_blocks(self) -> Iterator[None]:
-        """Have Ctrl-C stop the CPU: raised inside a hook, it would get lost, and a block too."""
-        if threading.current_thread() is not threading.main_thread():
+        """Have Ctrl-C stop the CPU: raised inside a hook, it would get lost, and a block too.
+
+        A process that ignores Ctrl-C goes on doing so.
+        """
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if ignored or threading.current_thread() is not threading.main_thread():
             yield
             return
         asked: list[int] = []

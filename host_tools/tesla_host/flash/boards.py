@@ -7,8 +7,12 @@ in pyOCD; those that pyOCD lacks come with `pyocd pack install`.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from tesla_embed.errors import ConfigError
+from tesla_host.catalogue.rows import Memory
+from tesla_host.catalogue.user import names_file
+from tesla_host.targets import find_target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +35,14 @@ class Esp:
 class FlashBoard:
     """One board. Where a programmer cannot reach it, its field stays empty.
 
-    `target` is the row of `targets` that a model is built for; `base` and `flash_bytes` are the
-    range of addresses that a firmware may occupy. `openocd` are arguments that configure OpenOCD,
-    `pyocd` and `jlink` the chip's names there, `stlink` whether an ST-LINK reaches it, `rom_uart`
-    whether its ROM speaks ST's AN3155 over a UART, `nordic` whether nrfutil knows it, `west`
-    Zephyr's name of the board.
+    `target` names the row of the catalogue that a model is built for. `openocd` are arguments that
+    configure OpenOCD, `pyocd` and `jlink` the chip's names there, `stlink` whether an ST-LINK
+    reaches it, `rom_uart` whether its ROM speaks ST's AN3155 over a UART, `nordic` whether nrfutil
+    knows it, `west` Zephyr's name of the board.
     """
 
     name: str
-    description: str
     target: str
-    base: int
-    flash_bytes: int
     openocd: tuple[str, ...] = ()
     pyocd: str = ""
     jlink: str = ""
@@ -53,6 +53,14 @@ class FlashBoard:
     nordic: bool = False
     west: str = ""
 
+    @property
+    def flash(self) -> Memory:
+        """The addresses that a firmware may occupy: those that it is linked for."""
+        memory = find_target(self.target).flash
+        if memory is None:
+            raise ConfigError(f"{self.target} has no flash to write; name a board")
+        return memory
+
 
 def _openocd(interface: str, *rest: str) -> tuple[str, ...]:
     """OpenOCD's arguments: configuration files end in .cfg, all else are commands."""
@@ -60,17 +68,10 @@ def _openocd(interface: str, *rest: str) -> tuple[str, ...]:
     return tuple(a for word in files for a in ("-f" if word.endswith(".cfg") else "-c", word))
 
 
-_STM32_BASE = 0x0800_0000
-_RP_BASE = 0x1000_0000
-_KIB = 1 << 10
-
 FLASH_BOARDS = (
     FlashBoard(
         name="nucleo-f446re",
-        description="STM32F446RE, Cortex-M4F, ST-LINK on the board",
         target="nucleo-f446re",
-        base=_STM32_BASE,
-        flash_bytes=512 * _KIB,
         openocd=_openocd("stlink", "target/stm32f4x.cfg"),
         pyocd="stm32f446retx",
         jlink="STM32F446RE",
@@ -80,10 +81,7 @@ FLASH_BOARDS = (
     ),
     FlashBoard(
         name="nucleo-h743zi",
-        description="STM32H743ZI, Cortex-M7, ST-LINK on the board",
         target="nucleo-h743zi",
-        base=_STM32_BASE,
-        flash_bytes=2048 * _KIB,
         openocd=_openocd("stlink", "target/stm32h7x_dual_bank.cfg"),
         pyocd="stm32h743xx",
         jlink="STM32H743ZI",
@@ -93,10 +91,7 @@ FLASH_BOARDS = (
     ),
     FlashBoard(
         name="nucleo-l4r5zi",
-        description="STM32L4R5ZI, Cortex-M4F, ST-LINK on the board",
         target="nucleo-l4r5zi",
-        base=_STM32_BASE,
-        flash_bytes=2048 * _KIB,
         openocd=_openocd("stlink", "target/stm32l4x.cfg"),
         pyocd="stm32l4r5zitx",
         jlink="STM32L4R5ZI",
@@ -106,10 +101,7 @@ FLASH_BOARDS = (
     ),
     FlashBoard(
         name="nrf52840-dk",
-        description="nRF52840, Cortex-M4F, J-Link on the board",
         target="nrf52840-dk",
-        base=0,
-        flash_bytes=1024 * _KIB,
         openocd=_openocd("jlink", "transport select swd", "target/nrf52.cfg"),
         pyocd="nrf52840",
         jlink="nRF52840_xxAA",
@@ -118,10 +110,7 @@ FLASH_BOARDS = (
     ),
     FlashBoard(
         name="microbit",
-        description="nRF51822, Cortex-M0, CMSIS-DAP on the board",
         target="microbit",
-        base=0,
-        flash_bytes=256 * _KIB,
         openocd=_openocd("cmsis-dap", "target/nrf51.cfg"),
         pyocd="nrf51822",
         jlink="nRF51822_xxAA",
@@ -129,10 +118,7 @@ FLASH_BOARDS = (
     ),
     FlashBoard(
         name="stm32vldiscovery",
-        description="STM32F100RB, Cortex-M3, ST-LINK/V1 on the board",
         target="stm32vldiscovery",
-        base=_STM32_BASE,
-        flash_bytes=128 * _KIB,
         openocd=_openocd("stlink", "transport select hla_swd", "target/stm32f1x.cfg"),
         pyocd="stm32f100rbtx",
         jlink="STM32F100RB",
@@ -141,10 +127,7 @@ FLASH_BOARDS = (
     ),
     FlashBoard(
         name="netduinoplus2",
-        description="STM32F405RG, Cortex-M4F, no debugger on the board",
         target="netduinoplus2",
-        base=_STM32_BASE,
-        flash_bytes=1024 * _KIB,
         openocd=_openocd("stlink", "target/stm32f4x.cfg"),
         pyocd="stm32f405rgtx",
         jlink="STM32F405RG",
@@ -153,10 +136,7 @@ FLASH_BOARDS = (
     ),
     FlashBoard(
         name="pico",
-        description="RP2040, Cortex-M0+, a UF2 drive while BOOTSEL is held at power-up",
         target="pico",
-        base=_RP_BASE,
-        flash_bytes=2048 * _KIB,
         openocd=_openocd("cmsis-dap", "adapter speed 5000", "target/rp2040.cfg"),
         pyocd="rp2040",
         jlink="RP2040_M0_0",
@@ -165,10 +145,7 @@ FLASH_BOARDS = (
     ),
     FlashBoard(
         name="pico2",
-        description="RP2350, Cortex-M33, a UF2 drive while BOOTSEL is held at power-up",
         target="pico2",
-        base=_RP_BASE,
-        flash_bytes=4096 * _KIB,
         # target/rp2350.cfg came after OpenOCD 0.12.
         openocd=_openocd("cmsis-dap", "adapter speed 5000", "target/rp2350.cfg"),
         pyocd="rp2350",
@@ -180,7 +157,11 @@ FLASH_BOARDS = (
 
 
 def find_flash_board(name: str) -> FlashBoard:
-    """The row of that name. Raises `ConfigError` when there is none."""
+    """The row of that name, or of the file `PATH.toml`. Raises `ConfigError` without one."""
+    if names_file(name):
+        from tesla_host.flash.user import user_flash_board  # which needs the types of this module
+
+        return user_flash_board(Path(name))
     for board in FLASH_BOARDS:
         if board.name == name:
             return board

@@ -6,6 +6,7 @@ cannot reach the board, or lacks a port, with `ConfigError`, and one that is not
 `ToolchainError`, whose message is how to install it.
 """
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from tesla_host.flash.images import encode_image, read_segments
 from tesla_host.flash.programmers import PROGRAMMERS, UF2, Form, Programmer, find_programmer
 
 Words = tuple[str, ...]
+
+_GDB_SERVER = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}\Z|/\S+\Z")
+"""A host's name or address and a port, or the path of a socket or of a device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,21 +53,13 @@ def make_plan(elf: Path, board: FlashBoard, wishes: Wishes, *, dry: bool = False
     `dry` shows the commands of a programmer that was asked for even where it is not installed.
     """
     segments = read_segments(elf, board)
-    programmer = choose_programmer(board, wishes)
-    if programmer.needs_port and wishes.port is None:
-        raise ConfigError(f"{programmer.name} needs --port, the serial port of the {board.name}")
-    if programmer.needs_probe and wishes.probe is None:
-        raise ConfigError(f"{programmer.name} needs --probe, a gdb server: HOST:PORT")
+    programmer, tool, drive = prepare(board, wishes, dry=dry)
     image = elf
     if programmer.form is not Form.ELF:
         image = _beside(elf, programmer.form)
         write_bytes(image, encode_image(programmer.form, segments, board))
-    drive = _drive(board, wishes, dry=dry) if programmer is UF2 else None
-    tool = find_tool(programmer)
-    if tool is None and not dry:
-        raise ToolchainError(f"{programmer.name} is not on PATH: {programmer.install}")
     values = _values(elf, image, board, wishes, drive)
-    values["tool"] = tool or (*programmer.executables, "")[0]
+    values["tool"] = tool
     values["probe"] = _probe(programmer, wishes)
     if programmer.script:
         script = _beside(elf, programmer.name)
@@ -71,6 +67,27 @@ def make_plan(elf: Path, board: FlashBoard, wishes: Wishes, *, dry: bool = False
         values["script"] = str(script.resolve())
     commands = tuple(render(command, values) for command in programmer.commands)
     return Plan(programmer=programmer, commands=commands, image=image, drive=drive)
+
+
+def prepare(
+    board: FlashBoard, wishes: Wishes, *, dry: bool = False
+) -> tuple[Programmer, str, Path | None]:
+    """The programmer, its program, and the drive of one that copies: all that needs no firmware.
+
+    Raises what `make_plan` does, and may be asked before anything is built.
+    """
+    programmer = choose_programmer(board, wishes)
+    if programmer.needs_port and wishes.port is None:
+        raise ConfigError(f"{programmer.name} needs --port, the serial port of the {board.name}")
+    if programmer.needs_probe and (wishes.probe is None or not _GDB_SERVER.match(wishes.probe)):
+        given = "" if wishes.probe is None else f", not {wishes.probe!r}"
+        raise ConfigError(f"{programmer.name} needs --probe, a gdb server: HOST:PORT{given}")
+    _probe(programmer, wishes)
+    drive = _drive(board, wishes, dry=dry) if programmer is UF2 else None
+    tool = find_tool(programmer)
+    if tool is None and not dry:
+        raise ToolchainError(f"{programmer.name} is not on PATH: {programmer.install}")
+    return programmer, tool or (*programmer.executables, "")[0], drive
 
 
 def choose_programmer(board: FlashBoard, wishes: Wishes) -> Programmer:
@@ -129,7 +146,7 @@ def _values(
     return {
         "file": str(image.resolve()),
         "converted": str(_beside(elf, Form.BIN).resolve()),
-        "base": f"0x{board.base:08x}",
+        "base": f"0x{board.flash.origin:08x}",
         "port": wishes.port or "",
         "baud": str(wishes.baud),
         "drive": str(drive),

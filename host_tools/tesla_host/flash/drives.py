@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 from tesla_embed.errors import DeviceError
-from tesla_host.flash.boards import FlashBoard
+from tesla_host.flash.boards import FLASH_BOARDS, FlashBoard
 
 INFO = "INFO_UF2.TXT"
 _MOUNTS = Path("/proc/mounts")
+_FILE_SYSTEMS = ("vfat", "msdos")
+"""What such drives have. A look into others may wait for a server, or mount something."""
 _INFO_BYTES = 4096
 
 
@@ -23,17 +25,33 @@ def find_drives(board: FlashBoard) -> list[Path]:
     return [folder for folder in _mounted() if is_drive(folder, board)]
 
 
+def uf2_drives() -> list[tuple[Path, str, list[str]]]:
+    """All mounted drives that take UF2 files: the folder, its Board-ID, and our boards like it."""
+    found = []
+    for folder in _mounted():
+        for board_id in _board_ids(folder)[:1]:
+            names = [board.name for board in FLASH_BOARDS if _is_of(board_id, board)]
+            found.append((folder, board_id, names))
+    return found
+
+
 def is_drive(folder: Path, board: FlashBoard) -> bool:
     """Whether `folder` is the drive of such a board."""
-    if board.uf2 is None:
-        return False
+    return any(_is_of(board_id, board) for board_id in _board_ids(folder))
+
+
+def _board_ids(folder: Path) -> list[str]:
     try:
         with (folder / INFO).open("rb") as stream:
             text = stream.read(_INFO_BYTES).decode(errors="replace")
     except OSError:
-        return False
-    names = [line.partition(":")[2] for line in text.splitlines() if line.startswith("Board-ID:")]
-    return any(board.uf2.board_id.lower() in name.lower() for name in names)
+        return []
+    lines = (line.partition(":") for line in text.splitlines())
+    return [name.strip() for key, _, name in lines if key == "Board-ID"]
+
+
+def _is_of(board_id: str, board: FlashBoard) -> bool:
+    return board.uf2 is not None and board.uf2.board_id.lower() in board_id.lower()
 
 
 def choose_drive(board: FlashBoard, wanted: Path | None) -> Path:
@@ -75,8 +93,9 @@ def _mounted() -> list[Path]:
     if sys.platform == "win32":
         return [Path(f"{letter}:/") for letter in string.ascii_uppercase]
     if _MOUNTS.exists():
-        fields = [line.split(" ") for line in _MOUNTS.read_text().splitlines()]
-        return [Path(_unescape(field[1])) for field in fields if len(field) > 1]
+        text = os.fsdecode(_MOUNTS.read_bytes())
+        fields = [line.split(" ") for line in text.split("\n")]
+        return [Path(_unescape(f[1])) for f in fields if len(f) > 2 and f[2] in _FILE_SYSTEMS]
     with contextlib.suppress(OSError):
         return sorted(Path("/Volumes").iterdir())
     return []

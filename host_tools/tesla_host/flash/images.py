@@ -21,12 +21,13 @@ _DATA, _END, _UPPER = 0, 1, 4
 def read_segments(elf: Path, board: FlashBoard) -> tuple[Segment, ...]:
     """What `elf` puts into the board's flash, by address."""
     segments = tuple(sorted(read_image(elf).segments, key=lambda segment: segment.address))
-    end = board.base + board.flash_bytes
+    base = board.flash.origin
+    end = base + board.flash.bytes
     for segment in segments:
-        if segment.address < board.base or segment.address + len(segment.data) > end:
+        if segment.address < base or segment.address + len(segment.data) > end:
             raise ConfigError(
                 f"{elf} puts {len(segment.data):,} bytes at 0x{segment.address:08x}, outside the "
-                f"flash of {board.name} (0x{board.base:08x} to 0x{end - 1:08x}); build it for the "
+                f"flash of {board.name} (0x{base:08x} to 0x{end - 1:08x}); build it for the "
                 f"target {board.target}"
             )
     if not segments:
@@ -40,7 +41,7 @@ def encode_image(form: Form, segments: Sequence[Segment], board: FlashBoard) -> 
         return encode_uf2(segments, board.uf2.family)
     if form is Form.HEX:
         return encode_hex(segments)
-    return encode_bin(segments, board.base)
+    return encode_bin(segments, board.flash.origin)
 
 
 def encode_bin(segments: Sequence[Segment], base: int) -> bytes:

@@ -27,6 +27,7 @@ class Programmer:
     """One program. `executables` are its names on PATH, the first one found is taken; none where it
     is part of this package.
 
+    `version` are the arguments that make it tell its version and nothing else, if it has such;
     `probe` selects one of several debug probes by its serial number, or names a gdb server;
     `script` is the text of a file
     that the command line names; `advice` is what to look at when it fails; one that is not
@@ -40,6 +41,7 @@ class Programmer:
     supports: Callable[[FlashBoard], bool]
     form: Form
     commands: tuple[tuple[str, ...], ...]
+    version: tuple[str, ...] = ()
     probe: tuple[str, ...] = ()
     script: str = ""
     needs_port: bool = False
@@ -64,6 +66,7 @@ PROGRAMMERS = (
         name="openocd",
         executables=("openocd",),
         install="apt install openocd, or brew install openocd",
+        version=("--version",),
         supports=lambda board: bool(board.openocd),
         form=Form.ELF,
         commands=(
@@ -78,6 +81,7 @@ PROGRAMMERS = (
         name="pyocd",
         executables=("pyocd",),
         install="pip install pyocd",
+        version=("--version",),
         supports=lambda board: bool(board.pyocd),
         form=Form.ELF,
         commands=(
@@ -110,6 +114,7 @@ PROGRAMMERS = (
         executables=("STM32_Programmer_CLI",),
         install="get STM32CubeProgrammer from https://www.st.com/stm32cubeprog and put its bin/ on "
         "PATH",
+        version=("--version",),
         supports=lambda board: board.stlink,
         form=Form.HEX,
         commands=(
@@ -121,6 +126,7 @@ PROGRAMMERS = (
         name="nrfutil",
         executables=("nrfutil",),
         install="get nRF Util from https://www.nordicsemi.com and run: nrfutil install device",
+        version=("--version",),
         supports=lambda board: board.nordic,
         form=Form.HEX,
         commands=(
@@ -152,6 +158,7 @@ PROGRAMMERS = (
         name="esptool",
         executables=("esptool", "esptool.py"),
         install="pip install esptool",
+        version=("version",),
         supports=lambda board: board.esp is not None,
         form=Form.ELF,
         commands=(
@@ -168,6 +175,7 @@ PROGRAMMERS = (
         name="gdb",
         executables=("gdb-multiarch", "arm-none-eabi-gdb"),
         install="apt install gdb-multiarch",
+        version=("--version",),
         supports=lambda board: board.esp is None,
         form=Form.ELF,
         commands=(("{tool}", "-nx", "-batch", "{extra}", "-x", "{script}", "{file}"),),
@@ -184,6 +192,7 @@ PROGRAMMERS = (
         name="west",
         executables=("west",),
         install="pip install west",
+        version=("--version",),
         supports=lambda board: bool(board.west),
         form=Form.HEX,
         commands=(("{tool}", "flash", "--skip-rebuild", "{extra}", "--hex-file", "{file}"),),

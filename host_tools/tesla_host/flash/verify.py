@@ -6,7 +6,7 @@ firmware answers, and `DeviceError` when none does.
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from elftools.elf.sections import Section, Symbol, SymbolTableSection
 
 from tesla_embed.errors import DeviceError, ToolchainError, WrongFirmware
 from tesla_host.apps import LINK, MLPERF_TINY, App
-from tesla_host.link.client import ExpectedModel, LinkClient
+from tesla_host.link.ports import connection, probe_all
 from tesla_host.targets import open_target
 
 _DIGEST_BYTES = 32
@@ -57,15 +57,13 @@ def verify_board(identity: Identity, port: str | None, patience_s: float = _PATI
     asked: Sequence[str] = ()
     while True:
         asked = [port] if port is not None else _usb_ports()
-        for name in asked:
-            try:
-                _ask(identity, name)
-            except WrongFirmware as error:
-                other = error
-            except DeviceError as error:
-                reason = str(error)
-            else:
+        for name, answer in _ask_all(identity, asked):
+            if answer is None:
                 return name
+            if isinstance(answer, WrongFirmware):
+                other = answer
+            else:
+                reason = str(answer)
         if time.monotonic() >= deadline:
             break
         time.sleep(0.2)
@@ -76,13 +74,36 @@ def verify_board(identity: Identity, port: str | None, patience_s: float = _PATI
     raise DeviceError(f"written, but nothing answered on {' or '.join(asked)}: {reason}")
 
 
-def _ask(identity: Identity, port: str) -> None:
-    name = port if "://" in port else f"serial:{port}"
-    pipe = open_target(name)
+def _ask_all(identity: Identity, ports: Sequence[str]) -> Iterator[tuple[str, DeviceError | None]]:
+    """What each port answers: nothing to complain of, another firmware, or no answer."""
+    if identity.app is MLPERF_TINY:
+        for port in ports:
+            try:
+                _ask_name(identity, port)
+            except DeviceError as error:
+                yield port, error
+            else:
+                yield port, None
+        return
+    for port, found in zip(ports, probe_all([connection(port) for port in ports]), strict=True):
+        if found.hello is None:
+            yield port, DeviceError(found.reason)
+        elif found.hello.digest == identity.digest:
+            yield port, None
+        else:
+            yield (
+                port,
+                WrongFirmware(
+                    f"{port} {found.reason}, not {identity.model} ({identity.digest.hex()[:12]}); "
+                    "flash it again"
+                ),
+            )
+
+
+def _ask_name(identity: Identity, port: str) -> None:
+    """Ask a firmware that speaks MLPerf Tiny's protocol. Raises `DeviceError`."""
+    pipe = open_target(connection(port))
     try:
-        if identity.app is not MLPERF_TINY:
-            LinkClient(pipe, ExpectedModel(name=identity.model, digest=identity.digest)).hello()
-            return
         pipe.write(b"%name%")
         said = b""
         end = time.monotonic() + _ANSWER_S

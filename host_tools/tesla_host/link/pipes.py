@@ -102,13 +102,21 @@ class DescriptorPipe:
 
 
 class ProcessPipe(DescriptorPipe):
-    """A native firmware as a child process, over its standard input and output."""
+    """A native firmware as a child process, over its standard input and output.
+
+    The process has a session of its own: Ctrl-C at a terminal reaches only whoever started it, who
+    ends it by closing its input.
+    """
 
     def __init__(self, command: Sequence[str], timeout: float | None = 1.0) -> None:
         self._name = command[0]
         try:
             self._process = subprocess.Popen(
-                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
             )
         except OSError as error:
             raise DeviceError(

@@ -92,6 +92,12 @@ def probe(target: str, baud: int = 115_200) -> Found:
     return Found(target, hello, f"runs {hello.model} ({hello.digest.hex()[:12]})")
 
 
+def probe_all(targets: Sequence[str], baud: int = 115_200) -> list[Found]:
+    """Ask several ports at once."""
+    with ThreadPoolExecutor(_MOST_PROBES) as pool:
+        return list(pool.map(lambda target: probe(target, baud), targets))
+
+
 def find_boards(
     expected: ExpectedModel, baud: int = 115_200, targets: Sequence[str] | None = None
 ) -> list[str]:
@@ -99,9 +105,7 @@ def find_boards(
 
     Raises `DeviceError`, which tells what each port said, when there is none.
     """
-    asked = candidates() if targets is None else list(targets)
-    with ThreadPoolExecutor(_MOST_PROBES) as pool:
-        found = list(pool.map(lambda target: probe(target, baud), asked))
+    found = probe_all(candidates() if targets is None else targets, baud)
     right = [one.target for one in found if one.hello and one.hello.digest == expected.digest]
     if not right:
         said = "; ".join(f"{one.target.removeprefix('serial:')}: {one.reason}" for one in found)

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from tesla_embed.errors import DeviceError, ToolchainError
 from tesla_host.catalogue import Qemu
+from tesla_host.compilers import first_line
 from tesla_host.link.pipes import DescriptorPipe
-from tesla_host.toolchain import first_line
 
+_PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-system-riscv32": "qemu-system-misc"}
+"""Debian's package of each QEMU that the catalogue names."""
 PROGRAM = "qemu-system-arm"
-MISSING = f"no {PROGRAM}: apt install qemu-system-arm (or: brew install qemu)"
 _SERIAL_DESCRIPTOR = 3
 # The shell gets the socket as its standard output and hands it on, or its end would stay open.
 _KEEPER = (
@@ -31,44 +32,62 @@ _KEEPER = (
 _LEAVE_S = 5
 
 
-def find_qemu() -> str:
-    """The path of QEMU for Arm. Raises `ToolchainError` when it is missing."""
-    path = shutil.which(PROGRAM)
+def find_qemu(program: str = PROGRAM) -> str:
+    """The path of QEMU for an architecture. Raises `ToolchainError` when it is missing."""
+    path = shutil.which(program)
     if path is None:
-        raise ToolchainError(MISSING)
+        package = _PACKAGES.get(program, "qemu-system")
+        raise ToolchainError(f"no {program}: apt install {package} (or: brew install qemu)")
     return path
 
 
-def qemu_version() -> str:
+def qemu_version(program: str = PROGRAM) -> str:
     """QEMU's own words about its version."""
-    return first_line((find_qemu(), "--version"))
+    return first_line((find_qemu(program), "--version"))
 
 
-def command_line(board: Qemu, elf: Path) -> list[str]:
-    """The call of QEMU; its UART is a connected socket that it inherits."""
+def command_line(board: Qemu, elf: Path, trace: Path | None = None) -> list[str]:
+    """The call of QEMU; its UART is a connected socket that it inherits.
+
+    The file `trace` gets a line for every block of code that is translated or executed.
+    """
+    traced = () if trace is None else ("-d", "exec,nochain,in_asm", "-D", str(trace))
     return [
-        find_qemu(),
-        *("-M", board.machine, "-nodefaults", "-display", "none", "-monitor", "none"),
+        find_qemu(board.program),
+        *(
+            "-M",
+            board.machine,
+            *board.options,
+            "-nodefaults",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+        ),
         *("-icount", f"shift={board.icount_shift}"),
+        *(word for _ in range(board.serial) for word in ("-serial", "null")),
         *("-chardev", f"socket,id=uart,fd={_SERIAL_DESCRIPTOR}", "-serial", "chardev:uart"),
         *("-kernel", str(elf)),
+        *traced,
     ]
 
 
 class QemuPipe(DescriptorPipe):
     """A `Pipe` to a firmware under QEMU. `timeout` counts seconds of the wall clock."""
 
-    def __init__(self, board: Qemu, elf: Path, timeout: float | None = 1.0) -> None:
+    def __init__(
+        self, board: Qemu, elf: Path, timeout: float | None = 1.0, trace: Path | None = None
+    ) -> None:
         if not elf.is_file():
             raise DeviceError(f"cannot run {elf}: there is no such file; build it first")
-        self._name = f"{PROGRAM} -M {board.machine}"
+        self._name = f"{board.program} -M {board.machine}"
         ours, theirs = socket.socketpair()
         self._socket = ours
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the pipe
         try:
             with theirs:
                 self._keeper = subprocess.Popen(
-                    ["sh", "-c", _KEEPER, "sh", *command_line(board, elf)],
+                    ["sh", "-c", _KEEPER, "sh", *command_line(board, elf, trace)],
                     stdin=subprocess.PIPE,
                     stdout=theirs.fileno(),
                     stderr=self._words,

@@ -7,6 +7,7 @@ may send anything.
 
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tesla_embed.errors import ProtocolError
@@ -56,6 +57,18 @@ class Hello:
     arena_bytes: int
     layer_count: int
     regions: tuple[RegionIo, ...]
+
+    @property
+    def clock(self) -> Counter | None:
+        """The first counter that is a clock; `None` where there is none."""
+        return next((counter for counter in self.counters if counter.hz), None)
+
+    def clock_us(self, ticks: Mapping[str, int]) -> float | None:
+        """Microseconds by that clock; `None` where there is none, or `ticks` are not of it."""
+        clock = self.clock
+        if clock is None or clock.name not in ticks:
+            return None
+        return 1e6 * ticks[clock.name] / clock.hz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,14 @@ class Part:
     width: str
 
 
-def flash_parts(memory: Memory, weights_bytes: int) -> tuple[Part, ...]:
+def flash_parts(memory: Memory, weights_bytes: int | None) -> tuple[Part, ...]:
     """Weights, region tables and the rest of the flash; the rest is what is not known apart."""
-    rest = max((memory.flash_bytes or 0) - weights_bytes - memory.region_table_bytes, 0)
+    tables = memory.region_table_bytes or 0
+    weights = weights_bytes or 0
+    rest = max((memory.flash_bytes or 0) - weights - tables, 0)
     return _parts(
-        ("weights", weights_bytes, "var(--s0)"),
-        ("region tables", memory.region_table_bytes, "var(--s1)"),
+        ("weights", weights, "var(--s0)"),
+        ("region tables", tables, "var(--s1)"),
         ("the rest: code and constants", rest, "var(--s7)"),
     )
 
@@ -43,12 +45,7 @@ def ram_parts(memory: Memory) -> tuple[Part, ...]:
 
 def memory_facts(profile: Profile) -> tuple[Fact, ...]:
     """Flash, RAM and stack, and what the regions cost."""
-    memory, count = profile.memory, len(profile.regions)
-    tables = memory.region_table_bytes
-    share = ratio(tables, memory.flash_bytes or 0)
-    part = "" if share is None else f", {percent(share)} of the flash"
-    each = grouped(tables / count, 0 if tables % count == 0 else 1)
-    unknown = "not measured here"
+    memory, unknown = profile.memory, "not measured here"
     return (
         Fact(
             name="flash",
@@ -67,10 +64,21 @@ def memory_facts(profile: Profile) -> tuple[Fact, ...]:
         ),
         Fact(
             name="region tables",
-            value=in_bytes(tables),
-            note=f"{each}{NBSP}B per region{part}",
+            value=in_bytes(memory.region_table_bytes),
+            note=_tables_note(memory, len(profile.regions)) or memory.unknown or unknown,
         ),
     )
+
+
+def _tables_note(memory: Memory, count: int) -> str:
+    """What each of `count` regions costs; nothing where that is not known."""
+    tables = memory.region_table_bytes
+    if tables is None:
+        return ""
+    share = ratio(tables, memory.flash_bytes or 0)
+    part = "" if share is None else f", {percent(share)} of the flash"
+    each = grouped(tables / count, 0 if tables % count == 0 else 1)
+    return f"{each}{NBSP}B per region{part}"
 
 
 def _stack_note(memory: Memory, unknown: str) -> str:

@@ -149,7 +149,7 @@ def read_png(path: Path) -> bytes:
         raise ConfigError(f"{path} has more than {MAX_BYTES} bytes; draw fewer images or regions")
     names, header = _read_chunks(content)
     if names[:1] != [b"IHDR"] or names[-1:] != [b"IEND"] or b"IDAT" not in names:
-        raise ConfigError(f"{path} is damaged or cut short; draw it again")
+        raise ConfigError(f"{path} is truncated or damaged; draw it again")
     width, height = struct.unpack(">II", header[:8])
     if not 0 < max(width, height) <= MAX_PIXELS:
         raise ConfigError(

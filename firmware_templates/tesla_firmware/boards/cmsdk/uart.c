@@ -1,5 +1,6 @@
 /* The UART of Arm's Cortex-M System Design Kit, as on the MPS2 and MPS3 boards. One byte deep. */
 #include "tesla_board.h"
+#include "tesla_register.h"
 #include "tesla_target.h"
 #include "tesla_uart.h"
 
@@ -32,8 +33,7 @@ int tesla_board_read_byte(void) {
 }
 
 void tesla_board_write_byte(uint8_t byte) {
-    while ((UART(STATE) & TRANSMITTER_FULL) != 0u) {
-    }
+    (void)tesla_wait(TESLA_TARGET_UART + STATE, TRANSMITTER_FULL, 0u);
     UART(DATA) = byte;
 }
 

@@ -1,4 +1,4 @@
-/* The emulated board: a Cortex-M4 with the peripherals that tesla_host.emulator provides.
+/* The emulated board: a Cortex-M with the peripherals that tesla_host.emulator provides.
  *
  * Reading the counters takes the same instructions every time, so differences are exact. */
 #include "tesla_board.h"
@@ -11,11 +11,11 @@
 #define COUNTERS_LATCH   0x0Cu /* write: freeze the counters */
 #define COUNTERS         0x10u /* read: low and high word of each frozen counter */
 
-const tesla_board_info_t tesla_board = {TESLA_TARGET_NAME,
-                                        TESLA_TARGET_CPU,
-                                        TESLA_TARGET_CLOCK_HZ,
-                                        2,
-                                        {{"instructions", 0}, {"cycles", TESLA_TARGET_CLOCK_HZ}}};
+tesla_board_info_t tesla_board = {TESLA_TARGET_NAME,
+                                  TESLA_TARGET_CPU,
+                                  TESLA_TARGET_CLOCK_HZ,
+                                  TESLA_TARGET_COUNTERS,
+                                  {{"instructions", 0}, {"cycles", TESLA_TARGET_CLOCK_HZ}}};
 
 void tesla_board_init(void) {
 }

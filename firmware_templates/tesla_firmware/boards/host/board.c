@@ -16,7 +16,7 @@ static struct {
     size_t size;
 } received;
 
-const tesla_board_info_t tesla_board = {
+tesla_board_info_t tesla_board = {
     TESLA_TARGET_NAME, TESLA_TARGET_CPU, 0, 1, {{"ns", 1000000000u}, {"", 0}}};
 
 void tesla_board_init(void) {

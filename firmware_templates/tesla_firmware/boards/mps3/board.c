@@ -1,24 +1,21 @@
 /* Arm's MPS3 board with the SSE-300 subsystem (AN547), as QEMU emulates it.
  *
- * QEMU gives every instruction the same time, so that the system counter counts instructions.
- * Between two readings lie whole instructions, each of several ticks: rounding to the nearest
- * number of them is exact, and nothing adds up. */
+ * The system counter counts instructions there (tesla_ticks.h). */
 #include "tesla_board.h"
 #include "tesla_target.h"
+#include "tesla_ticks.h"
 #include "tesla_uart.h"
 
-#define COUNTER_LOW        (*(volatile uint32_t *)(TESLA_TARGET_COUNTER))
-#define COUNTER_HIGH       (*(volatile uint32_t *)(TESLA_TARGET_COUNTER + 4u))
-#define COUNTER_CONTROL    (*(volatile uint32_t *)(TESLA_TARGET_COUNTER_CONTROL))
-#define INSTRUCTIONS(tick) ((tick) * TESLA_TARGET_INSTRUCTIONS_OF_TICKS)
-#define HALF               (TESLA_TARGET_TICKS_OF_INSTRUCTIONS / 2u)
+#define COUNTER_LOW     (*(volatile uint32_t *)(TESLA_TARGET_COUNTER))
+#define COUNTER_HIGH    (*(volatile uint32_t *)(TESLA_TARGET_COUNTER + 4u))
+#define COUNTER_CONTROL (*(volatile uint32_t *)(TESLA_TARGET_COUNTER_CONTROL))
 
 static struct {
     uint64_t ticks;
     uint64_t instructions;
 } last;
 
-const tesla_board_info_t tesla_board = {
+tesla_board_info_t tesla_board = {
     TESLA_TARGET_NAME, TESLA_TARGET_CPU, TESLA_TARGET_CLOCK_HZ, 1, {{"instructions", 0}, {"", 0}}};
 
 static uint64_t now(void) {
@@ -40,7 +37,7 @@ void tesla_board_init(void) {
 void tesla_board_read_counters(uint64_t ticks[TESLA_MAX_COUNTERS]) {
     const uint64_t ticked = now();
     const uint64_t passed = ticked - last.ticks;
-    last.instructions += (INSTRUCTIONS(passed) + HALF) / TESLA_TARGET_TICKS_OF_INSTRUCTIONS;
+    last.instructions += tesla_ticks_instructions(passed);
     last.ticks = ticked;
     ticks[0] = last.instructions;
     ticks[1] = 0;

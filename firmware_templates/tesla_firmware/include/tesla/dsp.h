@@ -18,12 +18,12 @@
 #endif
 
 /* The upper word of a 64-bit product (SMMUL). */
-static inline int32_t tesla_high_word(int32_t a, int32_t b) {
+static TESLA_INLINE int32_t tesla_high_word(int32_t a, int32_t b) {
     return (int32_t)(((int64_t)a * b) >> 32);
 }
 
 /* value + ((value * multiplier + 2^31) >> 32) (SMMLAR). */
-static inline int32_t tesla_high_word_added(int32_t value, int32_t multiplier) {
+static TESLA_INLINE int32_t tesla_high_word_added(int32_t value, int32_t multiplier) {
 #if TESLA_DSP
     int32_t result;
     __asm__("smmlar %0, %1, %2, %1" : "=r"(result) : "r"(value), "r"(multiplier));
@@ -34,7 +34,7 @@ static inline int32_t tesla_high_word_added(int32_t value, int32_t multiplier) {
 }
 
 /* `value` saturated to int8 (SSAT). */
-static inline int32_t tesla_saturated(int32_t value) {
+static TESLA_INLINE int32_t tesla_saturated(int32_t value) {
 #if TESLA_DSP
     int32_t result;
     __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(value));

@@ -8,14 +8,28 @@
  *   behind pixels:   output pixels are written in ascending order, and while one is made, only its
  *                    own window of the input is read. The output may begin so far below the input
  *                    that no pixel that is still to be read has been overwritten.
+ *   behind n pixels: the same n pixels at a time. If they are gathered, all their windows are read
+ *                    before one of them is written; else while they are written, too.
+ *   behind rows:     before a pixel, or n of them, is written, all rows of the input under the last
+ *                    one's window have been read, and rows above that are not read again.
+ *   behind strips:   some rows of outputs at a time; the rows under them are read until these
+ *                    outputs are complete.
+ *   behind tiles:    some rows of some pixels at a time, from left to right; all their windows are
+ *                    read before one of them is written. The last tiles of a row, and the last
+ *                    rows, may begin within those before.
+ *   in place:        an output may be written where its input is, channel for channel, and nowhere
+ *                    else in the input.
  * Kernels that read further ahead than they say may be called the same way. The distances are
- * worked out in tesla_codegen/inplace.py, from the active channels of every region. */
+ * worked out in tesla_codegen/leads.py, from the active channels of every region. Scratch memory
+ * never overlaps input or output. */
 #ifndef TESLA_KERNELS_H
 #define TESLA_KERNELS_H
 
+#include "tesla/compact.h"
+#include "tesla/kernels_dsp.h"
+#include "tesla/kernels_helium.h"
 #include "tesla/layers.h"
 #include "tesla/packed.h"
-#include "tesla/plane.h"
 
 #include <stdint.h>
 
@@ -76,111 +90,6 @@ void tesla_depthwise_conv2d_parts_s8(const tesla_depthwise_conv2d_t *layer,
                                      const tesla_layer_region_t *region, const tesla_part_t *parts,
                                      uint32_t count, const int8_t *input, const int8_t *weights,
                                      int8_t *output);
-
-/* Kernels for the DSP instructions of Cortex-M4, M7 and M33, on packed weights (docs/kernels.md);
- * the same bits as the portable ones. `scratch` is aligned to 8 bytes and keeps nothing between
- * calls.
- *
- * input    [layer->groups][region->input_channels]
- * weights  [full outputs / 4][layer->groups][layer->group_channels / 4][16 bytes]
- * scratch  2 bytes for each input, channels rounded up to a multiple of 4
- * output   [region->output_channels] */
-void tesla_fully_connected_dsp(const tesla_fully_connected_t *layer,
-                               const tesla_packed_region_t *region, const int8_t *input,
-                               const int8_t *weights, void *scratch, int8_t *output);
-
-/* Any window, strides, dilation and padding.
- *
- * input    [input height][input width][region->input_channels]
- * weights  [full outputs / 4][layer->full_channels / 4][height][width][16 bytes]
- * scratch  (16 * height * width + 4) bytes for each 4 input channels
- * output   [output height][output width][region->output_channels] */
-void tesla_conv2d_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
-                      const int8_t *input, const int8_t *weights, void *scratch, int8_t *output);
-
-/* The same for images whose channels are all active in every region, without dilation in width.
- *
- * weights  [full outputs / 4][height * width * layer->full_channels / 4][16 bytes]
- * scratch  24 bytes for each 4 inputs of a window */
-void tesla_conv2d_flat_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
-                           const int8_t *input, const int8_t *weights, void *scratch,
-                           int8_t *output);
-
-/* The same for 3 by 3 taps, stride 1 without dilation, and outputs at least two pixels wide.
- *
- * weights  [full outputs / 4][layer->full_channels / 4][144 bytes]
- * scratch  24 * (output width + 2) bytes for each 4 input channels */
-void tesla_conv2d_3x3_dsp(const tesla_conv2d_t *layer, const tesla_packed_region_t *region,
-                          const int8_t *input, const int8_t *weights, void *scratch,
-                          int8_t *output);
-
-/* 3 by 3 taps, a multiplier of 1, stride 1 or 2 in both directions, any padding, no dilation.
- *
- * input    [input height][input width][region->input_channels]
- * weights  [full outputs][3][3], by columns if the layer is
- * scratch  8 * layer->pitch bytes for each line of a strip's input: 3, and stride for each further
- *          line of its output
- * output   [output height][output width][region->output_channels] */
-void tesla_depthwise_conv2d_dsp(const tesla_depthwise_plane_t *layer,
-                                const tesla_packed_region_t *region, const int8_t *input,
-                                const int8_t *weights, void *scratch, int8_t *output);
-
-/* As tesla_max_pool2d_s8. */
-void tesla_max_pool2d_dsp(const tesla_window_t *window, uint16_t channels, const int8_t *input,
-                          int8_t *output);
-
-/* As tesla_add_s8. */
-void tesla_add_dsp(const tesla_add_scaled_t *row, const int8_t *first, const int8_t *second,
-                   int8_t *output);
-
-/* Kernels for Helium, the vectors of Cortex-M55 and M85, on packed weights
- * (docs/kernels-helium.md); the same bits as the portable ones. `scratch` keeps nothing between
- * calls. */
-void tesla_fully_connected_helium(const tesla_helium_dense_t *layer,
-                                  const tesla_helium_region_t *region, const int8_t *input,
-                                  const int8_t *weights, void *scratch, int8_t *output);
-
-/* Any window. Scratch: four patches, 16 bytes for each tap and 16 input channels at full width. */
-void tesla_conv2d_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
-                         const int8_t *input, const int8_t *weights, void *scratch, int8_t *output);
-
-/* 3 x 3 pixels, stride 1. Scratch: three padded rows, 16 bytes for each pixel and 16 channels. */
-void tesla_conv2d_3x3_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
-                             const int8_t *input, const int8_t *weights, void *scratch,
-                             int8_t *output);
-
-/* No dilation, up to TESLA_HELIUM_ROWS rows of taps. Scratch: four patches, then the padded rows of
- * a window, 16 bytes for each pixel and 16 channels, and 16 bytes more behind each. */
-void tesla_conv2d_planes_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
-                                const int8_t *input, const int8_t *weights, void *scratch,
-                                int8_t *output);
-
-/* Few input channels, all of them active, up to TESLA_HELIUM_ROWS rows of taps. Scratch: four
- * patches and the padded rows of a window, each with 16 bytes more. */
-void tesla_conv2d_dense_helium(const tesla_conv2d_t *layer, const tesla_helium_region_t *region,
-                               const int8_t *input, const int8_t *weights, void *scratch,
-                               int8_t *output);
-
-/* A multiplier of 1, up to TESLA_HELIUM_ROWS rows of taps, no weight of -128. Scratch: the padded
- * rows of a window of 16 channels. */
-void tesla_depthwise_conv2d_helium(const tesla_helium_depthwise_t *layer,
-                                   const tesla_helium_region_t *region, const int8_t *input,
-                                   const int8_t *weights, void *scratch, int8_t *output);
-
-/* The same for 3 x 3 pixels and stride 1 or 2 along a row. */
-void tesla_depthwise_conv2d_3x3_helium(const tesla_helium_depthwise_t *layer,
-                                       const tesla_helium_region_t *region, const int8_t *input,
-                                       const int8_t *weights, void *scratch, int8_t *output);
-
-/* As the portable kernels of the same operations. */
-void tesla_max_pool2d_helium(const tesla_window_t *window, uint16_t channels, const int8_t *input,
-                             int8_t *output);
-void tesla_average_pool2d_helium(const tesla_window_t *window, uint16_t channels,
-                                 const int8_t *input, int8_t *output);
-void tesla_mean_helium(const tesla_mean_t *layer, const tesla_rescale_region_t *region,
-                       const int8_t *input, int8_t *output);
-void tesla_add_helium(const tesla_add_region_t *region, const int8_t *first, const int8_t *second,
-                      int8_t *output);
 
 /* The sum of two tensors with a fused activation. No scratch. Behind elements, of both.
  *

@@ -5,6 +5,8 @@
 #ifndef TESLA_STRING_H
 #define TESLA_STRING_H
 
+#include "tesla/compiler.h"
+
 #include <stddef.h>
 
 #if !defined(__GNUC__)
@@ -16,7 +18,7 @@ extern "C" {
 #endif
 
 /* Copies `size` bytes; the two ranges must not overlap. */
-static inline void tesla_copy(void *target, const void *source, size_t size) {
+static TESLA_INLINE void tesla_copy(void *target, const void *source, size_t size) {
 #if defined(__GNUC__)
     (void)__builtin_memcpy(target, source, size);
 #else
@@ -25,7 +27,7 @@ static inline void tesla_copy(void *target, const void *source, size_t size) {
 }
 
 /* Sets `size` bytes to `value` (0 .. 255). */
-static inline void tesla_fill(void *target, int value, size_t size) {
+static TESLA_INLINE void tesla_fill(void *target, int value, size_t size) {
 #if defined(__GNUC__)
     (void)__builtin_memset(target, value, size);
 #else

@@ -65,6 +65,11 @@ static tesla_status_t run(const int8_t *input, int8_t *output) {
         (void)*(const volatile uint8_t *)(uintptr_t)0x70000000u;
     }
 #endif
+#ifdef FAKE_WRITES_FLASH
+    if (input[0] == 95) {
+        *(volatile uint8_t *)(uintptr_t)digest = 0xFA; /* what is there anyway */
+    }
+#endif
     if (input[0] == 98) {
         fake_use_stack();
     } else if (input[0] == 97 || witness != 0x600DDA7Au) {
@@ -72,8 +77,12 @@ static tesla_status_t run(const int8_t *input, int8_t *output) {
     }
 #ifdef FAKE_LONG /* more instructions than a timer of 32 bits counts: two in each round */
     if (input[0] == 96) {
-        uint32_t rounds = 400000000u;
+        uint32_t rounds = FAKE_LONG * 400000000u;
+#ifdef __riscv
+        __asm__ volatile("1: addi %0, %0, -1\n\tbnez %0, 1b" : "+r"(rounds));
+#else
         __asm__ volatile("1: subs %0, %0, #1\n\tbne 1b" : "+r"(rounds)::"cc");
+#endif
     }
 #endif
 #ifdef FAKE_TIRES

@@ -1,9 +1,9 @@
-/* How deep the stack ever was: as far as the paint is gone. */
-#include "stack.h"
+/* How deep the stack ever was: as far as the paint is gone. Start-up code has painted it. */
+#include "tesla_stack.h"
 
 #include "tesla_board.h"
 
-void tesla_board_stack(uint32_t *size, uint32_t *used) {
+__attribute__((weak)) void tesla_board_stack(uint32_t *size, uint32_t *used) {
     const uint32_t *lowest = tesla_stack_bottom;
     while (lowest < tesla_stack_top && *lowest == TESLA_STACK_PATTERN) {
         lowest++;

@@ -1,0 +1,1 @@
+"""What a network will cost on a target, told before anything is built."""
