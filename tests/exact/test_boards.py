@@ -211,9 +211,10 @@ def test_counts_over_many_rounds_of_systick(target: str, reference: str, tmp_pat
 
 
 def test_a_timer_of_32_bits_goes_round(tmp_path: Path) -> None:
-    """The micro:bit's goes round after 1,048,576,000 instructions: the interrupt counts them, too.
+    """The micro:bit's goes round after 1,048,576,000 instructions, of which none are lost.
 
-    It takes some instructions itself, as the only thing that is not the same in both runs.
+    The interrupt that looks at it twice in a round takes some itself, as the only thing that is not
+    the same in both runs.
     """
     row, rounds = find_target("qemu:microbit"), []
     for times in (1, 3):
